@@ -1,0 +1,290 @@
+//! The one who sets a server up: the root token and a call for each usual piece.
+
+use std::time::Duration;
+
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::Postgres;
+use crate::audit::ADMINISTRATOR_HEADER;
+use crate::postgres::{DATABASE, LEGACY_ROLE, SUPERUSER};
+
+/// Creates a database user that may connect to the database and nothing else.
+const CREATE_USER: &str = concat!(
+    r#"CREATE ROLE "{{name}}" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'; "#,
+    r#"GRANT CONNECT ON DATABASE app TO "{{name}}";"#
+);
+
+/// A client with every right, in one namespace.
+///
+/// Its requests are left out of [`OpenBao::audit_requests`](crate::OpenBao::audit_requests).
+/// All methods but [`try_request`](Self::try_request) panic if the server refuses.
+#[derive(Debug, Clone)]
+pub struct Administrator {
+    client: Client,
+    address: String,
+    token: String,
+    namespace: Option<String>,
+}
+
+/// What an application logs in with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are Vault's")]
+pub struct AppRoleIds {
+    pub role_id: String,
+    pub secret_id: String,
+}
+
+/// A client whose TLS has a crypto provider, as reqwest without one panics.
+pub(crate) fn client_builder() -> reqwest::ClientBuilder {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    Client::builder()
+}
+
+impl Administrator {
+    /// An administrator of any server on this machine, by address and root token. It does not
+    /// verify the server's certificate.
+    #[must_use]
+    pub fn new(address: &str, token: &str) -> Self {
+        let client = client_builder().no_proxy().tls_danger_accept_invalid_certs(true);
+        Self::with_client(client.build().expect("a client builds"), address, token)
+    }
+
+    pub(crate) fn with_client(client: Client, address: &str, token: &str) -> Self {
+        Self { client, address: address.to_owned(), token: token.to_owned(), namespace: None }
+    }
+
+    pub(crate) fn set_token(&mut self, token: &str) {
+        token.clone_into(&mut self.token);
+    }
+
+    /// The server's address, for example `http://127.0.0.1:20200`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The root token; empty for a server that is not initialised.
+    #[must_use]
+    pub fn root_token(&self) -> &str {
+        &self.token
+    }
+
+    /// Makes a namespace with a KV v2 engine at `secret/`, and returns its administrator.
+    pub async fn namespace(&self, name: &str) -> Self {
+        self.write(&format!("sys/namespaces/{name}"), json!({})).await;
+        let parent = self.namespace.iter().map(|parent| format!("{parent}/")).collect::<String>();
+        let inside = Self { namespace: Some(format!("{parent}{name}")), ..self.clone() };
+        inside.mount_kv_v2("secret").await;
+        inside
+    }
+
+    /// Writes (POST) and returns the whole answer; `null` if it is empty.
+    pub async fn write(&self, path: &str, body: Value) -> Value {
+        self.expect(Method::POST, path, Some(body)).await
+    }
+
+    /// Reads and returns the whole answer: `["data"]` has the data.
+    pub async fn read(&self, path: &str) -> Value {
+        self.expect(Method::GET, path, None).await
+    }
+
+    /// Deletes.
+    pub async fn delete(&self, path: &str) {
+        self.expect(Method::DELETE, path, None).await;
+    }
+
+    /// Any request with any token (empty for none): status and body, `null` if it is not JSON.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer at all.
+    pub async fn try_request(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+        token: &str,
+    ) -> (u16, Value) {
+        let method = method.parse().expect("a method is a word");
+        self.send(method, path, body, token)
+            .await
+            .unwrap_or_else(|error| panic!("no answer from {} for {path}: {error}", self.address))
+    }
+
+    /// Mounts a secrets engine, for example `mount("transit", "transit", json!({}))`.
+    pub async fn mount(&self, path: &str, engine: &str, extra: Value) {
+        let body = with(json!({ "type": engine }), &extra);
+        self.write(&format!("sys/mounts/{path}"), body).await;
+    }
+
+    /// Mounts a KV engine of version 1.
+    pub async fn mount_kv_v1(&self, path: &str) {
+        self.mount(path, "kv", json!({ "options": { "version": "1" } })).await;
+    }
+
+    /// Mounts a KV engine of version 2 and waits until it is usable.
+    pub async fn mount_kv_v2(&self, path: &str) {
+        self.mount(path, "kv", json!({ "options": { "version": "2" } })).await;
+        self.until_kv_v2(path).await;
+    }
+
+    /// A new engine refuses everything for a moment, which it calls an upgrade.
+    pub(crate) async fn until_kv_v2(&self, path: &str) {
+        let config = format!("{path}/config");
+        for _ in 0..2000 {
+            let (status, _) = self.try_request("GET", &config, None, &self.token).await;
+            if status == 200 {
+                return;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        panic!("the KV engine at {path}/ does not become usable")
+    }
+
+    /// Switches an auth method on at its usual path, if it is not on yet.
+    pub async fn enable_auth(&self, method: &str) {
+        let body = json!({ "type": method });
+        let path = format!("sys/auth/{method}");
+        let (status, answer) = self.try_request("POST", &path, Some(body), &self.token).await;
+        let already = answer.to_string().contains("already in use");
+        assert!(already || status < 300, "cannot enable {method}: {status} {answer}");
+    }
+
+    /// Writes a secret to a KV engine of version 2 and returns the secret's new version.
+    pub async fn kv_put(&self, mount: &str, path: &str, secret: Value) -> u64 {
+        let body = json!({ "data": secret });
+        let answer = self.write(&format!("{mount}/data/{path}"), body).await;
+        answer["data"]["version"].as_u64().unwrap_or(0)
+    }
+
+    /// Writes a policy.
+    pub async fn policy(&self, name: &str, hcl: &str) {
+        self.write(&format!("sys/policies/acl/{name}"), json!({ "policy": hcl })).await;
+    }
+
+    /// Writes an AppRole (switching the method on first) with further settings, `json!({})` for
+    /// none, and returns what to log in with.
+    pub async fn approle(&self, role: &str, policies: &[&str], extra: Value) -> AppRoleIds {
+        self.enable_auth("approle").await;
+        let path = format!("auth/approle/role/{role}");
+        self.write(&path, with(json!({ "token_policies": policies }), &extra)).await;
+        let answer = self.read(&format!("{path}/role-id")).await;
+        let role_id = text(&answer["data"]["role_id"]);
+        AppRoleIds { role_id, secret_id: self.new_secret_id(role, json!({})).await }
+    }
+
+    /// A further secret id of an AppRole, with settings such as `num_uses`.
+    pub async fn new_secret_id(&self, role: &str, settings: Value) -> String {
+        let path = format!("auth/approle/role/{role}/secret-id");
+        text(&self.write(&path, settings).await["data"]["secret_id"])
+    }
+
+    /// Makes a token with settings such as `ttl`, `num_uses`, `type`.
+    pub async fn token(&self, policies: &[&str], extra: Value) -> String {
+        let body = with(json!({ "policies": policies }), &extra);
+        text(&self.write("auth/token/create", body).await["auth"]["client_token"])
+    }
+
+    /// Wraps a JSON object: returns the wrapping token.
+    ///
+    /// # Panics
+    ///
+    /// If the server refuses.
+    pub async fn wrap(&self, secret: Value, ttl: &str) -> String {
+        let request = self.request(Method::POST, "sys/wrapping/wrap", &self.token);
+        let answer = request.header("X-Vault-Wrap-TTL", ttl).json(&secret).send().await;
+        let answer = answer.expect("the server answers").json::<Value>().await;
+        text(&answer.expect("the server answers JSON")["wrap_info"]["token"])
+    }
+
+    /// Mounts the database engine with `postgres` behind it: the dynamic role `readonly` (one
+    /// hour, at most a day) and the static role `legacy`, rotated every hour.
+    pub async fn connect_database(&self, postgres: &Postgres) {
+        self.connect_database_at(&postgres.address()).await;
+    }
+
+    /// [`connect_database`](Self::connect_database) by way of `host:port`, a proxy's for example.
+    pub async fn connect_database_at(&self, address: &str) {
+        self.mount("database", "database", json!({})).await;
+        let url = format!(
+            "postgresql://{{{{username}}}}:{{{{password}}}}@{address}/{DATABASE}?sslmode=disable"
+        );
+        let config = json!({
+            "plugin_name": "postgresql-database-plugin",
+            "allowed_roles": "*",
+            "connection_url": url,
+            "username": SUPERUSER.0,
+            "password": SUPERUSER.1,
+            "password_authentication": "scram-sha-256",
+        });
+        self.write("database/config/postgres", config).await;
+        self.database_role("readonly", "1h", "24h").await;
+        let role = json!({
+            "db_name": "postgres",
+            "username": LEGACY_ROLE.0,
+            "rotation_period": "1h",
+            "rotation_statements": [r#"ALTER USER "{{name}}" WITH PASSWORD '{{password}}';"#],
+        });
+        self.write("database/static-roles/legacy", role).await;
+    }
+
+    /// A further dynamic role of the connected database, for example with short times.
+    pub async fn database_role(&self, name: &str, ttl: &str, max_ttl: &str) {
+        let role = json!({
+            "db_name": "postgres",
+            "creation_statements": [CREATE_USER],
+            "default_ttl": ttl,
+            "max_ttl": max_ttl,
+        });
+        self.write(&format!("database/roles/{name}"), role).await;
+    }
+
+    async fn expect(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let (status, answer) = self.try_request(method.as_str(), path, body, &self.token).await;
+        assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+        answer
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        token: &str,
+    ) -> reqwest::Result<(u16, Value)> {
+        let mut request = self.request(method, path, token);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await?;
+        let status = answer.status().as_u16();
+        let body = answer.bytes().await?;
+        Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
+    }
+
+    fn request(&self, method: Method, path: &str, token: &str) -> reqwest::RequestBuilder {
+        let url = format!("{}/v1/{path}", self.address);
+        let mut request = self.client.request(method, url).header(ADMINISTRATOR_HEADER, "yes");
+        if !token.is_empty() {
+            request = request.header("X-Vault-Token", token);
+        }
+        if let Some(namespace) = &self.namespace {
+            request = request.header("X-Vault-Namespace", namespace);
+        }
+        request
+    }
+}
+
+/// `base` with the members of `extra` added or put in place of its own.
+fn with(mut base: Value, extra: &Value) -> Value {
+    for (name, value) in extra.as_object().expect("extra settings are a JSON object") {
+        base[name] = value.clone();
+    }
+    base
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("the server's answer holds what was asked for").to_owned()
+}

@@ -1,0 +1,311 @@
+//! A network that fails: a TCP proxy in front of any server.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet, yield_now};
+use tokio::time::{Instant, sleep_until};
+
+use crate::port;
+
+/// What goes wrong. A fault holds for open connections as well as for new ones, from the moment
+/// it is set until another is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Fault {
+    /// Nothing.
+    #[default]
+    None,
+    /// Every byte arrives this much later, in each direction; a longer line, not a thinner one.
+    Delay(Duration),
+    /// Connections are refused, and open ones closed, as if the server had ended.
+    Refuse,
+    /// Connections are closed as soon as they are accepted, and open ones too.
+    CloseOnAccept,
+    /// A connection is closed after this many bytes of answers. The server gets every request.
+    CutAfter(usize),
+    /// Answers arrive one byte at a time.
+    ByteByByte,
+    /// These bytes arrive in place of an answer, then the connection is closed. The server gets
+    /// the request.
+    Garbage(Vec<u8>),
+    /// Nothing moves in either direction; it does again when another fault is set.
+    Stall,
+}
+
+/// A proxy on 127.0.0.1, closed with its connections when dropped.
+#[derive(Debug)]
+pub struct FaultProxy {
+    scheme: String,
+    address: SocketAddr,
+    orders: UnboundedSender<Order>,
+    connections: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+/// A fault to set, and whom to tell when it is.
+type Order = (Fault, oneshot::Sender<()>);
+
+impl FaultProxy {
+    /// A proxy in front of a server, named as `127.0.0.1:8200` or `http://127.0.0.1:8200`.
+    ///
+    /// # Panics
+    ///
+    /// If the address is neither.
+    pub async fn in_front_of(server: &str) -> Self {
+        let (scheme, server) = match server.split_once("://") {
+            Some((scheme, server)) => (format!("{scheme}://"), server),
+            None => (String::new(), server),
+        };
+        let server = server.trim_end_matches('/').parse();
+        let server = server.expect("a server is named as 127.0.0.1:port");
+        let (listener, address) = first_listener();
+        let (orders, orders_given) = unbounded_channel();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let doorkeeper = Doorkeeper {
+            server,
+            address,
+            fault: watch::Sender::default(),
+            connections: connections.clone(),
+            open: JoinSet::new(),
+        };
+        let task = tokio::spawn(doorkeeper.run(Door::Open(listener), orders_given));
+        Self { scheme, address, orders, connections, task }
+    }
+
+    /// The proxy's address, written like the server's: `http://127.0.0.1:port` for example.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("{}{}", self.scheme, self.address)
+    }
+
+    /// The proxy's port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Sets the fault, which holds when this returns; [`Fault::None`] ends it.
+    ///
+    /// # Panics
+    ///
+    /// If the proxy has lost its port.
+    pub async fn set(&self, fault: Fault) {
+        let (done, is_done) = oneshot::channel();
+        let sent = self.orders.send((fault, done));
+        sent.expect("the proxy runs as long as its owner");
+        is_done.await.expect("the proxy keeps its port");
+    }
+
+    /// How many connections were accepted so far.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The proxy's port.
+enum Door {
+    Open(TcpListener),
+    /// Bound without listening: connections are refused, and nobody else can take the port.
+    Shut(TcpSocket),
+}
+
+impl Door {
+    async fn accept(&self) -> std::io::Result<TcpStream> {
+        match self {
+            Self::Open(listener) => listener.accept().await.map(|(client, _)| client),
+            Self::Shut(_) => std::future::pending().await,
+        }
+    }
+}
+
+struct Doorkeeper {
+    server: SocketAddr,
+    address: SocketAddr,
+    fault: watch::Sender<Fault>,
+    connections: Arc<AtomicUsize>,
+    /// The connections end with the proxy.
+    open: JoinSet<()>,
+}
+
+impl Doorkeeper {
+    async fn run(mut self, mut door: Door, mut orders: UnboundedReceiver<Order>) {
+        loop {
+            tokio::select! {
+                Ok(client) = door.accept() => self.let_in(client),
+                Some((fault, done)) = orders.recv() => {
+                    door = self.obey(fault, door).await;
+                    let _nobody_waits_any_more = done.send(());
+                }
+                Some(_) = self.open.join_next() => {}
+            }
+        }
+    }
+
+    fn let_in(&mut self, client: TcpStream) {
+        self.connections.fetch_add(1, Ordering::SeqCst);
+        if !closes(&self.fault.borrow()) {
+            let connection = connection(client, self.server, self.fault.subscribe());
+            self.open.spawn(connection);
+        }
+    }
+
+    async fn obey(&mut self, fault: Fault, door: Door) -> Door {
+        let refuse = fault == Fault::Refuse;
+        if closes(&fault) {
+            self.open.shutdown().await;
+        }
+        self.fault.send_replace(fault);
+        match door {
+            Door::Open(listener) if refuse => {
+                drop(listener);
+                Door::Shut(socket(self.address).expect("the port just left can be bound again"))
+            }
+            Door::Shut(socket) if !refuse => {
+                Door::Open(socket.listen(1024).expect("a bound port can listen"))
+            }
+            as_it_is => as_it_is,
+        }
+    }
+}
+
+async fn connection(client: TcpStream, server: SocketAddr, faults: watch::Receiver<Fault>) {
+    let Ok(server) = TcpStream::connect(server).await else {
+        return;
+    };
+    let _best_effort = (client.set_nodelay(true), server.set_nodelay(true));
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let requests = line(from_client, to_server, faults.clone(), Direction::Request);
+    let answers = line(from_server, to_client, faults, Direction::Answer);
+    tokio::select! {
+        // A client may close its half and still wait for the answer, not the other way round.
+        () = async { requests.await; std::future::pending().await } => {}
+        () = answers => {}
+    }
+}
+
+fn closes(fault: &Fault) -> bool {
+    matches!(fault, Fault::Refuse | Fault::CloseOnAccept)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Request,
+    Answer,
+}
+
+/// Bytes on their way, and when they arrive.
+type Chunk = (Instant, Vec<u8>);
+
+/// One direction of a connection. Reading and writing are apart, so that bytes which are on
+/// their way do not hold up those behind them.
+async fn line(
+    from: impl AsyncRead + Unpin,
+    to: impl AsyncWrite + Unpin,
+    faults: watch::Receiver<Fault>,
+    direction: Direction,
+) {
+    let (sender, receiver) = unbounded_channel();
+    tokio::join!(depart(from, sender, faults.clone()), async {
+        arrive(to, receiver, faults, direction).await.unwrap_or_default()
+    },);
+}
+
+async fn depart(
+    mut from: impl AsyncRead + Unpin,
+    line: UnboundedSender<Chunk>,
+    faults: watch::Receiver<Fault>,
+) {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = tokio::select! {
+            read = from.read(&mut buffer) => read.unwrap_or(0),
+            () = line.closed() => return,
+        };
+        let delay = match *faults.borrow() {
+            Fault::Delay(delay) => delay,
+            _ => Duration::ZERO,
+        };
+        // The end of the stream travels like everything else, as an empty chunk.
+        let sent = line.send((Instant::now() + delay, buffer[..read].to_vec()));
+        if read == 0 || sent.is_err() {
+            return;
+        }
+    }
+}
+
+async fn arrive(
+    mut to: impl AsyncWrite + Unpin,
+    mut line: UnboundedReceiver<Chunk>,
+    mut faults: watch::Receiver<Fault>,
+    direction: Direction,
+) -> std::io::Result<()> {
+    let (mut sent, mut last) = (0, Fault::None);
+    while let Some((due, mut bytes)) = line.recv().await {
+        sleep_until(due).await;
+        let moves = faults.wait_for(|fault| *fault != Fault::Stall).await;
+        let Ok(fault) = moves.map(|fault| fault.clone()) else {
+            return Ok(());
+        };
+        if fault != last {
+            (sent, last) = (0, fault.clone());
+        }
+        if bytes.is_empty() {
+            return to.shutdown().await;
+        }
+        if direction == Direction::Request {
+            to.write_all(&bytes).await?;
+            continue;
+        }
+        match fault {
+            Fault::Garbage(garbage) => {
+                to.write_all(&garbage).await?;
+                return to.shutdown().await;
+            }
+            Fault::CutAfter(limit) if sent + bytes.len() >= limit => {
+                bytes.truncate(limit - sent);
+                to.write_all(&bytes).await?;
+                return to.shutdown().await;
+            }
+            Fault::ByteByByte => {
+                for byte in &bytes {
+                    to.write_all(&[*byte]).await?;
+                    yield_now().await;
+                }
+            }
+            _ => to.write_all(&bytes).await?,
+        }
+        sent += bytes.len();
+    }
+    Ok(())
+}
+
+fn first_listener() -> (TcpListener, SocketAddr) {
+    for _ in 0..10 {
+        let address = SocketAddr::from(([127, 0, 0, 1], port::free_pair()));
+        if let Ok(listener) = socket(address).and_then(|socket| socket.listen(1024)) {
+            return (listener, address);
+        }
+    }
+    panic!("a proxy found its port taken ten times in a row: see what takes ports on 127.0.0.1")
+}
+
+fn socket(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}

@@ -1,0 +1,42 @@
+//! Real servers for tests, benchmarks and examples: OpenBao, PostgreSQL, and servers that fail.
+//!
+//! Each is private to whoever starts it: a free port on 127.0.0.1, its own data directory, ended
+//! and removed when dropped, and also when the test process is killed. A server that cannot be
+//! had panics with what is missing; nothing is skipped.
+//!
+//! ```no_run
+//! # async fn example() {
+//! use serde_json::json;
+//! use vault_config_tests::{OpenBao, Postgres};
+//!
+//! let (bao, postgres) = tokio::join!(OpenBao::dev(), Postgres::start());
+//! bao.connect_database(&postgres).await;
+//! bao.kv_put("secret", "app", json!({ "password": "s3cr3t" })).await;
+//! bao.policy("app", r#"path "secret/data/app" { capabilities = ["read"] }"#).await;
+//! let ids = bao.approle("app", &["app"], json!({ "token_ttl": "1h" })).await;
+//! println!("{} {} {}", bao.address(), ids.role_id, ids.secret_id);
+//! # }
+//! ```
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+pub mod administrator;
+pub mod audit;
+pub mod certs;
+pub mod fault;
+pub mod openbao;
+pub mod port;
+pub mod postgres;
+pub mod process;
+pub mod provision;
+pub mod scripted;
+
+pub use administrator::{Administrator, AppRoleIds};
+pub use audit::AuditRequest;
+pub use certs::{Authority, ClientCertificate, ServerCertificate};
+pub use fault::{Fault, FaultProxy};
+pub use openbao::OpenBao;
+pub use postgres::Postgres;
+pub use tokio_postgres;
+
+pub use scripted::{ScriptedAnswer, ScriptedRequest, ScriptedServer};

@@ -1,0 +1,31 @@
+//! Free ports.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::TcpListener;
+
+/// Below the ephemeral range, so that no client's socket sits there.
+const FIRST: u16 = 20_000;
+const PAIRS: u64 = 6_000;
+
+/// A port P that is free together with P+1, on 127.0.0.1.
+///
+/// Another process may take them before they are used: whoever uses them tries again then.
+///
+/// # Panics
+///
+/// If there is none.
+#[must_use]
+pub fn free_pair() -> u16 {
+    for _ in 0..500 {
+        let pair = RandomState::new().hash_one(0) % PAIRS;
+        let port = FIRST + 2 * u16::try_from(pair).unwrap_or(0);
+        if is_free(port) && is_free(port + 1) {
+            return port;
+        }
+    }
+    panic!("no two adjacent ports are free from {FIRST} up on 127.0.0.1: end whatever holds them")
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind(("127.0.0.1", port)).is_ok()
+}

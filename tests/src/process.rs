@@ -1,0 +1,257 @@
+//! A server process that cannot outlive the process that started it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long a server may take to end before it is killed outright.
+const END_BOUND: Duration = Duration::from_secs(3);
+
+/// The name of the log file in a server's private directory.
+const LOG: &str = "server.log";
+
+/// A file that says the owner ended without stopping its server.
+const OWNER_GONE: &str = "owner-gone";
+
+/// Runs the server and obeys its standard input: every line is the name of a signal to pass on.
+///
+/// The end of the input means that the owner is gone, however it went (the kernel closes the
+/// pipe even after a SIGKILL), so the server goes too, and its private directory with it.
+const WATCHER: &str = r#"
+directory=$1 log=$2 last=$3 gone=$4
+shift 4
+exec 3<&0 </dev/null 2>>"$log"
+"$@" 3<&- >>"$log" 2>&1 &
+server=$!
+echo "$server"
+(
+    while read -r order <&3; do kill -s "$order" "$server"; done
+    : >"$directory/$gone"
+    kill -s "$last" "$server"
+    kill -s CONT "$server"
+) >/dev/null 2>&1 &
+reader=$!
+wait "$server"
+status=$?
+kill "$reader" 2>/dev/null
+wait "$reader" 2>/dev/null
+[ -e "$directory/$gone" ] && rm -rf -- "$directory"
+exit "$status"
+"#;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The executable.
+    pub path: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Its environment, besides `PATH` and `HOME`: nothing else of the test's own reaches it.
+    pub environment: Vec<(String, String)>,
+    /// Its private directory: working directory, home and place of the log.
+    /// It is removed if the owner is killed.
+    pub directory: PathBuf,
+    /// The user to run as; `None` for the test's own.
+    pub user: Option<User>,
+    /// What ends it at once without leaving anything behind.
+    pub last: Signal,
+}
+
+/// A signal a server can be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Signal {
+    Terminate,
+    Interrupt,
+    Quit,
+    Kill,
+    Freeze,
+    Thaw,
+}
+
+impl Signal {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Terminate => "TERM",
+            Self::Interrupt => "INT",
+            Self::Quit => "QUIT",
+            Self::Kill => "KILL",
+            Self::Freeze => "STOP",
+            Self::Thaw => "CONT",
+        }
+    }
+}
+
+/// A user by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct User {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl User {
+    /// The unprivileged user for a server that refuses to run as root: `None` when the tests do
+    /// not run as root anyway, else `postgres` if there is such a user, else `nobody`.
+    #[must_use]
+    pub fn unprivileged() -> Option<Self> {
+        static USER: OnceLock<Option<User>> = OnceLock::new();
+        *USER.get_or_init(|| {
+            if id(&["-u"]).expect("`id -u` must tell whether the tests run as root") != 0 {
+                return None;
+            }
+            let named = |name| {
+                let (uid, gid) = (id(&["-u", name])?, id(&["-g", name])?);
+                Some(Self { uid, gid })
+            };
+            let user = named("postgres").or_else(|| named("nobody"));
+            Some(user.expect(
+                "PostgreSQL does not run as root: run the tests as another user, \
+                 or add a user named postgres",
+            ))
+        })
+    }
+}
+
+/// A running server, ended when dropped, and also when the test process is killed or aborts.
+#[derive(Debug)]
+pub struct Process {
+    watcher: Child,
+    orders: ChildStdin,
+    id: u32,
+    program: PathBuf,
+    log: PathBuf,
+    log_start: usize,
+    last: Signal,
+}
+
+impl Process {
+    /// Starts `program`. It is running when this returns, which says nothing about being ready.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start(program: &Program) -> Self {
+        let log = program.directory.join(LOG);
+        let log_start = fs::metadata(&log).map_or(0, |log| log.len() as usize);
+        let mut watcher = watcher(program, &log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start `sh` to run {:?}: {error}", program.path));
+        let orders = watcher.stdin.take().expect("the watcher's input is piped");
+        let output = watcher.stdout.take().expect("the watcher's output is piped");
+        let mut line = String::new();
+        let read = BufReader::new(output).read_line(&mut line);
+        let id = line
+            .trim()
+            .parse()
+            .unwrap_or_else(|_| panic!("`sh` did not start {:?}: {read:?} {line:?}", program.path));
+        Self {
+            watcher,
+            orders,
+            id,
+            program: program.path.clone(),
+            log,
+            log_start,
+            last: program.last,
+        }
+    }
+
+    /// The server's process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Sends a signal; a server that is gone already is left in peace.
+    pub fn signal(&mut self, signal: Signal) {
+        let order = format!("{}\n", signal.name());
+        let _gone_already = self.orders.write_all(order.as_bytes());
+    }
+
+    /// Whether the server has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.watcher.try_wait(), Ok(None))
+    }
+
+    /// Sends `signal`, waits for the end, and kills a server that has not ended in three seconds.
+    pub fn stop(&mut self, signal: Signal) {
+        self.signal(signal);
+        self.signal(Signal::Thaw);
+        if self.ends_within(END_BOUND) {
+            return;
+        }
+        self.signal(Signal::Kill);
+        self.ends_within(END_BOUND);
+    }
+
+    /// What this process has written so far (not what an earlier one wrote to the same log).
+    #[must_use]
+    pub fn output(&self) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(log.get(self.log_start..).unwrap_or_default()).into_owned()
+    }
+
+    /// The last lines of the output, for a panic's message.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let output = self.output();
+        let lines: Vec<_> = output.lines().collect();
+        let tail = &lines[lines.len().saturating_sub(15)..];
+        let (program, log) = (self.program.display(), self.log.display());
+        format!("{program} wrote to {log}, at the end:\n{}", tail.join("\n"))
+    }
+
+    fn ends_within(&mut self, bound: Duration) -> bool {
+        let end = Instant::now() + bound;
+        while self.is_running() {
+            if Instant::now() > end {
+                return false;
+            }
+            sleep(Duration::from_millis(2));
+        }
+        true
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.is_running() {
+            self.stop(self.last);
+        }
+    }
+}
+
+fn watcher(program: &Program, log: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", WATCHER, "server-watcher"])
+        .args([&program.directory, log])
+        .args([program.last.name(), OWNER_GONE])
+        .arg(&program.path)
+        .args(&program.arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", &program.directory)
+        .envs(program.environment.iter().map(|(name, value)| (name, value)))
+        .current_dir(&program.directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        // A Ctrl-C in the terminal reaches the test, whose end then reaches the watcher;
+        // it must not end the watcher first.
+        .process_group(0);
+    if let Some(user) = program.user {
+        command.uid(user.uid).gid(user.gid);
+    }
+    command
+}
+
+fn id(arguments: &[&str]) -> Option<u32> {
+    let output = Command::new("id").args(arguments).output().ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+}
