@@ -1,0 +1,127 @@
+//! What a text in an attribute must be. Each check says what is wrong and, where one is known, the cure.
+
+pub(crate) fn not_empty(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    Ok(())
+}
+
+pub(crate) fn env_name(name: &str) -> Result<(), String> {
+    not_empty(name)?;
+    match name.chars().find(|&c| c == '=' || c.is_control() || c.is_whitespace()) {
+        Some(c) => Err(format!("is not the name of an environment variable: it contains {c:?}")),
+        None => Ok(()),
+    }
+}
+
+/// A path, role or mount in Vault. Only what can never be right is refused: a first segment `data`, or the
+/// mount's own name, may be right.
+pub(crate) fn path(path: &str) -> Result<(), String> {
+    not_empty(path)?;
+    characters(path)?;
+    variables(path)?;
+    segments(path)
+}
+
+fn characters(path: &str) -> Result<(), String> {
+    if path.contains('#') {
+        return Err("contains `#`: name the key of the secret with `key = \"..\"`".to_owned());
+    }
+    if path.contains('?') {
+        return Err("contains `?`: a path has no query (a version is `version = N`)".to_owned());
+    }
+    match path.chars().find(|c| c.is_control()) {
+        Some(c) => Err(format!("contains the control character {c:?}")),
+        None => Ok(()),
+    }
+}
+
+fn segments(path: &str) -> Result<(), String> {
+    if path.starts_with('/') {
+        return Err("starts with `/`: leave it out".to_owned());
+    }
+    if path.ends_with('/') {
+        return Err("ends with `/`: leave it out".to_owned());
+    }
+    for segment in path.split('/') {
+        match segment {
+            "" => return Err("has an empty segment (`//`)".to_owned()),
+            "." | ".." => {
+                return Err(format!("has the segment `{segment}`, which Vault does not resolve"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn variables(path: &str) -> Result<(), String> {
+    let mut rest = path;
+    while let Some(at) = rest.find(['{', '}']) {
+        let Some(inner) = rest[at..].strip_prefix('{') else {
+            return Err("has a `}` without its `{`".to_owned());
+        };
+        let Some(end) = inner.find(['{', '}']) else {
+            return Err("has a `{` that is never closed".to_owned());
+        };
+        if inner[end..].starts_with('{') {
+            return Err("has a `{` inside of a `{variable}`".to_owned());
+        }
+        variable(&inner[..end])?;
+        rest = &inner[end + 1..];
+    }
+    Ok(())
+}
+
+fn variable(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err("has an empty variable (`{}`)".to_owned());
+    }
+    match name.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '_') {
+        Some(c) => Err(format!(
+            "has the variable `{{{name}}}` with {c:?} in its name: allowed are letters, digits and `_`"
+        )),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_may_be_right() {
+        for good in [
+            "my-app/api-keys",
+            "data/my-app",
+            "secret/my-app",
+            "{env}/api",
+            "a/{env}-{region_2}/b",
+            "..a/b..",
+            "with space/ü",
+        ] {
+            assert_eq!(path(good), Ok(()), "{good}");
+        }
+    }
+
+    #[test]
+    fn paths_that_can_never_be_right() {
+        for bad in [
+            "", "/", "/a", "a/", "a//b", ".", "a/./b", "a/../b", "a#k", "a?v=1", "a\nb", "a\0",
+            "{", "}", "a}", "{env", "{}", "{a{b}}", "{a-b}", "{a/b}", "{ü}",
+        ] {
+            assert!(path(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn environment_names() {
+        for good in ["PORT", "APP__PORT", "app.port", "9"] {
+            assert_eq!(env_name(good), Ok(()), "{good}");
+        }
+        for bad in ["", "A=B", "A B", "A\0", " A", "A\t"] {
+            assert!(env_name(bad).is_err(), "{bad:?}");
+        }
+    }
+}
