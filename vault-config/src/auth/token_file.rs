@@ -1,0 +1,39 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{AuthMethod, AuthToken, LoginClient, LoginFuture, read_file};
+use crate::error::Cause;
+use crate::vault::settings::Official;
+
+/// The token in a file, such as `~/.vault-token` or an agent's sink. Read anew at every login.
+#[derive(Debug, Clone)]
+pub struct TokenFile {
+    path: PathBuf,
+}
+
+impl TokenFile {
+    /// The file holds the token and nothing else; blanks and line breaks around it are trimmed.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+}
+
+impl AuthMethod for TokenFile {
+    fn describe(&self) -> String {
+        format!("token file {}", self.path.display())
+    }
+
+    fn login<'a>(&'a self, _: &'a LoginClient<'a>) -> LoginFuture<'a> {
+        Box::pin(async move { AuthToken::new(read_file(&self.path)?) })
+    }
+}
+
+/// `VAULT_TOKEN_FILE`, else `~/.vault-token` if there is one.
+pub(super) fn from_environment(env: &Official<'_>) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
+    if let Some((_, path)) = env.get("TOKEN_FILE")? {
+        return Ok(Some(Arc::new(TokenFile::new(path.as_str()))));
+    }
+    let Some(home) = env.0.get("HOME")? else { return Ok(None) };
+    let path = PathBuf::from(home.as_str()).join(".vault-token");
+    Ok(path.is_file().then(|| Arc::new(TokenFile::new(path)) as Arc<dyn AuthMethod>))
+}

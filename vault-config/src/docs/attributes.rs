@@ -1,0 +1,262 @@
+//! Every attribute, with an example of each.
+//!
+//! Attributes stand in `#[vault(..)]`. Several stand in one, separated by commas, or in several. A misspelt, unknown,
+//! repeated or contradictory attribute does not compile, and all mistakes of a struct are told in one run.
+//!
+//! # Sources
+//!
+//! A field without a source is *plain*: it comes from the process environment, `.env`, the figment layers, or its
+//! default.
+//!
+//! A field with a source is *marked for Vault*. Its type has to hide its value: see [`Secret`](crate::Secret). For a
+//! value that is no secret, such as a host or a port, add `plain`.
+//!
+//! ## `kv`: one key of a KV secret
+//!
+//! ```
+//! # use vault_config::{VaultConfig, secrecy::SecretString};
+//! #[derive(VaultConfig)]
+//! struct AppConfig {
+//!     // The key is the field's name: vault kv get -mount=secret -field=api_key my-app
+//!     #[vault(kv = "my-app")]
+//!     api_key: SecretString,
+//!
+//!     // Another key.
+//!     #[vault(kv = "my-app", key = "internal-key")]
+//!     internal: SecretString,
+//!
+//!     // Another mount than `secret`.
+//!     #[vault(kv = "billing/db", mount = "team-a/kv")]
+//!     password: SecretString,
+//!
+//!     // `None` when the secret, its key or its version is not there.
+//!     #[vault(kv = "my-app")]
+//!     beta_key: Option<SecretString>,
+//!
+//!     // One version of a KV v2 secret, whatever is written later.
+//!     #[vault(kv = "my-app", version = 3)]
+//!     pinned: SecretString,
+//!
+//!     // Not a secret: any type may hold it.
+//!     #[vault(kv = "my-app", plain)]
+//!     database_port: u16,
+//! }
+//! ```
+//!
+//! The path is the one of `vault kv get`: without `data/` and without the mount. Version 2 of the engine is tried first, and
+//! the mount's real version is learned on the first miss, so version 1 works with nothing declared. `kv_version = 1` saves
+//! the two requests that learning takes, and lets [`Schema::policy`](crate::Schema::policy) write the right path:
+//!
+//! ```
+//! # use vault_config::{VaultConfig, secrecy::SecretString};
+//! #[derive(VaultConfig)]
+//! struct AppConfig {
+//!     #[vault(kv = "mainframe", mount = "old-secrets", kv_version = 1)]
+//!     password: SecretString,
+//! }
+//! assert_eq!(
+//!     AppConfig::schema().policy(),
+//!     "# password\npath \"old-secrets/mainframe\" {\n  capabilities = [\"read\"]\n}\n"
+//! );
+//! ```
+//!
+//! ## `kv` without a path
+//!
+//! The struct's own path, or that of the field that nests it. The field's path goes before the struct's own:
+//!
+//! ```
+//! # use vault_config::{VaultConfig, secrecy::SecretString};
+//! #[derive(VaultConfig)]
+//! #[vault(kv = "my-app/main")]
+//! struct AppConfig {
+//!     #[vault(kv)]
+//!     api_key: SecretString,
+//!     #[vault(nested, kv = "my-app/primary")]
+//!     primary: Database,
+//!     #[vault(nested, kv = "my-app/replica", mount = "team-a")]
+//!     replica: Database,
+//! }
+//!
+//! #[derive(VaultConfig)]
+//! struct Database {
+//!     #[vault(kv)]
+//!     password: SecretString,
+//! }
+//! ```
+//!
+//! ## `whole`: all keys of a secret
+//!
+//! ```
+//! # use std::collections::HashMap;
+//! # use vault_config::{VaultConfig, secrecy::SecretString};
+//! #[derive(VaultConfig)]
+//! struct AppConfig {
+//!     #[vault(kv = "my-app/partners", whole)]
+//!     partner_keys: HashMap<String, SecretString>,
+//! }
+//! ```
+//!
+//! ## `database` and `database_static`: a user of a database
+//!
+//! A dynamic role makes a user for this process, with a lease; a static role gives a user whose password the server
+//! rotates. Both are one [`DatabaseCredentials`](crate::DatabaseCredentials). `mount` names another mount than `database`.
+//! In the environment they are two variables: `DATABASE_USERNAME` and `DATABASE_PASSWORD` for a field `database`.
+//!
+//! ```
+//! # use vault_config::{VaultConfig, DatabaseCredentials};
+//! #[derive(VaultConfig)]
+//! struct AppConfig {
+//!     #[vault(database = "readonly")]
+//!     database: DatabaseCredentials,
+//!     #[vault(database_static = "reports", mount = "postgres")]
+//!     reports: DatabaseCredentials,
+//! }
+//! ```
+//!
+//! ## `read`: any other engine
+//!
+//! A read of a path as it is, with `key` for one key of the answer and without for all of it:
+//!
+//! ```
+//! # use std::collections::HashMap;
+//! # use vault_config::{VaultConfig, secrecy::SecretString};
+//! #[derive(VaultConfig)]
+//! struct AppConfig {
+//!     #[vault(read = "rabbitmq/creds/publisher")]
+//!     broker: HashMap<String, SecretString>,
+//!     #[vault(read = "totp/code/deploy", key = "code")]
+//!     code: SecretString,
+//! }
+//! ```
+//!
+//! Fields that read one path share one answer and one lease.
+//!
+//! ## `nested`: a struct inside the struct
+//!
+//! The type is itself a `VaultConfig`. Its fields' variables and error paths are prefixed by the field's name; its own
+//! `env_prefix` is not used. An `Option` of it is `None` when no source has any of its fields.
+//!
+//! ```
+//! # use vault_config::{VaultConfig, secrecy::SecretString};
+//! #[derive(VaultConfig)]
+//! #[vault(env_prefix = "APP")]
+//! struct AppConfig {
+//!     #[vault(nested)]
+//!     smtp: Smtp,              // APP_SMTP_HOST, APP_SMTP_PASSWORD
+//!     #[vault(nested)]
+//!     backup_smtp: Option<Smtp>,
+//! }
+//!
+//! #[derive(VaultConfig)]
+//! struct Smtp {
+//!     host: String,
+//!     #[vault(kv = "my-app/smtp")]
+//!     password: SecretString,
+//! }
+//! ```
+//!
+//! ## `{name}` in paths
+//!
+//! Filled by [`Loader::var`](crate::Loader::var), else by the variable `VAULT_CONFIG_VAR_NAME`, and `{profile}` else by the
+//! profile that the loader's figment has selected.
+//!
+//! ```
+//! # use vault_config::{VaultConfig, secrecy::SecretString};
+//! #[derive(VaultConfig)]
+//! struct AppConfig {
+//!     #[vault(kv = "{env}/my-app")]
+//!     api_key: SecretString,
+//! }
+//! let loader = AppConfig::loader().var("env", "prod");
+//! ```
+//!
+//! # Other attributes of fields
+//!
+//! ```
+//! # use std::net::IpAddr;
+//! # use vault_config::{VaultConfig, secrecy::{ExposeSecret, SecretString}};
+//! #[derive(VaultConfig)]
+//! struct AppConfig {
+//!     // Used when no source has the field: `Default::default()`, an expression, or text that is read as any other.
+//!     #[vault(default)]
+//!     verbose: bool,
+//!     #[vault(default = 4 * 1024)]
+//!     buffer: usize,
+//!     #[vault(default = "127.0.0.1")]
+//!     listen: IpAddr,
+//!
+//!     // Exactly this variable, without the prefix. For a pair it is the prefix of both.
+//!     #[vault(env = "PORT")]
+//!     port: u16,
+//!
+//!     // The key in files.
+//!     #[vault(rename = "log-level")]
+//!     log_level: String,
+//!
+//!     // Told with all other problems.
+//!     #[vault(kv = "my-app", validate = long_enough)]
+//!     signing_key: SecretString,
+//! }
+//!
+//! fn long_enough(key: &SecretString) -> Result<(), &'static str> {
+//!     if key.expose_secret().len() < 32 { return Err("a signing key has at least 32 characters") }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A validator of a field marked for Vault should not put the value into its message; if it does, the message is withheld.
+//!
+//! # Attributes of the struct
+//!
+//! ```
+//! # use vault_config::{VaultConfig, secrecy::SecretString};
+//! #[derive(VaultConfig)]
+//! #[vault(
+//!     env_prefix = "APP",          // APP_MIN_SIZE
+//!     rename_all = "kebab-case",   // min-size in files
+//!     kv = "my-app",               // for fields that say `kv` alone
+//!     mount = "team-a",            // for all `kv` fields that name no mount
+//!     validate = consistent,       // fn(&Pool) -> Result<(), impl Display>
+//!     deny_unknown,                // a key in the files that no field takes is a problem
+//! )]
+//! struct Pool {
+//!     min_size: u32,
+//!     max_size: u32,
+//!     #[vault(kv)]
+//!     password: SecretString,
+//! }
+//!
+//! fn consistent(pool: &Pool) -> Result<(), String> {
+//!     if pool.min_size > pool.max_size { return Err("min_size is more than max_size".into()) }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! `deny_unknown` covers nested structs too. `crate = "path"` names this crate where it is renamed or re-exported:
+//!
+//! ```
+//! mod framework { pub use vault_config; }
+//!
+//! #[derive(framework::vault_config::VaultConfig)]
+//! #[vault(crate = "framework::vault_config")]
+//! struct AppConfig { port: u16 }
+//! ```
+//!
+//! # serde's attributes
+//!
+//! A struct that also derives `Deserialize` says nothing twice: `rename`, `rename_all`, `default`, `alias`, `deserialize_with`
+//! and `with` are honoured as they are. One that cannot be honoured (`flatten`, `skip`, ..) does not compile.
+//!
+//! ```
+//! # use serde::Deserialize;
+//! # use vault_config::{VaultConfig, secrecy::SecretString};
+//! #[derive(Deserialize, VaultConfig)]
+//! #[serde(rename_all = "camelCase")]
+//! struct AppConfig {
+//!     #[serde(default, alias = "debug")]
+//!     verbose_output: bool,
+//!     #[serde(default)]
+//!     #[vault(kv = "my-app")]
+//!     api_key: Option<SecretString>,
+//! }
+//! ```

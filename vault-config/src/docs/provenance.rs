@@ -1,0 +1,83 @@
+//! Which source wins, and how to see where a value came from.
+//!
+//! | | Vault mode | local mode |
+//! |---|---|---|
+//! | field marked for Vault | process environment → Vault → default / `None` | process environment → `.env` → figment layers → default / `None` |
+//! | plain field | process environment → `.env` → figment layers → default | the same |
+//!
+//! # The mode
+//!
+//! [`Mode::Auto`](crate::Mode::Auto), the default, is Vault mode as soon as an address is configured: `VAULT_ADDR`, `BAO_ADDR`,
+//! `VAULT_AGENT_ADDR` or `BAO_AGENT_ADDR` in the process environment, or a [`Vault`](crate::Vault) given to the loader. A shell often
+//! has `VAULT_ADDR` set for the command line, so every error says why its mode was chosen and how to have the other.
+//! `VAULT_CONFIG_MODE` (`auto`, `vault`, `local`) decides for a program that leaves the mode to `Auto`. The connection's
+//! variables are never read from `.env`.
+//!
+//! # It fails closed
+//!
+//! In Vault mode an error of Vault is never answered with a value from `.env` or from a file. `Option` and `default` cover
+//! *absence*: no such secret, no such key, a deleted version. A path that is denied, a sealed or unreachable server, or an
+//! answer of the wrong shape is a problem for every field.
+//!
+//! A field that the environment overrides is not asked for, so no credential is made for it. An operator may override a secret
+//! that way in an emergency; [`Loader::env_overrides(false)`](crate::Loader::env_overrides) forbids it.
+//!
+//! # Names of variables
+//!
+//! The prefix and the field's path in upper case, joined by `_`: `smtp.pool_size` below `env_prefix = "APP"` is
+//! `APP_SMTP_POOL_SIZE`. Names come from the struct and are never split, so an underscore is never ambiguous; two fields with one
+//! name are an error that names both. An empty variable counts as unset.
+//!
+//! # `.env`
+//!
+//! The file is parsed by dotenvy into a map; the process environment is never written. A bad line is told by its number and never
+//! quoted. If a name stands twice, the last one counts.
+//!
+//! dotenvy replaces `$NAME` in values that are not in single quotes. For a field marked for Vault that would alter a secret in
+//! silence, so it is an error there: write secrets in single quotes.
+//!
+//! ```sh
+//! APP_API_KEY='pa$$word # with "anything" in it'
+//! ```
+//!
+//! # Text until the type asks
+//!
+//! `vault kv put` and environments hold text. `"5432"` is a number for a `u16`, and `"00123"`, `"true"`, `"1e5"` or `"[x"` stay as
+//! they are for a `SecretString` or a `String`. Lists and maps are read from JSON text. JSON numbers, lists and objects in KV
+//! work as they are, and a number read as text keeps its digits: `1.10` stays `1.10`. A `bool` is `true`, `false`, `yes`, `no`,
+//! `on`, `off`, `1` or `0`.
+//!
+//! One limit is serde's own: inside `#[serde(flatten)]` and untagged enums *of a field's type* serde reads without saying which
+//! type it wants, so text stays text there.
+//!
+//! # Seeing it
+//!
+//! ```
+//! use vault_config::{Mode, Provenance, VaultConfig, secrecy::SecretString};
+//!
+//! #[derive(VaultConfig)]
+//! struct AppConfig {
+//!     #[vault(default = 8080)]
+//!     port: u16,
+//!     #[vault(kv = "my-app")]
+//!     api_key: SecretString,
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), vault_config::Error> {
+//! let (config, report) = AppConfig::loader()
+//!     .mode(Mode::Local)
+//!     .without_dotenv()
+//!     .env_source([("API_KEY", "for-a-test")])
+//!     .load_with_report()
+//!     .await?;
+//! assert_eq!(report.provenance("port"), Some(&Provenance::Default));
+//! assert_eq!(
+//!     report.to_string(),
+//!     "Local mode, because the program asks for it with .mode(Mode::Local).\n  port     default\n  api_key  env API_KEY\n"
+//! );
+//! # Ok(()) }
+//! ```
+//!
+//! [`Report`](crate::Report) also lists keys of the secrets that no field uses, and keys of the figment layers that no field
+//! takes. Which mode was chosen, and why, is logged once per load at `info`, or at `warn` when secrets came from `.env`.

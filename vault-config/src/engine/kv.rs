@@ -1,0 +1,294 @@
+//! KV version 1 and 2: <https://openbao.org/api-docs/secret/kv/>.
+
+use std::sync::Arc;
+
+use super::{Answer, Declare, Engine, Grant, Request, Scope, no_data};
+use crate::error::{Cause, ErrorKind};
+use crate::value::Value;
+use crate::vault::{Mount, Reply, Session};
+
+/// `kv = ".."` and its companions, as written.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Kv {
+    pub path: Option<&'static str>,
+    pub key: Option<&'static str>,
+    pub mount: Option<&'static str>,
+    pub version: Option<u64>,
+    pub kv_version: Option<u8>,
+    pub whole: bool,
+}
+
+/// One secret of a KV mount.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Location {
+    mount: String,
+    path: String,
+    version: Option<u64>,
+    kv_version: Option<u8>,
+}
+
+#[derive(Debug)]
+struct Field {
+    location: Location,
+    key: Option<String>,
+}
+
+impl Declare for Kv {
+    fn bind(&self, scope: &Scope<'_>) -> Result<Arc<dyn Engine>, Cause> {
+        let Some(path) = self.path.or(scope.kv) else {
+            return Err(Cause::new(
+                ErrorKind::Schema,
+                "a bare `kv` takes the path of its struct or of the field that nests it, and neither has one",
+                "write kv = \"path\" on the field, on its struct, or on the field that nests the struct",
+            ));
+        };
+        let location = Location {
+            mount: scope.fill(self.mount.or(scope.mount).unwrap_or("secret"))?,
+            path: scope.fill(path)?,
+            version: self.version,
+            kv_version: self.kv_version,
+        };
+        let key = (!self.whole).then(|| self.key.unwrap_or(scope.field).to_owned());
+        Ok(Arc::new(Field { location, key }))
+    }
+}
+
+impl Engine for Field {
+    fn source(&self) -> String {
+        let key = self.key.as_ref().map_or_else(String::new, |key| format!("#{key}"));
+        format!("kv {}{key}", self.location.name())
+    }
+
+    fn request(&self) -> Request {
+        Request::Kv(self.location.clone())
+    }
+
+    fn pick(&self, answer: &Answer) -> Result<Value, Cause> {
+        match &self.key {
+            Some(key) => answer.key(key),
+            None => Ok(answer.data.clone()),
+        }
+    }
+
+    fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    fn grant(&self) -> Grant {
+        let Location { mount, path, kv_version, .. } = &self.location;
+        match kv_version {
+            Some(1) => Grant::read(format!("{mount}/{path}")),
+            _ => Grant::read(format!("{mount}/data/{path}")),
+        }
+    }
+}
+
+impl Location {
+    pub(super) fn name(&self) -> String {
+        let version = self.version.map_or_else(String::new, |n| format!("?version={n}"));
+        format!("{}/{}{version}", self.mount, self.path)
+    }
+
+    fn v1(&self) -> String {
+        format!("{}/{}", self.mount, self.path)
+    }
+
+    fn v2(&self) -> String {
+        format!("{}/data/{}", self.mount, self.path)
+    }
+}
+
+/// Version 2 first; the mount's real version is asked for on the first miss only.
+pub(super) async fn read(session: &Session<'_>, location: &Location) -> Result<Answer, Cause> {
+    let version = match location.kv_version {
+        Some(version) => Some(version),
+        None => session.known_mount(&location.mount).and_then(|mount| mount.kv_version()),
+    };
+    match version {
+        Some(1) => read_v1(session, location).await,
+        _ => read_v2(session, location).await,
+    }
+}
+
+async fn read_v2(session: &Session<'_>, location: &Location) -> Result<Answer, Cause> {
+    let query = location.version.map(|version| ("version", version.to_string()));
+    let reply = session.get(&location.v2(), query).await?;
+    if reply.ok()
+        && let Some((data, version)) = versioned(&reply)
+    {
+        return Ok(Answer { data: data.clone(), version: Some(version), lease_seconds: None });
+    }
+    if let Some(cause) = gone(&reply, location) {
+        return Err(cause);
+    }
+    if reply.no_route() {
+        return Err(no_mount(location));
+    }
+    if !reply.ok() && !reply.is_miss() {
+        return Err(reply.into_cause());
+    }
+    let mount = session.mount(&location.mount, &location.path).await?;
+    match (mount.kv_version(), location.kv_version) {
+        (Some(1), None) => read_v1(session, location).await,
+        (Some(1), Some(_)) => Err(wrong_version(location, 1)),
+        (Some(_), _) => Err(miss(reply, &location.v2(), location, &mount)),
+        (None, None) if mount.is_unknown() => guess_v1(session, location, reply, &mount).await,
+        (None, _) => Err(miss(reply, &location.v2(), location, &mount)),
+    }
+}
+
+/// The mount's version cannot be learned: version 1 is tried too, and what version 2 said stands.
+async fn guess_v1(
+    session: &Session<'_>,
+    location: &Location,
+    first: Reply,
+    mount: &Mount,
+) -> Result<Answer, Cause> {
+    if location.version.is_none() {
+        let reply = session.get(&location.v1(), None).await?;
+        if reply.ok() {
+            return unversioned(reply);
+        }
+    }
+    Err(miss(first, &location.v2(), location, mount))
+}
+
+async fn read_v1(session: &Session<'_>, location: &Location) -> Result<Answer, Cause> {
+    if location.version.is_some() {
+        return Err(Cause::new(
+            ErrorKind::WrongKvVersion,
+            format!("{}/ is KV version 1, which keeps no versions of a secret", location.mount),
+            "take `version` away, or move the secret to a KV version 2 mount",
+        ));
+    }
+    let reply = session.get(&location.v1(), None).await?;
+    if reply.ok() {
+        return unversioned(reply);
+    }
+    if reply.no_route() {
+        return Err(no_mount(location));
+    }
+    if !reply.is_miss() {
+        return Err(reply.into_cause());
+    }
+    let mount = session.mount(&location.mount, &location.path).await?;
+    match mount.kv_version() {
+        Some(2) => Err(wrong_version(location, 2)),
+        _ => Err(miss(reply, &location.v1(), location, &mount)),
+    }
+}
+
+/// The secret's map and its version, if the answer is of version 2's shape.
+fn versioned(reply: &Reply) -> Option<(&Value, u64)> {
+    let version = reply.data().get("metadata")?.get("version")?.as_u64()?;
+    let data = reply.data().get("data").filter(|data| data.as_map().is_some())?;
+    Some((data, version))
+}
+
+fn unversioned(reply: Reply) -> Result<Answer, Cause> {
+    match reply.into_data() {
+        Some(data) if data.as_map().is_some() => {
+            Ok(Answer { data, version: None, lease_seconds: None })
+        }
+        _ => Err(no_data()),
+    }
+}
+
+/// A deleted or destroyed version answers 404 with its metadata.
+fn gone(reply: &Reply, location: &Location) -> Option<Cause> {
+    let metadata = reply.data().get("metadata")?;
+    let version = metadata.get("version")?.as_u64()?;
+    let (mount, path) = (&location.mount, &location.path);
+    if metadata.get("destroyed").and_then(Value::as_bool) == Some(true) {
+        return Some(Cause::new(
+            ErrorKind::Destroyed,
+            format!("version {version} of the secret is destroyed"),
+            format!("write the secret again: vault kv put -mount={mount} {path} .."),
+        ));
+    }
+    let deleted = metadata.get("deletion_time").and_then(Value::as_str).unwrap_or_default();
+    Some(Cause::new(
+        ErrorKind::Deleted,
+        format!("version {version} of the secret was deleted at {deleted}"),
+        format!(
+            "bring it back: vault kv undelete -mount={mount} -versions={version} {path}\n\
+             or write the secret again: vault kv put -mount={mount} {path} .."
+        ),
+    ))
+}
+
+fn wrong_version(location: &Location, real: u8) -> Cause {
+    let declared = 3 - real;
+    Cause::new(
+        ErrorKind::WrongKvVersion,
+        format!(
+            "{}/ is KV version {real}, and the field says kv_version = {declared}",
+            location.mount
+        ),
+        format!(
+            "say kv_version = {real}, or leave it out: the version is then learned from the server"
+        ),
+    )
+}
+
+fn no_mount(location: &Location) -> Cause {
+    let mount = &location.mount;
+    Cause::new(
+        ErrorKind::WrongMount,
+        format!("no engine is mounted at {mount}/"),
+        format!(
+            "name the right mount with mount = \"..\", or mount one: vault secrets enable -path={mount} kv-v2"
+        ),
+    )
+}
+
+fn miss(reply: Reply, wire: &str, location: &Location, mount: &Mount) -> Cause {
+    if reply.status == 403 {
+        let mut cause = reply.denied(&Grant::read(wire));
+        if mount.is_unknown() {
+            cause = cause.hint(&format!(
+                "or no engine is mounted at {}/: the server answers 403 for that too",
+                location.mount
+            ));
+        }
+        return cause;
+    }
+    let what = match mount {
+        Mount::Kv(version) => {
+            format!("nothing is stored there; {}/ is KV version {version}", location.mount)
+        }
+        Mount::Other(engine) => {
+            return Cause::new(
+                ErrorKind::WrongMount,
+                format!("{}/ is a {engine} engine, not KV", location.mount),
+                "name the KV engine's mount with mount = \"..\"",
+            );
+        }
+        Mount::Unknown => "nothing is stored there".to_owned(),
+    };
+    let (mount, path) = (&location.mount, &location.path);
+    let help = match location.version {
+        None => format!("store it: vault kv put -mount={mount} {path} ..; or name the right path"),
+        Some(_) => format!(
+            "name a version that is there: vault kv metadata get -mount={mount} {path}; or take `version` away \
+             for the newest"
+        ),
+    };
+    let cause = Cause::new(ErrorKind::PathAbsent, what, help);
+    match repeated(location) {
+        Some(shorter) => cause.hint(&format!(
+            "the path repeats what is added to it: {wire} was asked for; did you mean kv = \"{shorter}\"?"
+        )),
+        None => cause,
+    }
+}
+
+/// The path without the mount's name and `data/`, if it starts with either.
+fn repeated(location: &Location) -> Option<&str> {
+    let path = location.path.as_str();
+    let after_mount = path.strip_prefix(location.mount.as_str()).and_then(|p| p.strip_prefix('/'));
+    let rest = after_mount.unwrap_or(path);
+    let rest = rest.strip_prefix("data/").unwrap_or(rest);
+    (rest != path).then_some(rest)
+}

@@ -1,0 +1,69 @@
+//! `{name}` in paths.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Cause, ErrorKind};
+use crate::source::env::Environment;
+
+/// The variables of paths: set on the loader, else `VAULT_CONFIG_VAR_NAME`, else `{profile}` from figment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Variables {
+    pub(crate) given: BTreeMap<String, String>,
+    pub(crate) environment: Environment,
+    pub(crate) profile: Option<String>,
+    /// For documents made without loading: every variable is this text.
+    pub(crate) placeholder: Option<&'static str>,
+}
+
+impl Variables {
+    pub(crate) fn fill(&self, template: &str) -> Result<String, Cause> {
+        let mut filled = String::new();
+        let mut rest = template;
+        while let Some((before, after)) = rest.split_once('{') {
+            let Some((name, tail)) = after.split_once('}') else { break };
+            filled.push_str(before);
+            filled.push_str(&self.get(name, template)?);
+            rest = tail;
+        }
+        filled.push_str(rest);
+        check(&filled, template)?;
+        Ok(filled)
+    }
+
+    fn get(&self, name: &str, template: &str) -> Result<String, Cause> {
+        if let Some(text) = self.placeholder {
+            return Ok(text.to_owned());
+        }
+        if let Some(value) = self.given.get(name) {
+            return Ok(value.clone());
+        }
+        let variable = format!("VAULT_CONFIG_VAR_{}", name.to_uppercase());
+        if let Some(value) = self.environment.get(&variable)? {
+            return Ok(value.as_str().to_owned());
+        }
+        if name == "profile"
+            && let Some(profile) = &self.profile
+        {
+            return Ok(profile.clone());
+        }
+        Err(Cause::new(
+            ErrorKind::Variable,
+            format!("the path \"{template}\" needs the variable {{{name}}}, which is unset"),
+            format!("set {variable}, or call .var(\"{name}\", ..) on the loader"),
+        ))
+    }
+}
+
+/// A variable must not lead a path elsewhere.
+fn check(path: &str, template: &str) -> Result<(), Cause> {
+    if path == template || path.split('/').all(|segment| !matches!(segment, "" | "." | "..")) {
+        return Ok(());
+    }
+    Err(Cause::new(
+        ErrorKind::Variable,
+        format!(
+            "with its variables filled in, the path \"{template}\" has an empty, \".\" or \"..\" segment"
+        ),
+        "give the variables values that are not empty and hold no \".\" segments",
+    ))
+}

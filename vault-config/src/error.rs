@@ -1,0 +1,361 @@
+//! Every problem of one load, in one opaque error.
+
+use std::fmt::{self, Write};
+use std::sync::Arc;
+
+/// Everything that kept a configuration from loading.
+///
+/// `Display` prints a report of several lines: every failing field with its type, the sources that
+/// were looked at, what happened in the server's own words, and what to do. `Debug` prints the same,
+/// so that `fn main() -> Result<(), vault_config::Error>` is legible. Neither ever holds a value of a
+/// field marked for Vault, a token or a secret_id, and there is no `source()` that could.
+pub struct Error(Box<Report>);
+
+struct Report {
+    name: &'static str,
+    problems: Vec<Problem>,
+    mode: Option<String>,
+}
+
+impl Error {
+    pub(crate) fn new(
+        name: &'static str,
+        mut problems: Vec<Problem>,
+        mode: Option<String>,
+    ) -> Self {
+        if problems.is_empty() {
+            problems.push(Problem::general(Cause::new(
+                ErrorKind::Protocol,
+                "the configuration could not be built, and no field said why",
+                "this is a defect of vault-config: please report it",
+            )));
+        }
+        Self(Box::new(Report { name, problems, mode }))
+    }
+
+    pub(crate) fn single(name: &'static str, cause: Cause) -> Self {
+        Self::new(name, vec![Problem::general(cause)], None)
+    }
+
+    /// Every problem, in the order of the struct's fields; at least one.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.0.problems
+    }
+
+    /// The kind of the first problem.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.problems.first().map_or(ErrorKind::Protocol, Problem::kind)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups = groups(&self.0.problems);
+        let count = match groups.len() {
+            1 => "1 problem".to_owned(),
+            n => format!("{n} problems"),
+        };
+        write!(f, "cannot load {}: {count}", self.0.name)?;
+        for (number, group) in groups.iter().enumerate() {
+            let mut text = String::new();
+            write_group(&mut text, number + 1, group)?;
+            write!(f, "\n\n{}", text.trim_end())?;
+        }
+        match &self.0.mode {
+            Some(mode) => write!(f, "\n\n{mode}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Fields that fail for one and the same reason are told once.
+fn groups(problems: &[Problem]) -> Vec<Vec<&Problem>> {
+    let mut groups: Vec<Vec<&Problem>> = Vec::new();
+    for problem in problems {
+        let same = groups
+            .iter_mut()
+            .find(|group| group.iter().any(|other| other.cause.same_as(&problem.cause)));
+        match same {
+            Some(group) => group.push(problem),
+            None => groups.push(vec![problem]),
+        }
+    }
+    groups
+}
+
+fn write_group(f: &mut String, number: usize, group: &[&Problem]) -> fmt::Result {
+    let Some(first) = group.first() else { return Ok(()) };
+    let mut indent = format!("{number}. ");
+    if first.field.is_some() {
+        writeln!(f, "{indent}{}", title(group))?;
+        indent = " ".repeat(indent.len());
+    }
+    for source in group.iter().filter(|_| group.len() < MANY).flat_map(|problem| &problem.sources) {
+        writeln!(f, "{indent}{source}")?;
+    }
+    match &first.cause.source {
+        Some(source) => write_block(f, &indent, &format!("{source}: {}", first.cause.what))?,
+        None => write_block(f, &indent, &first.cause.what)?,
+    }
+    if first.cause.help.is_empty() {
+        return Ok(());
+    }
+    write_block(f, &" ".repeat(indent.len()), &format!("help: {}", first.cause.help))
+}
+
+/// From here on a group of fields is told by names alone.
+const MANY: usize = 4;
+const TOO_MANY: usize = 12;
+
+fn title(group: &[&Problem]) -> String {
+    let named = |problem: &&Problem| match &problem.field {
+        Some((path, ty)) if group.len() < MANY && !ty.is_empty() => Some(format!("{path}: {ty}")),
+        Some((path, _)) => Some(path.clone()),
+        None => None,
+    };
+    let names: Vec<_> = group.iter().filter_map(named).collect();
+    match names.len().checked_sub(TOO_MANY) {
+        None | Some(0) => names.join(", "),
+        Some(rest) => {
+            format!("{} and {rest} more", names.get(..TOO_MANY).unwrap_or_default().join(", "))
+        }
+    }
+}
+
+fn write_block(f: &mut String, indent: &str, text: &str) -> fmt::Result {
+    let hanging = " ".repeat(indent.len() + 2);
+    for (number, line) in text.lines().enumerate() {
+        let lead = if number == 0 { indent } else { &hanging };
+        writeln!(f, "{lead}{line}")?;
+    }
+    Ok(())
+}
+
+/// One failing field, or one failing thing that no field owns (a bad `.env` line, an unknown key).
+#[derive(Clone)]
+pub struct Problem {
+    field: Option<(String, &'static str)>,
+    sources: Vec<String>,
+    cause: Arc<Cause>,
+}
+
+impl Problem {
+    pub(crate) fn general(cause: Cause) -> Self {
+        Self { field: None, sources: Vec::new(), cause: Arc::new(cause) }
+    }
+
+    pub(crate) fn of_field(
+        path: &str,
+        ty: &'static str,
+        sources: Vec<String>,
+        cause: Arc<Cause>,
+    ) -> Self {
+        Self { field: Some((path.to_owned(), ty)), sources, cause }
+    }
+
+    /// The field's path, such as `smtp.password`.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        self.field.as_ref().map(|(path, _)| path.as_str())
+    }
+
+    /// The field's type as written in the struct.
+    #[must_use]
+    pub fn type_name(&self) -> Option<&'static str> {
+        self.field.as_ref().map(|(_, ty)| *ty)
+    }
+
+    /// What kind of problem this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.cause.kind
+    }
+
+    /// The sources that were looked at before the one that failed, each with what was seen there.
+    #[must_use]
+    pub fn sources(&self) -> &[String] {
+        &self.sources
+    }
+
+    /// The source that failed, such as `vault kv secret/my-app#port`.
+    #[must_use]
+    pub fn source_name(&self) -> Option<&str> {
+        self.cause.source.as_deref()
+    }
+
+    /// What happened, in the server's own words where it said some.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.cause.what
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn help(&self) -> &str {
+        &self.cause.help
+    }
+}
+
+impl fmt::Debug for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        write_group(&mut text, 1, &[self])?;
+        f.write_str(text.trim_end())
+    }
+}
+
+/// Why, where, and what to do. Shared by every field that fails for it.
+#[derive(Debug, Clone)]
+pub struct Cause {
+    pub(crate) kind: ErrorKind,
+    pub(crate) source: Option<String>,
+    pub(crate) what: String,
+    pub(crate) help: String,
+}
+
+impl Cause {
+    pub(crate) fn new(kind: ErrorKind, what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { kind, source: None, what: what.into(), help: help.into() }
+    }
+
+    pub(crate) fn at(mut self, source: impl Into<String>) -> Self {
+        self.source.get_or_insert_with(|| source.into());
+        self
+    }
+
+    pub(crate) fn hint(mut self, help: &str) -> Self {
+        if !self.help.is_empty() {
+            self.help.push('\n');
+        }
+        self.help.push_str(help);
+        self
+    }
+
+    pub(crate) fn is_absence(&self) -> bool {
+        self.kind.is_absence()
+    }
+
+    fn same_as(&self, other: &Self) -> bool {
+        self.source == other.source && self.what == other.what && self.help == other.help
+    }
+}
+
+/// What kind of problem a [`Problem`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// No source has the field.
+    Missing,
+    /// The secret's path holds nothing.
+    PathAbsent,
+    /// The secret has no such key.
+    KeyAbsent,
+    /// The secret's version is deleted (KV v2).
+    Deleted,
+    /// The secret's version is destroyed (KV v2).
+    Destroyed,
+    /// The mount is KV v1 where v2 was declared, or the reverse.
+    WrongKvVersion,
+    /// No such mount, or it is of another type.
+    WrongMount,
+    /// The engine has no such role.
+    RoleAbsent,
+    /// The token is valid and its policies do not allow the request.
+    Denied,
+    /// The token is expired, revoked, used up or unknown.
+    TokenInvalid,
+    /// The server refused the login.
+    LoginRefused,
+    /// Nothing to log in with was found.
+    NoLogin,
+    /// The server is sealed.
+    Sealed,
+    /// The server is not initialised.
+    Uninitialised,
+    /// No active node answered.
+    Standby,
+    /// The namespace does not exist.
+    NamespaceAbsent,
+    /// The address answers, but not as Vault does.
+    NotVault,
+    /// The connection was refused.
+    ConnectionRefused,
+    /// The host name does not resolve.
+    Dns,
+    /// No answer in time.
+    Timeout,
+    /// The server's certificate is not trusted, expired, or for another name.
+    Untrusted,
+    /// The connection failed in another way.
+    Connection,
+    /// The server limits the rate of requests.
+    RateLimited,
+    /// The server failed.
+    Server,
+    /// The server's answer is not of the documented shape.
+    Protocol,
+    /// The server's answer is too large.
+    TooLarge,
+    /// A value does not read as the field's type.
+    WrongType,
+    /// A validator refused the value.
+    Invalid,
+    /// A setting of the connection is malformed.
+    Setting,
+    /// An environment variable cannot be read.
+    Environment,
+    /// The `.env` file cannot be read.
+    Dotenv,
+    /// Two fields have one environment variable.
+    DuplicateEnv,
+    /// A key in the figment layers that no field takes.
+    UnknownKey,
+    /// A `{variable}` of a path is unset.
+    Variable,
+    /// A figment layer cannot be read.
+    Figment,
+    /// A blocking call inside an async runtime.
+    InsideRuntime,
+    /// The struct's attributes contradict each other in a way only a load can see.
+    Schema,
+}
+
+impl ErrorKind {
+    /// Whether this is absence, which `Option` and `default` cover, and not failure, which nothing covers.
+    #[must_use]
+    pub fn is_absence(self) -> bool {
+        matches!(
+            self,
+            Self::Missing | Self::PathAbsent | Self::KeyAbsent | Self::Deleted | Self::Destroyed
+        )
+    }
+}
+
+/// The name most like `wanted`, if one is near enough to be a slip.
+pub(crate) fn nearest<'a>(
+    wanted: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    names
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(wanted, name), name))
+        .filter(|(distance, name)| *distance <= 1.max(wanted.len().max(name.len()) / 3))
+        .min()
+        .map(|(_, name)| name)
+}

@@ -1,0 +1,178 @@
+//! Typed configuration for services whose secrets live in HashiCorp Vault or OpenBao.
+//!
+//! One struct declares the whole configuration. Its derive macro knows where every field comes from; one call loads it and
+//! tells everything that is wrong at once.
+//!
+//! ```no_run
+//! use vault_config::{DatabaseCredentials, VaultConfig, secrecy::SecretString};
+//!
+//! /// Configuration of the billing service.
+//! #[derive(Debug, VaultConfig)]
+//! #[vault(env_prefix = "APP")]
+//! struct AppConfig {
+//!     /// Port to listen on.
+//!     #[vault(default = 8080)]
+//!     port: u16,                                   // plain: env, .env, files, default
+//!
+//!     #[vault(kv = "my-app/api-keys")]             // key = the field's name
+//!     external_api_key: SecretString,
+//!
+//!     #[vault(kv = "my-app/api-keys", key = "internal")]
+//!     internal_api_key: Option<SecretString>,      // absent in Vault is None
+//!
+//!     #[vault(database = "readonly")]              // dynamic role: user name, password, lease
+//!     database: DatabaseCredentials,
+//!
+//!     #[vault(nested)]
+//!     smtp: Smtp,                                  // another VaultConfig struct
+//! }
+//!
+//! #[derive(Debug, VaultConfig)]
+//! struct Smtp {
+//!     host: String,
+//!     #[vault(kv = "my-app/smtp")]
+//!     password: SecretString,
+//! }
+//!
+//! # async fn run() -> Result<(), vault_config::Error> {
+//! let config = AppConfig::load().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # In production
+//!
+//! The official client's variables say where the server is and how to log in. Nothing else is needed:
+//!
+//! ```sh
+//! VAULT_ADDR=https://vault.example.com:8200 VAULT_ROLE_ID=.. VAULT_SECRET_ID=.. ./billing
+//! ```
+//!
+//! [`auth`] lists the ways to log in; [`Vault::builder`] describes a connection in code.
+//!
+//! | variable (each also as `BAO_..`, which goes first) | what it says |
+//! |---|---|
+//! | `VAULT_ADDR` | `https://host:8200`, `http://..` or `unix:///path` |
+//! | `VAULT_AGENT_ADDR` | a local agent's address; goes before `VAULT_ADDR` |
+//! | `VAULT_NAMESPACE` | the namespace of every request |
+//! | `VAULT_CACERT`, `VAULT_CACERT_BYTES`, `VAULT_CAPATH` | trust these authorities and no others: a PEM file, PEM text, a folder |
+//! | `VAULT_CLIENT_CERT`, `VAULT_CLIENT_KEY` (each also `_BYTES`) | the client's certificate and key |
+//! | `VAULT_TLS_SERVER_NAME` | the name that the server's certificate has to be for |
+//! | `VAULT_SKIP_VERIFY` | `true` turns verification off; empty or `false` keeps it on; anything else is an error |
+//! | `VAULT_CLIENT_TIMEOUT` | limit for one request with all its retries, such as `30` or `500ms`; default 60 s |
+//! | `VAULT_MAX_RETRIES` | how often a request is tried again; default 2 |
+//! | `VAULT_PROXY_ADDR`, `VAULT_HTTP_PROXY` | a proxy for all requests |
+//!
+//! # In development
+//!
+//! Without `VAULT_ADDR` the same struct is filled from the environment, `.env` and files: see [`docs::provenance`]. An empty `.env`
+//! to fill in, a table of all fields and the policy the service needs come from [`VaultConfig::schema`].
+//!
+//! # In tests
+//!
+//! ```
+//! use vault_config::{Mode, VaultConfig};
+//!
+//! #[derive(VaultConfig)]
+//! struct AppConfig { port: u16 }
+//!
+//! # fn main() -> Result<(), vault_config::Error> {
+//! let loader = AppConfig::loader().mode(Mode::Local).without_dotenv().env_source([("PORT", "80")]);
+//! assert_eq!(loader.load_blocking()?.port, 80);
+//! # Ok(()) }
+//! ```
+//!
+//! # With a figment of your own
+//!
+//! [`Vault::resolve`] gives the fetched values as a [`figment::Provider`]: see [`Resolved`].
+//!
+//! # Features
+//!
+//! * `rustls` (default): TLS by rustls with ring, or with the crypto provider that the process has installed.
+//! * `aws-lc-rs`: rustls with aws-lc-rs instead. It starts more slowly: see [`docs::performance`].
+//! * `native-tls`: the system's TLS library; choose it with `default-features = false`.
+//! * none of them: plain http and Unix sockets, or a [`reqwest::Client`](VaultBuilder::http_client) of your own.
+//!
+//! # What is wiped
+//!
+//! Values that were read are wiped when they are dropped, and so are your `SecretString` fields. Not wiped are the buffers of the HTTP and
+//! TLS libraries, and whatever you expose yourself.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+use std::future::Future;
+
+pub mod auth;
+mod coerce;
+pub mod docs;
+mod engine;
+mod error;
+mod loader;
+mod plan;
+mod provider;
+mod read;
+mod report;
+mod resolve;
+mod schema;
+mod secret;
+mod source;
+mod value;
+mod vault;
+
+pub use engine::database::DatabaseCredentials;
+pub use error::{Error, ErrorKind, Problem};
+pub use figment;
+pub use loader::{Loader, Mode};
+pub use provider::Resolved;
+pub use report::{Provenance, Report};
+pub use schema::Schema;
+pub use secrecy;
+pub use secret::Secret;
+pub use vault::{Vault, VaultBuilder};
+pub use vault_config_derive::VaultConfig;
+
+#[doc = include_str!("../../README.md")]
+#[cfg(doctest)]
+struct Readme;
+
+/// A configuration struct; implemented by `#[derive(VaultConfig)]`, whose attributes are in [`docs::attributes`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a configuration struct",
+    label = "`VaultConfig` is not implemented for this type",
+    note = "add `#[derive(VaultConfig)]` to the struct"
+)]
+pub trait VaultConfig: Sized {
+    /// The compile-time plan: every field and where it comes from. Nothing is read.
+    fn schema() -> Schema;
+
+    /// Says where to read from, then reads.
+    fn loader() -> Loader<Self> {
+        Loader::new()
+    }
+
+    /// Loads from the process environment, `.env` in the working directory, and the Vault that the
+    /// environment describes.
+    ///
+    /// # Errors
+    /// Every problem at once; see [`Error`].
+    fn load() -> impl Future<Output = Result<Self, Error>> + Send {
+        Self::loader().load()
+    }
+
+    #[doc(hidden)]
+    fn __read(reader: &mut __private::Reader<'_>) -> Option<Self>;
+}
+
+/// What generated code calls. Not part of the public interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use core;
+    pub use serde;
+    pub use std;
+
+    pub use crate::coerce::{Fault, FieldDeserializer, accepts_absence};
+    pub use crate::engine::database::{Database, DatabaseStatic};
+    pub use crate::engine::kv::Kv;
+    pub use crate::engine::read::Read;
+    pub use crate::read::{Fallback, Reader};
+    pub use crate::schema::Field;
+}

@@ -1,0 +1,481 @@
+//! From sources to a struct, or to every problem at once.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use figment::Figment;
+
+use crate::VaultConfig;
+use crate::engine::Variables;
+use crate::error::{Cause, Error, ErrorKind, Problem, nearest};
+use crate::plan;
+use crate::provider::Resolved;
+use crate::read::{Reader, Slot};
+use crate::report::Report;
+use crate::resolve::{self, Pending, Sources};
+use crate::schema::Schema;
+use crate::source::dotenv::{Choice, Dotenv};
+use crate::source::env::Environment;
+use crate::source::layers::Layers;
+use crate::vault::Vault;
+use crate::vault::settings::Address;
+
+/// Whether fields marked for Vault are read from Vault or from local sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Vault as soon as an address is configured, local otherwise.
+    #[default]
+    Auto,
+    /// Vault, and never `.env` or a file in its place.
+    Vault,
+    /// Process environment, `.env` and figment layers; nothing is sent.
+    Local,
+}
+
+/// Says where a configuration is read from, then reads it.
+///
+/// ```
+/// use vault_config::{Mode, VaultConfig, secrecy::SecretString};
+///
+/// #[derive(Debug, VaultConfig)]
+/// #[vault(env_prefix = "APP")]
+/// struct AppConfig {
+///     #[vault(kv = "{env}/api-keys")]
+///     api_key: SecretString,
+/// }
+///
+/// # fn main() -> Result<(), vault_config::Error> {
+/// let config = AppConfig::loader()
+///     .mode(Mode::Local)
+///     .without_dotenv()
+///     .env_source([("APP_API_KEY", "for-a-test")])
+///     .var("env", "staging")
+///     .load_blocking()?;
+/// # Ok(()) }
+/// ```
+#[must_use = "a loader does nothing until one of its load methods is called"]
+pub struct Loader<T> {
+    figment: Figment,
+    env_prefix: Option<String>,
+    environment: Environment,
+    dotenv: Choice,
+    mode: Mode,
+    vault: Option<Vault>,
+    env_overrides: bool,
+    variables: BTreeMap<String, String>,
+    target: PhantomData<fn() -> T>,
+}
+
+impl<T: VaultConfig> Loader<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            figment: Figment::new(),
+            env_prefix: None,
+            environment: Environment::Process,
+            dotenv: Choice::IfPresent,
+            mode: Mode::Auto,
+            vault: None,
+            env_overrides: true,
+            variables: BTreeMap::new(),
+            target: PhantomData,
+        }
+    }
+
+    /// Base layers of plain values: TOML, JSON, profiles. They stand below the environment and `.env`.
+    pub fn figment(mut self, figment: Figment) -> Self {
+        self.figment = figment;
+        self
+    }
+
+    /// Replaces the struct's own `env_prefix`.
+    pub fn env_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.env_prefix = Some(prefix.into());
+        self
+    }
+
+    /// Reads these variables instead of the process environment, `VAULT_*` included.
+    pub fn env_source<K: Into<String>, V: Into<String>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.environment = Environment::given(variables);
+        self
+    }
+
+    pub(crate) fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Reads this `.env` file, which must exist. Default: `.env` in the working directory, if there is one.
+    pub fn dotenv(mut self, path: impl Into<PathBuf>) -> Self {
+        self.dotenv = Choice::Path(path.into());
+        self
+    }
+
+    /// Reads no `.env` file.
+    pub fn without_dotenv(mut self) -> Self {
+        self.dotenv = Choice::None;
+        self
+    }
+
+    /// Chooses the mode. With [`Mode::Auto`], the default, `VAULT_CONFIG_MODE` (`auto`, `vault`, `local`) decides first.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Uses this connection instead of the one the environment describes.
+    pub fn vault(mut self, vault: Vault) -> Self {
+        self.vault = Some(vault);
+        self
+    }
+
+    /// Whether the process environment may override a field marked for Vault. Default: yes.
+    pub fn env_overrides(mut self, allowed: bool) -> Self {
+        self.env_overrides = allowed;
+        self
+    }
+
+    /// Fills `{name}` in paths. Without it, `VAULT_CONFIG_VAR_NAME` does.
+    pub fn var(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+
+    /// Loads the configuration.
+    ///
+    /// # Errors
+    /// Every problem at once; see [`Error`].
+    pub async fn load(self) -> Result<T, Error> {
+        self.load_with_report().await.map(|(config, _)| config)
+    }
+
+    /// Loads the configuration from a program without an async runtime.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); and [`ErrorKind::InsideRuntime`] inside an async runtime, which it would block.
+    pub fn load_blocking(self) -> Result<T, Error> {
+        let name = T::schema().name;
+        if tokio::runtime::Handle::try_current().is_ok() {
+            return Err(Error::single(
+                name,
+                Cause::new(
+                    ErrorKind::InsideRuntime,
+                    "load_blocking() was called inside an async runtime, which it would block",
+                    "call .load().await there",
+                ),
+            ));
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| {
+            let what = format!("no async runtime can be started: {error}");
+            Error::single(name, Cause::new(ErrorKind::Connection, what, ""))
+        })?;
+        runtime.block_on(self.load())
+    }
+
+    /// Loads the configuration and tells where every field came from.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub async fn load_with_report(self) -> Result<(T, Report), Error> {
+        let mut prepared = self.prepare();
+        prepared.ask(false).await;
+        let mut reader = Reader::new(&prepared.slots);
+        let built = T::__read(&mut reader);
+        let (problems, fields) = (reader.problems, reader.fields);
+        prepared.problems.extend(problems);
+        match built {
+            Some(config) if prepared.problems.is_empty() => Ok((config, prepared.report(fields))),
+            _ => Err(prepared.error()),
+        }
+    }
+
+    /// Does all that a load does without making credentials: it logs in, reads every secret, and asks whether the
+    /// token may read the paths that would make a credential. The values are checked against their types and dropped.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load). Validators of structs that hold a credential are not run.
+    pub async fn check(self) -> Result<Report, Error> {
+        let mut prepared = self.prepare();
+        prepared.ask(true).await;
+        let mut reader = Reader::new(&prepared.slots);
+        drop(T::__read(&mut reader));
+        let (problems, fields) = (reader.problems, reader.fields);
+        prepared.problems.extend(problems);
+        match prepared.problems.is_empty() {
+            true => Ok(prepared.report(fields)),
+            false => Err(prepared.error()),
+        }
+    }
+
+    /// Reads the fields marked for Vault for a figment of your own; see [`Resolved`].
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), for the fields marked for Vault. A value that does not read as its field's type is told
+    /// by figment's `extract` instead, with figment's own words.
+    pub async fn resolve(mut self) -> Result<Resolved, Error> {
+        self.mode = Mode::Vault;
+        let mut prepared = self.prepare_for(true);
+        prepared.sentence = Some("Secrets for a figment are read from Vault alone.".to_owned());
+        prepared.ask(false).await;
+        let mut reader = Reader::new(&prepared.slots);
+        drop(T::__read(&mut reader));
+        let (problems, fields, shapes) = (reader.problems, reader.fields, reader.shapes);
+        let (wrong, other): (Vec<_>, Vec<_>) =
+            problems.into_iter().partition(|problem| problem.kind() == ErrorKind::WrongType);
+        prepared.problems.extend(other);
+        if !prepared.problems.is_empty() {
+            return Err(prepared.error());
+        }
+        let resolved = Resolved::new(&prepared.slots, &shapes, &wrong);
+        Ok(resolved.with_report(prepared.report(fields)))
+    }
+
+    fn prepare(self) -> Prepared {
+        self.prepare_for(false)
+    }
+
+    fn prepare_for(self, provider: bool) -> Prepared {
+        let schema = T::schema();
+        let layers = Layers::new(self.figment);
+        let dotenv = match provider {
+            true => Dotenv::default(),
+            false => Dotenv::read(&self.dotenv),
+        };
+        let mut problems = resolve::general(&dotenv, &layers);
+        let chosen = choose(self.mode, self.vault.as_ref(), &self.environment, &dotenv)
+            .unwrap_or_else(|cause| {
+                problems.push(Problem::general(cause));
+                // Whatever was meant, Vault mode is the one that never serves a secret from a file. Nothing is sent.
+                Chosen { vault: true, sentence: None }
+            });
+        let variables = Variables {
+            given: self.variables,
+            environment: self.environment.clone(),
+            profile: Some(layers.profile().to_string()),
+            placeholder: None,
+        };
+        let leaves = plan::leaves(&schema, self.env_prefix.as_deref(), &variables);
+        problems.extend(plan::duplicates(&leaves));
+        let unknown = unknown_keys(&schema, &layers, &mut problems);
+        let sources = Sources {
+            environment: &self.environment,
+            env_overrides: self.env_overrides,
+            local: (!provider).then_some((&dotenv, &layers)),
+            vault_mode: chosen.vault,
+        };
+        let (slots, pending) = sources.look_up(leaves);
+        let vault = connection(
+            self.vault,
+            &self.environment,
+            chosen.sentence.is_some() && !pending.is_empty(),
+        );
+        chosen.log(schema.name, &slots);
+        Prepared {
+            name: schema.name,
+            slots,
+            pending,
+            vault,
+            problems,
+            sentence: chosen.sentence,
+            unknown,
+            unused: Vec::new(),
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Loader<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loader")
+            .field("mode", &self.mode)
+            .field("dotenv", &self.dotenv)
+            .field("environment", &self.environment)
+            .field("vault", &self.vault)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Everything that can be known before the first request.
+struct Prepared {
+    name: &'static str,
+    slots: Vec<Slot>,
+    pending: Pending,
+    vault: Option<Result<Vault, Vec<Cause>>>,
+    problems: Vec<Problem>,
+    sentence: Option<String>,
+    unknown: Vec<(String, String)>,
+    unused: Vec<(String, String)>,
+}
+
+impl Prepared {
+    async fn ask(&mut self, check: bool) {
+        let pending = std::mem::take(&mut self.pending);
+        match &self.vault {
+            None => {}
+            Some(Ok(vault)) => {
+                self.unused = match check {
+                    true => resolve::verify(vault, pending, &mut self.slots).await,
+                    false => resolve::fetch(vault, pending, &mut self.slots).await,
+                };
+            }
+            Some(Err(causes)) => {
+                let mut causes = causes.iter().cloned();
+                if let Some(cause) = causes.next().map(Arc::new) {
+                    resolve::fail_all(&mut self.slots, &pending, &cause);
+                }
+                self.problems.extend(causes.map(Problem::general));
+            }
+        }
+    }
+
+    fn error(self) -> Error {
+        Error::new(self.name, self.problems, self.sentence)
+    }
+
+    fn report(self, fields: Vec<(String, crate::Provenance)>) -> Report {
+        Report {
+            mode: self.sentence.unwrap_or_default(),
+            fields,
+            unused: self.unused,
+            unknown: self.unknown,
+        }
+    }
+}
+
+struct Chosen {
+    vault: bool,
+    sentence: Option<String>,
+}
+
+impl Chosen {
+    fn log(&self, name: &str, slots: &[Slot]) {
+        let Some(sentence) = &self.sentence else { return };
+        let served = slots.iter().filter(|slot| slot.is_served_by_dotenv()).count();
+        match served {
+            0 => tracing::info!(config = name, "{sentence}"),
+            _ => tracing::warn!(config = name, served, "secrets are served from .env. {sentence}"),
+        }
+    }
+}
+
+/// The mode and, in a sentence, why, and how to have the other.
+fn choose(
+    mode: Mode,
+    vault: Option<&Vault>,
+    environment: &Environment,
+    dotenv: &Dotenv,
+) -> Result<Chosen, Cause> {
+    let (mode, said_by) = match mode {
+        Mode::Auto => from_environment(environment)?,
+        mode => (mode, Some("the program asks for it")),
+    };
+    let address = match vault {
+        Some(vault) => Some(said(&vault.address().said_by, Some(vault.address()))),
+        None => configured_address(environment)?,
+    };
+    let chosen = |vault, sentence: String| Ok(Chosen { vault, sentence: Some(sentence) });
+    const ENV: &str = "VAULT_CONFIG_MODE";
+    match (mode, said_by, address) {
+        (Mode::Vault, Some(ENV), _) => chosen(
+            true,
+            format!("Vault mode, because {ENV} says so; {ENV}=local reads .env and files instead."),
+        ),
+        (Mode::Vault, _, _) => chosen(
+            true,
+            "Vault mode, because the program asks for it with .mode(Mode::Vault).".to_owned(),
+        ),
+        (Mode::Local, Some(ENV), _) => chosen(
+            false,
+            format!(
+                "Local mode, because {ENV} says so; unset it, or say {ENV}=vault, to read secrets from Vault."
+            ),
+        ),
+        (Mode::Local, _, _) => chosen(
+            false,
+            "Local mode, because the program asks for it with .mode(Mode::Local).".to_owned(),
+        ),
+        (Mode::Auto, _, Some(said_by)) => chosen(
+            true,
+            format!("Vault mode, because {said_by}; {ENV}=local reads .env and files instead."),
+        ),
+        (Mode::Auto, _, None) => {
+            let stray =
+                ["VAULT_ADDR", "BAO_ADDR"].into_iter().find(|name| dotenv.get(name).is_some());
+            let stray = stray.map_or_else(String::new, |name| {
+                format!(
+                    " ({} sets {name}, which is read from the process environment only)",
+                    dotenv.path().display()
+                )
+            });
+            chosen(
+                false,
+                format!(
+                    "Local mode, because no Vault address is configured{stray}; set VAULT_ADDR to read secrets from Vault."
+                ),
+            )
+        }
+    }
+}
+
+fn from_environment(environment: &Environment) -> Result<(Mode, Option<&'static str>), Cause> {
+    const NAME: &str = "VAULT_CONFIG_MODE";
+    match environment.get(NAME)?.as_deref().map(String::as_str) {
+        None | Some("auto") => Ok((Mode::Auto, None)),
+        Some("vault") => Ok((Mode::Vault, Some(NAME))),
+        Some("local") => Ok((Mode::Local, Some(NAME))),
+        Some(_) => Err(Cause::new(ErrorKind::Setting, "names no mode", "use auto, vault or local")
+            .at(format!("env {NAME}"))),
+    }
+}
+
+fn configured_address(environment: &Environment) -> Result<Option<String>, Cause> {
+    let env = crate::vault::settings::Official(environment);
+    let found = env.get("AGENT_ADDR")?.map_or_else(|| env.get("ADDR"), |found| Ok(Some(found)))?;
+    Ok(found
+        .map(|(variable, value)| said(&variable, Address::parse(&value, &variable).ok().as_ref())))
+}
+
+/// A malformed address is told as a problem of its own, and not quoted.
+fn said(by: &str, address: Option<&Address>) -> String {
+    match address {
+        Some(address) => format!("{by} is {}", address.shown()),
+        None => format!("{by} is set"),
+    }
+}
+
+fn connection(
+    given: Option<Vault>,
+    environment: &Environment,
+    needed: bool,
+) -> Option<Result<Vault, Vec<Cause>>> {
+    if !needed {
+        return None;
+    }
+    Some(given.map_or_else(|| Vault::connect(environment), Ok))
+}
+
+fn unknown_keys(
+    schema: &Schema,
+    layers: &Layers,
+    problems: &mut Vec<Problem>,
+) -> Vec<(String, String)> {
+    let unknown = layers.unknown(schema);
+    if !schema.deny_unknown {
+        return unknown.into_iter().map(|(path, _, layer)| (path, layer)).collect();
+    }
+    problems.extend(unknown.into_iter().map(|(path, names, layer)| {
+        let key = path.rsplit('.').next().unwrap_or(&path);
+        let help = match nearest(key, names.iter().copied()) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("take it away; the keys here are {}", names.join(", ")),
+        };
+        let what = format!("no field takes the key {path}");
+        Problem::general(Cause::new(ErrorKind::UnknownKey, what, help).at(layer))
+    }));
+    Vec::new()
+}

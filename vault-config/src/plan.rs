@@ -1,0 +1,155 @@
+//! A schema made concrete: one leaf a field, with its names in every source.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::engine::{Engine, Scope, Variables};
+use crate::error::{Cause, ErrorKind, Problem};
+use crate::schema::{Field, Origin, Schema};
+
+pub(crate) struct Leaf {
+    /// Rust names, joined by dots.
+    pub(crate) path: String,
+    pub(crate) ty: &'static str,
+    /// For each segment, its names in files.
+    pub(crate) keys: Vec<Vec<&'static str>>,
+    /// One variable, or one for each part of a pair.
+    pub(crate) variables: Vec<String>,
+    /// Whether the type has a value for absence.
+    pub(crate) optional: bool,
+    pub(crate) origin: LeafOrigin,
+}
+
+pub(crate) enum LeafOrigin {
+    Plain,
+    Vault(Arc<dyn Engine>),
+    /// Marked for Vault, and its source cannot be worked out.
+    Unbound(Arc<Cause>),
+}
+
+impl Leaf {
+    pub(crate) fn is_vault(&self) -> bool {
+        !matches!(self.origin, LeafOrigin::Plain)
+    }
+
+    pub(crate) fn parts(&self) -> &'static [&'static str] {
+        match &self.origin {
+            LeafOrigin::Vault(engine) => engine.parts(),
+            _ => &[],
+        }
+    }
+
+    pub(crate) fn key(&self) -> String {
+        let segments: Vec<_> =
+            self.keys.iter().filter_map(|names| names.first().copied()).collect();
+        segments.join(".")
+    }
+
+    pub(crate) fn problem(&self, looked: Vec<String>, cause: Arc<Cause>) -> Problem {
+        Problem::of_field(&self.path, self.ty, looked, cause)
+    }
+}
+
+pub(crate) fn leaves(schema: &Schema, prefix: Option<&str>, variables: &Variables) -> Vec<Leaf> {
+    let prefix = prefix.or(schema.env_prefix).unwrap_or_default().trim_end_matches('_');
+    let parent = Parent {
+        path: String::new(),
+        keys: Vec::new(),
+        env: prefix.to_owned(),
+        kv: schema.kv,
+        mount: schema.mount,
+    };
+    let mut leaves = Vec::new();
+    collect(schema, &parent, variables, &mut leaves);
+    leaves
+}
+
+struct Parent {
+    path: String,
+    keys: Vec<Vec<&'static str>>,
+    env: String,
+    kv: Option<&'static str>,
+    mount: Option<&'static str>,
+}
+
+fn collect(schema: &Schema, parent: &Parent, variables: &Variables, leaves: &mut Vec<Leaf>) {
+    for field in &schema.fields {
+        let at = parent.child(field);
+        match &field.origin {
+            Origin::Nested { schema: inner, kv, mount } => {
+                // A struct's defaults are for its own fields; a nested one has its own, or the field's.
+                let parent = Parent { kv: kv.or(inner.kv), mount: mount.or(inner.mount), ..at };
+                collect(inner, &parent, variables, leaves);
+            }
+            Origin::Plain => leaves.push(at.leaf(field, LeafOrigin::Plain)),
+            Origin::Vault(declaration) => {
+                let scope =
+                    Scope { field: field.name, kv: parent.kv, mount: parent.mount, variables };
+                let origin = match declaration.bind(&scope) {
+                    Ok(engine) => LeafOrigin::Vault(engine),
+                    Err(cause) => LeafOrigin::Unbound(Arc::new(cause)),
+                };
+                leaves.push(at.leaf(field, origin));
+            }
+        }
+    }
+}
+
+impl Parent {
+    fn child(&self, field: &Field) -> Self {
+        let join = |left: &str, right: &str, separator: &str| match left {
+            "" => right.to_owned(),
+            left => format!("{left}{separator}{right}"),
+        };
+        let mut names = vec![field.key];
+        names.extend(&field.aliases);
+        let mut keys = self.keys.clone();
+        keys.push(names);
+        Self {
+            path: join(&self.path, field.name, "."),
+            keys,
+            env: join(&self.env, &field.name.to_uppercase(), "_"),
+            kv: None,
+            mount: None,
+        }
+    }
+
+    fn leaf(self, field: &Field, origin: LeafOrigin) -> Leaf {
+        let mut leaf = Leaf {
+            path: self.path,
+            ty: field.ty,
+            keys: self.keys,
+            variables: Vec::new(),
+            optional: field.optional,
+            origin,
+        };
+        let base = field.env.map_or(self.env, str::to_owned);
+        leaf.variables = match leaf.parts() {
+            [] => vec![base],
+            parts => parts.iter().map(|part| format!("{base}_{}", part.to_uppercase())).collect(),
+        };
+        leaf
+    }
+}
+
+/// Two fields that one variable would set.
+pub(crate) fn duplicates(leaves: &[Leaf]) -> Vec<Problem> {
+    let mut owners: BTreeMap<&str, &Leaf> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for leaf in leaves {
+        for variable in &leaf.variables {
+            let Some(first) = owners.insert(variable, leaf) else { continue };
+            let cause = Arc::new(
+                Cause::new(
+                    ErrorKind::DuplicateEnv,
+                    "one variable would set both fields",
+                    "give one of them a name of its own: #[vault(env = \"..\")]",
+                )
+                .at(format!("env {variable}")),
+            );
+            problems.push(first.problem(Vec::new(), Arc::clone(&cause)));
+            problems.push(leaf.problem(Vec::new(), cause));
+        }
+    }
+    problems
+}

@@ -1,0 +1,187 @@
+//! What Vault gave, as a layer of the user's own figment.
+
+use figment::error::Kind;
+use figment::value::{Dict, Map, Num, Tag, Value as Figured};
+use figment::{Figment, Metadata, Profile, Provider};
+
+use crate::error::Problem;
+use crate::plan::Leaf;
+use crate::read::{Found, Slot};
+use crate::report::Report;
+use crate::value::Value;
+
+/// The values of a configuration's fields that are marked for Vault, as a provider for a figment of your own.
+///
+/// [`Vault::resolve`](crate::Vault::resolve) fetches them. The struct then derives `Deserialize` as well.
+///
+///  * **Profile**: none is selected. Values stand in figment's global profile, above every other: a file's
+///    `[production]` table cannot replace a secret. The process environment already had its say: a field that
+///    its variable overrides was not fetched.
+///  * **Metadata**: one record a field, so an error reads
+///    `… for key "default.port" in vault kv secret/my-app/db#port`.
+///  * **Data**: each value in the shape its field's type asks for: `"5432"` is a number for a `u16`. Absent fields are
+///    left out; give them `#[serde(default)]`.
+///
+/// A value that does not fit its field's type makes `extract` fail without being quoted. Extract the type that was
+/// resolved: another type that asks for another shape gets figment's own error, which quotes. The `Debug` of a
+/// `Figment` shows its values, and figment does not wipe them; [`VaultConfig::load`](crate::VaultConfig::load) has
+/// neither trait.
+///
+/// ```no_run
+/// use figment::{Figment, providers::Serialized};
+/// use vault_config::{Vault, VaultConfig, secrecy::SecretString};
+///
+/// #[derive(Debug, serde::Deserialize, VaultConfig)]
+/// struct AppConfig {
+///     port: u16,
+///     #[vault(kv = "my-app/api-keys")]
+///     api_key: SecretString,
+/// }
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let secrets = Vault::from_env()?.resolve::<AppConfig>().await?;
+/// let config: AppConfig = Figment::from(Serialized::default("port", 8080)).merge(secrets).extract()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Resolved {
+    figment: Figment,
+    report: Report,
+}
+
+impl Resolved {
+    pub(crate) fn new(slots: &[Slot], shapes: &[(usize, Value)], wrong: &[Problem]) -> Self {
+        let mut figment = Figment::new();
+        for (index, shape) in shapes {
+            if let Some(slot) = slots.get(*index)
+                && let (Found::Value(_, provenance), Some(value)) = (&slot.found, figured(shape))
+            {
+                figment = figment.merge(One {
+                    path: path(&slot.leaf),
+                    name: provenance.to_string(),
+                    content: Ok(value),
+                });
+            }
+        }
+        for problem in wrong {
+            let leaf = slots
+                .iter()
+                .map(|slot| &slot.leaf)
+                .find(|leaf| Some(leaf.path.as_str()) == problem.field());
+            figment = figment.merge(One {
+                path: leaf.map(path).unwrap_or_default(),
+                name: problem.source_name().unwrap_or_default().to_owned(),
+                content: Err(problem.message().to_owned()),
+            });
+        }
+        let report = Report {
+            mode: String::new(),
+            fields: Vec::new(),
+            unused: Vec::new(),
+            unknown: Vec::new(),
+        };
+        Self { figment, report }
+    }
+
+    pub(crate) fn with_report(mut self, report: Report) -> Self {
+        self.report = report;
+        self
+    }
+
+    /// Where every fetched field came from, and which keys of the secrets no field uses.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+}
+
+impl std::fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resolved").field("report", &self.report).finish_non_exhaustive()
+    }
+}
+
+impl Provider for Resolved {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("vault")
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        self.figment.data()
+    }
+
+    // The trait's one channel for a record per value; `Figment` itself passes its own on through it.
+    fn __metadata_map(&self) -> Option<Map<Tag, Metadata>> {
+        self.figment.__metadata_map()
+    }
+}
+
+/// One field: figment keeps one record a provider.
+struct One {
+    path: Vec<&'static str>,
+    name: String,
+    content: Result<Figured, String>,
+}
+
+impl Provider for One {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.name.clone()).interpolater(|profile: &Profile, keys: &[&str]| {
+            // The global profile is how the value wins, not where the user put it.
+            let profile = if *profile == Profile::Global { &Profile::Default } else { profile };
+            format!("{profile}.{}", keys.join("."))
+        })
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        match &self.content {
+            Ok(value) => Ok(Profile::Global.collect(nested(&self.path, value.clone()))),
+            Err(message) => {
+                let mut error = figment::Error::from(Kind::Message(message.clone()));
+                error.path = self.path.iter().map(|&key| key.to_owned()).collect();
+                Err(error)
+            }
+        }
+    }
+}
+
+fn path(leaf: &Leaf) -> Vec<&'static str> {
+    leaf.keys.iter().filter_map(|names| names.first().copied()).collect()
+}
+
+fn nested(path: &[&str], value: Figured) -> Dict {
+    let Some((last, parents)) = path.split_last() else { return Dict::new() };
+    let leaf = Dict::from([((*last).to_owned(), value)]);
+    parents
+        .iter()
+        .rev()
+        .fold(leaf, |inner, key| Dict::from([((*key).to_owned(), Figured::from(inner))]))
+}
+
+fn figured(value: &Value) -> Option<Figured> {
+    Some(match value {
+        Value::Null => return None,
+        Value::Bool(value) => Figured::from(*value),
+        Value::Text(text) => Figured::from(text.as_str()),
+        Value::Number(text) => number(text),
+        Value::List(items) => Figured::from(items.iter().filter_map(figured).collect::<Vec<_>>()),
+        Value::Map(entries) => Figured::from(
+            entries
+                .iter()
+                .filter_map(|(key, value)| Some((key.clone(), figured(value)?)))
+                .collect::<Dict>(),
+        ),
+    })
+}
+
+fn number(text: &str) -> Figured {
+    let parsed = text
+        .parse::<u64>()
+        .map(Num::from)
+        .or_else(|_| text.parse::<i64>().map(Num::from))
+        .or_else(|_| text.parse::<u128>().map(Num::from))
+        .or_else(|_| text.parse::<f64>().map(Num::from));
+    match parsed {
+        Ok(number) => Figured::Num(Tag::Default, number),
+        Err(_) => Figured::from(text),
+    }
+}

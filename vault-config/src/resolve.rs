@@ -1,0 +1,320 @@
+//! Looks every leaf up in its sources, and asks Vault for what is left: every distinct path once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::task::JoinSet;
+
+use crate::engine::{Answer, Engine, Request};
+use crate::error::{Cause, ErrorKind, Problem};
+use crate::plan::{Leaf, LeafOrigin};
+use crate::read::{Found, Slot};
+use crate::report::Provenance;
+use crate::source::dotenv::{Dotenv, Entry};
+use crate::source::env::Environment;
+use crate::source::layers::Layers;
+use crate::value::Value;
+use crate::vault::{Session, Vault};
+
+/// The sources of one load, in the order they are asked.
+pub(crate) struct Sources<'a> {
+    pub(crate) environment: &'a Environment,
+    /// Whether the environment is asked for fields marked for Vault.
+    pub(crate) env_overrides: bool,
+    /// `None` for a provider: the user's own figment has the plain fields.
+    pub(crate) local: Option<(&'a Dotenv, &'a Layers)>,
+    /// Whether fields marked for Vault come from Vault and from nowhere below it.
+    pub(crate) vault_mode: bool,
+}
+
+/// What is left to ask Vault for, by the leaf's index.
+pub(crate) type Pending = Vec<(usize, Arc<dyn Engine>)>;
+
+impl Sources<'_> {
+    pub(crate) fn look_up(&self, leaves: Vec<Leaf>) -> (Vec<Slot>, Pending) {
+        let mut pending = Pending::new();
+        let slots = leaves
+            .into_iter()
+            .enumerate()
+            .map(|(index, leaf)| {
+                let mut looked = Vec::new();
+                let found = self
+                    .find(&leaf, &mut looked)
+                    .unwrap_or_else(|cause| Found::Failed(Arc::new(cause)));
+                if let (Found::Skipped, LeafOrigin::Vault(engine)) = (&found, &leaf.origin) {
+                    pending.push((index, Arc::clone(engine)));
+                }
+                Slot { leaf, looked, found }
+            })
+            .collect();
+        (slots, pending)
+    }
+
+    /// `Skipped` for a leaf that Vault is still to be asked for.
+    fn find(&self, leaf: &Leaf, looked: &mut Vec<String>) -> Result<Found, Cause> {
+        if self.local.is_none() && !leaf.is_vault() {
+            return Ok(Found::Skipped);
+        }
+        let from_vault = leaf.is_vault() && self.vault_mode;
+        if !from_vault || self.env_overrides {
+            let read = |variable: &str| self.environment.get(variable);
+            if let Some(value) = assemble(leaf, "env", read, |text| text.as_str().to_owned())? {
+                return Ok(Found::Value(
+                    value,
+                    Provenance::Env { variable: leaf.variables.join(", ") },
+                ));
+            }
+            looked.push(format!("env {}: not set", leaf.variables.join(", ")));
+        }
+        if from_vault {
+            return Ok(match &leaf.origin {
+                LeafOrigin::Unbound(cause) => Found::Failed(Arc::clone(cause)),
+                _ => Found::Skipped,
+            });
+        }
+        let Some((dotenv, layers)) = self.local else { return Ok(Found::Absent(None)) };
+        if let Some(found) = from_dotenv(leaf, dotenv)? {
+            return Ok(found);
+        }
+        if dotenv.is_present() {
+            looked.push(format!("{}: no {}", dotenv.path().display(), leaf.variables.join(", ")));
+        }
+        match layers.get(&leaf.keys) {
+            Some((value, name)) => Ok(Found::Value(value, Provenance::Layer { name })),
+            None => {
+                if !layers.is_empty() {
+                    looked.push(format!("files: no key {}", leaf.key()));
+                }
+                Ok(Found::Absent(None))
+            }
+        }
+    }
+}
+
+fn from_dotenv(leaf: &Leaf, dotenv: &Dotenv) -> Result<Option<Found>, Cause> {
+    let source = dotenv.path().display().to_string();
+    if leaf.is_vault()
+        && let Some(line) = leaf.variables.iter().find_map(|variable| dotenv.expanded_at(variable))
+    {
+        return Err(Cause::new(
+            ErrorKind::Dotenv,
+            "the value holds an unescaped $, which would be replaced by the variable it names",
+            "put the value in single quotes: NAME='..'",
+        )
+        .at(format!("{source} line {line}")));
+    }
+    let read = |variable: &str| Ok(dotenv.get(variable));
+    let Some(value) =
+        assemble(leaf, &source, read, |entry: &Entry| entry.value().as_str().to_owned())?
+    else {
+        return Ok(None);
+    };
+    let first = leaf.variables.iter().find_map(|variable| dotenv.get(variable));
+    let line = first.map_or(0, Entry::line);
+    let place = format!("{source} line {line}");
+    Ok(Some(Found::Value(value, Provenance::Dotenv { variable: leaf.variables.join(", "), place })))
+}
+
+/// One text, or a map of all parts of a pair. Half a pair is an error: two sources would make one credential.
+fn assemble<V>(
+    leaf: &Leaf,
+    source: &str,
+    read: impl Fn(&str) -> Result<Option<V>, Cause>,
+    text: impl Fn(V) -> String,
+) -> Result<Option<Value>, Cause> {
+    let parts = leaf.parts();
+    if parts.is_empty() {
+        let Some(variable) = leaf.variables.first() else { return Ok(None) };
+        return Ok(read(variable)?.map(|value| Value::text(text(value))));
+    }
+    let mut map = BTreeMap::new();
+    let mut unset = Vec::new();
+    for (part, variable) in parts.iter().zip(&leaf.variables) {
+        match read(variable)? {
+            Some(value) => drop(map.insert((*part).to_owned(), Value::text(text(value)))),
+            None => unset.push(variable.as_str()),
+        }
+    }
+    match (map.is_empty(), unset.is_empty()) {
+        (true, _) => Ok(None),
+        (false, true) => Ok(Some(Value::Map(map))),
+        (false, false) => {
+            let set: Vec<_> =
+                leaf.variables.iter().filter(|v| !unset.contains(&v.as_str())).cloned().collect();
+            Err(Cause::new(
+                ErrorKind::Environment,
+                format!(
+                    "{} is set and {} is not: a pair comes from one source",
+                    set.join(", "),
+                    unset.join(", ")
+                ),
+                "set both, or neither",
+            )
+            .at(source.to_owned()))
+        }
+    }
+}
+
+/// Asks for every distinct request once, concurrently, and gives each leaf its part.
+pub(crate) async fn fetch(
+    vault: &Vault,
+    pending: Pending,
+    slots: &mut [Slot],
+) -> Vec<(String, String)> {
+    if pending.is_empty() {
+        return Vec::new();
+    }
+    if let Err(cause) = vault.ready().await {
+        fail_all(slots, &pending, &Arc::new(cause));
+        return Vec::new();
+    }
+    let wanted: BTreeSet<Request> = pending.iter().map(|(_, engine)| engine.request()).collect();
+    let answers = ask(vault, wanted.into_iter().collect()).await;
+    for (index, engine) in &pending {
+        let Some(slot) = slots.get_mut(*index) else { continue };
+        slot.found = match answers.get(&engine.request()) {
+            Some(Ok(answer)) => picked(engine.as_ref(), answer),
+            Some(Err(cause)) => {
+                let cause = Arc::clone(cause);
+                if cause.is_absence() { Found::Absent(Some(cause)) } else { Found::Failed(cause) }
+            }
+            None => Found::Failed(Arc::new(lost())),
+        };
+    }
+    unused(&pending, &answers)
+}
+
+type Answers = BTreeMap<Request, Result<Answer, Arc<Cause>>>;
+
+async fn ask(vault: &Vault, requests: Vec<Request>) -> Answers {
+    let started = Instant::now();
+    let mut answers = Answers::new();
+    let mut requests = requests.into_iter();
+    if vault.wants_one_first()
+        && let Some(first) = requests.next()
+    {
+        let answer = send(vault, started, &first).await;
+        answers.insert(first, answer);
+    }
+    let mut tasks = JoinSet::new();
+    for request in requests {
+        let vault = vault.clone();
+        tasks.spawn(async move {
+            let answer = send(&vault, started, &request).await;
+            (request, answer)
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        if let Ok((request, answer)) = done {
+            answers.insert(request, answer);
+        }
+    }
+    answers
+}
+
+async fn send(vault: &Vault, started: Instant, request: &Request) -> Result<Answer, Arc<Cause>> {
+    let answer = request.send(&Session { vault, started }).await;
+    answer.map_err(|cause| Arc::new(cause.at(format!("vault {}", request.name()))))
+}
+
+fn picked(engine: &dyn Engine, answer: &Answer) -> Found {
+    match engine.pick(answer) {
+        Ok(value) => {
+            let provenance = Provenance::Vault {
+                source: engine.source(),
+                version: answer.version,
+                lease_seconds: answer.lease_seconds,
+            };
+            Found::Value(value, provenance)
+        }
+        Err(cause) => {
+            let cause = Arc::new(cause.at(format!("vault {}", engine.source())));
+            if cause.is_absence() { Found::Absent(Some(cause)) } else { Found::Failed(cause) }
+        }
+    }
+}
+
+fn fail(slots: &mut [Slot], index: usize, cause: &Arc<Cause>) {
+    if let Some(slot) = slots.get_mut(index) {
+        slot.found = Found::Failed(Arc::clone(cause));
+    }
+}
+
+pub(crate) fn fail_all(slots: &mut [Slot], pending: &Pending, cause: &Arc<Cause>) {
+    for (index, _) in pending {
+        fail(slots, *index, cause);
+    }
+}
+
+fn lost() -> Cause {
+    Cause::new(ErrorKind::Protocol, "the request ended without an answer", "load again")
+}
+
+/// Keys of secrets that were read and that no field uses.
+fn unused(pending: &Pending, answers: &Answers) -> Vec<(String, String)> {
+    let mut unused = Vec::new();
+    for (request, answer) in answers {
+        let fields = || pending.iter().filter(|(_, engine)| engine.request() == *request);
+        let (Ok(answer), false) = (answer, fields().any(|(_, engine)| engine.key().is_none()))
+        else {
+            continue;
+        };
+        let used: BTreeSet<_> = fields().filter_map(|(_, engine)| engine.key()).collect();
+        let keys = answer.data.as_map().into_iter().flat_map(BTreeMap::keys);
+        let name = request.name();
+        unused.extend(
+            keys.filter(|key| !used.contains(key.as_str())).map(|key| (name.clone(), key.clone())),
+        );
+    }
+    unused
+}
+
+/// Like [`fetch`], but credentials are not made: the token's capabilities on their paths are asked for instead.
+pub(crate) async fn verify(
+    vault: &Vault,
+    pending: Pending,
+    slots: &mut [Slot],
+) -> Vec<(String, String)> {
+    let (minted, read): (Pending, Pending) =
+        pending.into_iter().partition(|(_, engine)| engine.request().mints());
+    let unused = fetch(vault, read, slots).await;
+    if minted.is_empty() {
+        return unused;
+    }
+    let paths: BTreeSet<String> = minted.iter().map(|(_, engine)| engine.grant().path).collect();
+    let paths: Vec<String> = paths.into_iter().collect();
+    let reply = match (Session { vault, started: Instant::now() }).capabilities(&paths).await {
+        Ok(reply) if reply.ok() => Ok(reply),
+        Ok(reply) => Err(reply.into_cause().at("vault sys/capabilities-self")),
+        Err(cause) => Err(cause),
+    };
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(cause) => {
+            fail_all(slots, &minted, &Arc::new(cause));
+            return unused;
+        }
+    };
+    for (index, engine) in &minted {
+        let grant = engine.grant();
+        let held = match reply.data().get(&grant.path) {
+            Some(Value::List(items)) => items.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        if !held.iter().any(|capability| [grant.capability, "root"].contains(capability)) {
+            let cause = Cause::new(
+                ErrorKind::Denied,
+                "the token may not read this path",
+                format!("let a policy of the token allow it:\n{}", grant.hcl()),
+            );
+            fail(slots, *index, &Arc::new(cause.at(format!("vault {}", engine.source()))));
+        }
+    }
+    unused
+}
+
+/// The problems that no field owns.
+pub(crate) fn general(dotenv: &Dotenv, layers: &Layers) -> Vec<Problem> {
+    dotenv.problems.iter().chain(&layers.problems).cloned().map(Problem::general).collect()
+}

@@ -1,0 +1,228 @@
+//! The compile-time plan of a configuration.
+
+mod documents;
+
+use crate::VaultConfig;
+use crate::engine::Declare;
+use crate::read::Reader;
+
+/// The compile-time plan of a configuration: every field, where it comes from, what it is called.
+///
+/// [`VaultConfig::schema`](crate::VaultConfig::schema) returns it; nothing is read to make it. It can be written out as
+/// what an administrator or a colleague needs:
+///
+/// ```
+/// use vault_config::{VaultConfig, secrecy::SecretString};
+///
+/// /// Configuration of the billing service.
+/// #[derive(VaultConfig)]
+/// #[vault(env_prefix = "APP")]
+/// struct AppConfig {
+///     /// Port to listen on.
+///     #[vault(default = 8080)]
+///     port: u16,
+///     /// Key of the payment provider.
+///     #[vault(kv = "my-app/{env}", key = "api-key")]
+///     api_key: SecretString,
+/// }
+///
+/// let schema = AppConfig::schema();
+/// assert_eq!(
+///     schema.policy(),
+///     "# api_key\npath \"secret/data/my-app/+\" {\n  capabilities = [\"read\"]\n}\n"
+/// );
+/// assert!(schema.env_template().contains("# Port to listen on.\n# u16, default 8080\n# APP_PORT=\n"));
+/// assert!(schema.to_markdown().contains("| `port` | `u16` | `APP_PORT` |  | `8080` | Port to listen on. |"));
+/// assert!(schema.json_schema().contains("\"type\": \"integer\""));
+/// ```
+#[derive(Debug)]
+pub struct Schema {
+    pub(crate) name: &'static str,
+    pub(crate) doc: &'static str,
+    pub(crate) env_prefix: Option<&'static str>,
+    pub(crate) kv: Option<&'static str>,
+    pub(crate) mount: Option<&'static str>,
+    pub(crate) deny_unknown: bool,
+    pub(crate) fields: Vec<Field>,
+}
+
+impl Schema {
+    /// For documents: in an optional struct no field has to be set.
+    fn all_optional(mut self) -> Self {
+        for field in &mut self.fields {
+            field.within_optional = true;
+            if let Origin::Nested { schema, .. } = &mut field.origin {
+                let inner = std::mem::replace(schema, Self::__new("", ""));
+                *schema = inner.all_optional();
+            }
+        }
+        self
+    }
+
+    fn leaf_count(&self) -> usize {
+        let leaves = |field: &Field| match &field.origin {
+            Origin::Nested { schema, .. } => schema.leaf_count(),
+            _ => 1,
+        };
+        self.fields.iter().map(leaves).sum()
+    }
+}
+
+/// A struct of which nothing is set anywhere is `None`; as soon as one of its fields is, all have to be.
+#[diagnostic::do_not_recommend]
+impl<T: VaultConfig> VaultConfig for Option<T> {
+    fn schema() -> Schema {
+        T::schema().all_optional()
+    }
+
+    fn __read(reader: &mut Reader<'_>) -> Option<Self> {
+        let count = T::schema().leaf_count();
+        if reader.has_any(count) {
+            return T::__read(reader).map(Some);
+        }
+        reader.skip(count);
+        Some(None)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: VaultConfig> VaultConfig for Box<T> {
+    fn schema() -> Schema {
+        T::schema()
+    }
+
+    fn __read(reader: &mut Reader<'_>) -> Option<Self> {
+        T::__read(reader).map(Box::new)
+    }
+}
+
+/// One field of a [`Schema`], as the derive macro describes it.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) key: &'static str,
+    pub(crate) aliases: Vec<&'static str>,
+    pub(crate) ty: &'static str,
+    pub(crate) doc: &'static str,
+    pub(crate) env: Option<&'static str>,
+    pub(crate) default: Option<&'static str>,
+    pub(crate) optional: bool,
+    /// It is part of an optional struct, which may be absent as a whole.
+    pub(crate) within_optional: bool,
+    pub(crate) origin: Origin,
+}
+
+#[derive(Debug)]
+pub(crate) enum Origin {
+    Plain,
+    Vault(Box<dyn Declare>),
+    Nested { schema: Schema, kv: Option<&'static str>, mount: Option<&'static str> },
+}
+
+/// What the derive macro calls; see [`__private`](crate::__private).
+#[doc(hidden)]
+impl Schema {
+    pub fn __new(name: &'static str, doc: &'static str) -> Self {
+        Self {
+            name,
+            doc,
+            env_prefix: None,
+            kv: None,
+            mount: None,
+            deny_unknown: false,
+            fields: Vec::new(),
+        }
+    }
+
+    pub fn __env_prefix(mut self, prefix: &'static str) -> Self {
+        self.env_prefix = Some(prefix);
+        self
+    }
+
+    pub fn __kv(mut self, path: &'static str) -> Self {
+        self.kv = Some(path);
+        self
+    }
+
+    pub fn __mount(mut self, mount: &'static str) -> Self {
+        self.mount = Some(mount);
+        self
+    }
+
+    pub fn __deny_unknown(mut self) -> Self {
+        self.deny_unknown = true;
+        self
+    }
+
+    pub fn __field(mut self, field: Field) -> Self {
+        self.fields.push(field);
+        self
+    }
+}
+
+#[doc(hidden)]
+impl Field {
+    /// A plain field: `name` without `r#`, `ty` as written in the source.
+    pub fn new(name: &'static str, ty: &'static str) -> Self {
+        Self {
+            name,
+            key: name,
+            aliases: Vec::new(),
+            ty,
+            doc: "",
+            env: None,
+            default: None,
+            optional: false,
+            within_optional: false,
+            origin: Origin::Plain,
+        }
+    }
+
+    pub fn key(mut self, key: &'static str) -> Self {
+        self.key = key;
+        self
+    }
+
+    pub fn alias(mut self, alias: &'static str) -> Self {
+        self.aliases.push(alias);
+        self
+    }
+
+    pub fn doc(mut self, doc: &'static str) -> Self {
+        self.doc = doc;
+        self
+    }
+
+    pub fn env(mut self, env: &'static str) -> Self {
+        self.env = Some(env);
+        self
+    }
+
+    /// `text` is the default as written in the source, for documents.
+    pub fn default(mut self, text: &'static str) -> Self {
+        self.default = Some(text);
+        self
+    }
+
+    /// Whether the type has a value for absence, as `Option` does.
+    pub fn optional(mut self, optional: bool) -> Self {
+        self.optional = optional;
+        self
+    }
+
+    pub fn vault(mut self, declaration: impl Declare + 'static) -> Self {
+        self.origin = Origin::Vault(Box::new(declaration));
+        self
+    }
+
+    pub fn nested(
+        mut self,
+        schema: Schema,
+        kv: Option<&'static str>,
+        mount: Option<&'static str>,
+    ) -> Self {
+        self.origin = Origin::Nested { schema, kv, mount };
+        self
+    }
+}

@@ -1,0 +1,198 @@
+//! What a schema can be written out as: a policy, a `.env` to fill in, a table, a JSON Schema.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{Field, Origin, Schema};
+use crate::engine::{Grant, Variables};
+use crate::plan::{self, Leaf, LeafOrigin};
+
+impl Schema {
+    /// The least policy that a token needs to load this configuration, in HCL.
+    ///
+    /// A `{variable}` of a path becomes `+`, which stands for one segment. A KV secret whose version is not declared is
+    /// taken for version 2. Renewing and revoking the token itself is in the `default` policy.
+    #[must_use]
+    pub fn policy(&self) -> String {
+        let mut grants: BTreeMap<Grant, Vec<String>> = BTreeMap::new();
+        for leaf in self.leaves("+") {
+            if let LeafOrigin::Vault(engine) = &leaf.origin {
+                grants.entry(engine.grant()).or_default().push(leaf.path);
+            }
+        }
+        let stanzas: Vec<_> = grants
+            .iter()
+            .map(|(grant, fields)| format!("# {}\n{}\n", fields.join(", "), grant.hcl()))
+            .collect();
+        stanzas.join("\n")
+    }
+
+    /// A `.env` file to fill in: every variable with its field's documentation, type and default.
+    #[must_use]
+    pub fn env_template(&self) -> String {
+        let mut text = comment(self.doc);
+        for (leaf, field) in self.leaves("..").iter().zip(self.leaf_fields()) {
+            text.push('\n');
+            text.push_str(&comment(field.doc));
+            text.push_str(&comment(&format!("{}{}", field.ty, note(leaf, field))));
+            let mark = if field.is_required() { "" } else { "# " };
+            for variable in &leaf.variables {
+                text.push_str(&format!("{mark}{variable}=\n"));
+            }
+        }
+        text
+    }
+
+    /// A table in Markdown: every field with its type, variable, source, default and documentation.
+    #[must_use]
+    pub fn to_markdown(&self) -> String {
+        let mut text =
+            "| field | type | variable | source in Vault | when absent | what it is |\n|---|---|---|---|---|---|\n"
+                .to_owned();
+        for (leaf, field) in self.leaves("..").iter().zip(self.leaf_fields()) {
+            let variables: Vec<_> = leaf.variables.iter().map(|v| format!("`{v}`")).collect();
+            let source = source(leaf).map_or_else(String::new, |source| format!("`{source}`"));
+            let row = [
+                format!("`{}`", leaf.path),
+                format!("`{}`", cell(field.ty)),
+                variables.join(", "),
+                source,
+                cell(&field.absence()),
+                cell(field.doc),
+            ];
+            text.push_str(&format!("| {} |\n", row.join(" | ")));
+        }
+        text
+    }
+
+    /// The JSON Schema (draft 2020-12) of the keys that a file may hold, as text.
+    #[must_use]
+    pub fn json_schema(&self) -> String {
+        let mut schema = self.object();
+        if let Some(root) = schema.as_object_mut() {
+            root.insert(
+                "$schema".to_owned(),
+                json!("https://json-schema.org/draft/2020-12/schema"),
+            );
+            root.insert("title".to_owned(), json!(self.name));
+        }
+        format!("{schema:#}")
+    }
+
+    fn leaves(&self, placeholder: &'static str) -> Vec<Leaf> {
+        let variables = Variables { placeholder: Some(placeholder), ..Variables::default() };
+        plan::leaves(self, None, &variables)
+    }
+
+    fn leaf_fields(&self) -> Vec<&Field> {
+        let mut fields = Vec::new();
+        for field in &self.fields {
+            match &field.origin {
+                Origin::Nested { schema, .. } => fields.extend(schema.leaf_fields()),
+                _ => fields.push(field),
+            }
+        }
+        fields
+    }
+
+    fn object(&self) -> Value {
+        let mut properties = Map::new();
+        for field in &self.fields {
+            let property = match &field.origin {
+                Origin::Nested { schema, .. } => schema.object(),
+                _ => field.property(),
+            };
+            properties.insert(field.key.to_owned(), property);
+        }
+        let mut object = json!({ "type": "object", "properties": properties });
+        if let Some(object) = object.as_object_mut() {
+            if !self.doc.is_empty() {
+                object.insert("description".to_owned(), json!(self.doc));
+            }
+            if self.deny_unknown {
+                object.insert("additionalProperties".to_owned(), json!(false));
+            }
+        }
+        object
+    }
+}
+
+impl Field {
+    fn is_required(&self) -> bool {
+        !self.optional && !self.within_optional && self.default.is_none()
+    }
+
+    fn is_vault(&self) -> bool {
+        matches!(self.origin, Origin::Vault(_))
+    }
+
+    fn absence(&self) -> String {
+        match self.default {
+            // The default of a secret is a secret.
+            Some(_) if self.is_vault() => "its default".to_owned(),
+            Some(default) => format!("`{default}`"),
+            None if !self.is_required() => "`None`".to_owned(),
+            None => "an error".to_owned(),
+        }
+    }
+
+    fn property(&self) -> Value {
+        let mut property = Map::new();
+        if let Some(kind) = json_type(self.ty) {
+            property.insert("type".to_owned(), json!(kind));
+        }
+        if !self.doc.is_empty() {
+            property.insert("description".to_owned(), json!(self.doc));
+        }
+        if self.is_vault() {
+            property.insert("writeOnly".to_owned(), json!(true));
+        }
+        Value::Object(property)
+    }
+}
+
+/// For types that JSON has too; nothing is claimed of any other.
+fn json_type(ty: &str) -> Option<&'static str> {
+    let bare = ty.rsplit("::").next().unwrap_or(ty);
+    match bare {
+        "bool" => Some("boolean"),
+        "u8" | "u16" | "u32" | "u64" | "u128" | "usize" | "i8" | "i16" | "i32" | "i64" | "i128"
+        | "isize" => Some("integer"),
+        "f32" | "f64" => Some("number"),
+        "String" | "SecretString" | "PathBuf" | "IpAddr" | "SocketAddr" | "Url" | "char" => {
+            Some("string")
+        }
+        "DatabaseCredentials" => Some("object"),
+        _ if ty.starts_with("Vec<") => Some("array"),
+        _ => None,
+    }
+}
+
+fn note(leaf: &Leaf, field: &Field) -> String {
+    let absence = match field.default {
+        Some(default) if !field.is_vault() => format!(", default {default}"),
+        _ if field.is_required() => String::new(),
+        _ => ", may be left out".to_owned(),
+    };
+    let source = source(leaf)
+        .map_or_else(String::new, |source| format!("; from vault {source} where there is one"));
+    format!("{absence}{source}")
+}
+
+fn source(leaf: &Leaf) -> Option<String> {
+    match &leaf.origin {
+        LeafOrigin::Vault(engine) => Some(engine.source()),
+        LeafOrigin::Unbound(_) => Some("a path that its use decides".to_owned()),
+        LeafOrigin::Plain => None,
+    }
+}
+
+fn comment(text: &str) -> String {
+    text.lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect()
+}
+
+/// One line without a bar, as a cell of a table has to be.
+fn cell(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}

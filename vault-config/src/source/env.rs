@@ -1,0 +1,57 @@
+//! The process environment, or one injected in its place. It is read by name and never written.
+
+use std::collections::BTreeMap;
+
+use secrecy::zeroize::Zeroizing;
+
+use crate::error::{Cause, ErrorKind};
+
+#[derive(Clone, Default)]
+pub(crate) enum Environment {
+    #[default]
+    Process,
+    Given(BTreeMap<String, Zeroizing<String>>),
+}
+
+impl Environment {
+    pub(crate) fn given<K: Into<String>, V: Into<String>>(
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        Self::Given(
+            variables.into_iter().map(|(k, v)| (k.into(), Zeroizing::new(v.into()))).collect(),
+        )
+    }
+
+    /// An empty variable counts as unset.
+    pub(crate) fn get(&self, name: &str) -> Result<Option<Zeroizing<String>>, Cause> {
+        Ok(self.raw(name)?.filter(|value| !value.is_empty()))
+    }
+
+    /// As set, even when empty: the official client lets an empty `BAO_*` hide its `VAULT_*`.
+    pub(crate) fn raw(&self, name: &str) -> Result<Option<Zeroizing<String>>, Cause> {
+        match self {
+            Self::Given(variables) => Ok(variables.get(name).cloned()),
+            Self::Process => match std::env::var_os(name) {
+                None => Ok(None),
+                Some(value) => match value.into_string() {
+                    Ok(value) => Ok(Some(Zeroizing::new(value))),
+                    Err(_) => Err(Cause::new(
+                        ErrorKind::Environment,
+                        "the value is not UTF-8",
+                        format!("set {name} to UTF-8 text, or unset it"),
+                    )
+                    .at(format!("env {name}"))),
+                },
+            },
+        }
+    }
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Process => f.write_str("Process"),
+            Self::Given(variables) => f.debug_set().entries(variables.keys()).finish(),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The server's answer, and what it means when it is not a success.
+
+use crate::engine::Grant;
+use crate::error::{Cause, ErrorKind};
+use crate::value::{Malformed, Value};
+
+/// Nothing that Vault answers is larger by default: its own limit for requests.
+pub(crate) const MAX_BYTES: usize = 32 * 1024 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) body: Body,
+    pub(crate) address: String,
+}
+
+#[derive(Debug)]
+pub(crate) enum Body {
+    Empty,
+    Json(Value),
+    /// Not JSON: its content type. The text itself is never kept.
+    Other(String),
+    Malformed(Malformed),
+    TooLarge,
+}
+
+const NOTHING: Value = Value::Null;
+
+const TRY_CURL: &str =
+    "something between here and the server may have changed it: try the address with curl";
+
+impl Reply {
+    /// A 2xx whose body is a JSON object.
+    pub(crate) fn ok(&self) -> bool {
+        (200..300).contains(&self.status) && matches!(self.body, Body::Json(Value::Map(_)))
+    }
+
+    pub(crate) fn json(&self) -> &Value {
+        match &self.body {
+            Body::Json(value) => value,
+            _ => &NOTHING,
+        }
+    }
+
+    pub(crate) fn data(&self) -> &Value {
+        self.json().get("data").unwrap_or(&NOTHING)
+    }
+
+    pub(crate) fn into_data(self) -> Option<Value> {
+        match self.body {
+            Body::Json(Value::Map(mut map)) => map.remove("data"),
+            _ => None,
+        }
+    }
+
+    /// KV v1 and tokens give a `lease_duration` without a lease: only an id makes it one.
+    pub(crate) fn lease_seconds(&self) -> Option<u64> {
+        self.json().get("lease_id").and_then(Value::as_str).filter(|id| !id.is_empty())?;
+        self.json().get("lease_duration").and_then(Value::as_u64)
+    }
+
+    pub(crate) fn warnings(&self) -> Vec<&str> {
+        match self.json().get("warnings") {
+            Some(Value::List(items)) => items.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn errors(&self) -> Vec<&str> {
+        match self.json().get("errors") {
+            Some(Value::List(items)) => items.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The server's own words on one line, without Go's list decoration.
+    pub(crate) fn words(&self) -> String {
+        let errors: Vec<String> = self
+            .errors()
+            .into_iter()
+            .flat_map(str::lines)
+            .map(|line| line.trim().trim_start_matches("* ").trim())
+            .filter(|line| !line.is_empty() && !line.ends_with("error occurred:"))
+            .filter(|line| !line.ends_with("errors occurred:"))
+            .map(str::to_owned)
+            .collect();
+        errors.join("; ")
+    }
+
+    /// A valid token without the permission: its message is a list, a dead token's is not.
+    pub(crate) fn denies_by_policy(&self) -> bool {
+        self.errors().iter().any(|text| text.contains("error occurred:"))
+    }
+
+    pub(crate) fn no_route(&self) -> bool {
+        self.words().contains("no handler for route")
+    }
+
+    pub(crate) fn no_namespace(&self) -> bool {
+        self.words().contains("namespace not found")
+    }
+
+    /// A 403 or 404 of the path that was asked for: not of the whole namespace, nor of the whole mount.
+    pub(crate) fn is_miss(&self) -> bool {
+        matches!(self.status, 403 | 404) && !self.no_namespace() && !self.no_route()
+    }
+
+    pub(crate) fn upgrading(&self) -> bool {
+        self.status == 400 && self.words().contains("upgrade from non-versioned")
+    }
+
+    pub(crate) fn denied(&self, grant: &Grant) -> Cause {
+        Cause::new(
+            ErrorKind::Denied,
+            self.said(),
+            format!("let a policy of the token allow it:\n{}", grant.hcl()),
+        )
+    }
+
+    fn said(&self) -> String {
+        match self.words() {
+            words if words.is_empty() => format!("the server answered HTTP {}", self.status),
+            words => format!("{words} (HTTP {})", self.status),
+        }
+    }
+
+    pub(crate) fn into_cause(self) -> Cause {
+        match &self.body {
+            Body::TooLarge => return self.too_large(),
+            Body::Malformed(malformed) => return self.malformed(*malformed),
+            Body::Other(content_type) => return self.foreign(content_type),
+            Body::Empty if (200..300).contains(&self.status) => return self.malformed_empty(),
+            _ => {}
+        }
+        let said = self.said();
+        let here = |cause: Cause| cause.at(format!("vault {}", self.address));
+        match self.status {
+            200..300 => {
+                Cause::new(ErrorKind::Protocol, "the answer is not a JSON object", TRY_CURL)
+            }
+            404 if self.no_route() => {
+                Cause::new(ErrorKind::WrongMount, said, "mount the engine, or name the right path")
+            }
+            404 if self.no_namespace() => here(Cause::new(
+                ErrorKind::NamespaceAbsent,
+                said,
+                "check VAULT_NAMESPACE (or BAO_NAMESPACE), or take it away for the root namespace",
+            )),
+            429 => here(Cause::new(
+                ErrorKind::RateLimited,
+                said,
+                "a rate limit quota of the server refused the request, and waiting did not help: raise the \
+                 quota, or start fewer instances at once",
+            )),
+            472 | 473 => here(Cause::new(
+                ErrorKind::Standby,
+                format!("the server is a standby that does not serve this (HTTP {})", self.status),
+                "let the address lead to the active node",
+            )),
+            501 => here(Cause::new(
+                ErrorKind::Uninitialised,
+                "the server is not initialised",
+                "initialise it: vault operator init; then unseal it",
+            )),
+            503 if said.contains("sealed") => here(Cause::new(
+                ErrorKind::Sealed,
+                said,
+                "unseal it: vault operator unseal; every node of a cluster is unsealed by itself",
+            )),
+            500..=599 if said.contains("active cluster node not found") => here(Cause::new(
+                ErrorKind::Standby,
+                said,
+                "the cluster has no active node at the moment: see vault operator raft list-peers",
+            )),
+            _ => Cause::new(ErrorKind::Server, said, "the server's own log says more"),
+        }
+    }
+
+    fn malformed_empty(&self) -> Cause {
+        Cause::new(ErrorKind::Protocol, "the answer is empty", TRY_CURL)
+    }
+
+    fn malformed(&self, malformed: Malformed) -> Cause {
+        Cause::new(
+            ErrorKind::Protocol,
+            format!("the answer (HTTP {}) {}", self.status, malformed.sentence()),
+            TRY_CURL,
+        )
+    }
+
+    fn too_large(&self) -> Cause {
+        Cause::new(
+            ErrorKind::TooLarge,
+            format!("the answer is larger than {} MiB", MAX_BYTES / 1024 / 1024),
+            "split the secret",
+        )
+    }
+
+    fn foreign(&self, content_type: &str) -> Cause {
+        Cause::new(
+            ErrorKind::NotVault,
+            format!("HTTP {} with {content_type} instead of Vault's JSON", self.status),
+            "something else answers at this address (a proxy, a login page, another service): check VAULT_ADDR",
+        )
+        .at(format!("vault {}", self.address))
+    }
+}

@@ -1,0 +1,370 @@
+//! One request: sent, tried again, redirected once, and read to its end.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Client, Method, Response, Url, Version};
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
+
+use super::reply::{Body, MAX_BYTES, Reply};
+use super::retry::{self, Ended, Repeat};
+use super::settings::Settings;
+use super::tls;
+use crate::error::{Cause, ErrorKind};
+use crate::value::Value;
+
+/// What is sent. Bodies are kept until the last try and wiped then.
+pub(crate) struct Call<'a> {
+    pub(crate) method: Method,
+    pub(crate) path: &'a str,
+    pub(crate) query: Option<(&'static str, String)>,
+    pub(crate) body: Option<Zeroizing<Vec<u8>>>,
+    pub(crate) token: Option<&'a SecretString>,
+    pub(crate) namespace: Option<&'a str>,
+    pub(crate) repeat: Repeat,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn get(path: &'a str) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            query: None,
+            body: None,
+            token: None,
+            namespace: None,
+            repeat: Repeat::Always,
+        }
+    }
+
+    pub(crate) fn post(path: &'a str, body: Zeroizing<Vec<u8>>, repeat: Repeat) -> Self {
+        Self { method: Method::POST, body: Some(body), repeat, ..Self::get(path) }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Http {
+    client: Client,
+    settings: Settings,
+    /// HTTP/1.1 has one request a connection; HTTP/2 has its own limit on streams.
+    connections: Semaphore,
+    multiplexed: AtomicBool,
+    connected: AtomicBool,
+}
+
+impl Http {
+    pub(crate) fn new(client: Client, settings: Settings) -> Self {
+        Self {
+            client,
+            connections: Semaphore::new(settings.max_connections.max(1)),
+            settings,
+            multiplexed: AtomicBool::new(false),
+            connected: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The next request should go alone: over TLS the first connection may carry all the others.
+    pub(crate) fn wants_one_first(&self) -> bool {
+        self.settings.address.url.scheme() == "https" && !self.connected.load(Ordering::Relaxed)
+    }
+
+    pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Reply, Cause> {
+        let deadline = Instant::now() + self.settings.timeout;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let outcome = self.follow(call, deadline).await;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let ended = outcome.as_ref().map_or_else(|failure| failure.ended, Answered::ended);
+            let max = self.settings.max_retries;
+            match retry::wait(ended, call.repeat, tries, max, fastrand::f64(), left) {
+                Some(wait) => {
+                    tracing::debug!(path = call.path, ?ended, ?wait, "trying again");
+                    tokio::time::sleep(wait).await;
+                }
+                None => return self.finish(outcome).await,
+            }
+        }
+    }
+
+    async fn finish(&self, outcome: Result<Answered, Failure>) -> Result<Reply, Cause> {
+        let mut reply = outcome.map_err(|failure| failure.cause)?.reply;
+        for warning in reply.warnings() {
+            tracing::warn!(warning, "the server warns");
+        }
+        // "Vault is sealed" is also what an uninitialised server says; its health tells them apart.
+        if reply.status == 503 {
+            let health = self
+                .attempt(
+                    &Call::get("sys/health"),
+                    self.url("sys/health", &None)?,
+                    Instant::now() + Duration::from_secs(2),
+                )
+                .await;
+            if let Ok(health) = health
+                && health.reply.status == 501
+            {
+                reply.status = 501;
+            }
+        }
+        Ok(reply)
+    }
+
+    /// One try, and one redirect.
+    async fn follow(&self, call: &Call<'_>, deadline: Instant) -> Result<Answered, Failure> {
+        let url = self.url(call.path, &call.query).map_err(Failure::hopeless)?;
+        let answered = self.attempt(call, url.clone(), deadline).await?;
+        let Some(location) = &answered.location else { return Ok(answered) };
+        let target = redirect(&url, location, answered.reply.status).map_err(Failure::hopeless)?;
+        let again = self.attempt(call, target, deadline).await?;
+        if again.location.is_some() {
+            return Err(Failure {
+                ended: Ended::Status { code: 503, retry_after: None },
+                cause: Cause::new(
+                    ErrorKind::Standby,
+                    "the server redirected twice",
+                    "the cluster may be choosing its leader: see vault operator raft list-peers",
+                )
+                .at(self.here()),
+            });
+        }
+        Ok(again)
+    }
+
+    async fn attempt(
+        &self,
+        call: &Call<'_>,
+        url: Url,
+        deadline: Instant,
+    ) -> Result<Answered, Failure> {
+        let _turn = match self.multiplexed.load(Ordering::Relaxed) {
+            true => None,
+            false => self.connections.acquire().await.ok(),
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut request = self
+            .client
+            .request(call.method.clone(), url)
+            .headers(self.headers(call).map_err(Failure::hopeless)?)
+            .timeout(left);
+        if let Some(body) = &call.body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body.to_vec());
+        }
+        let response = request.send().await.map_err(|error| self.broken(&error))?;
+        self.connected.store(true, Ordering::Relaxed);
+        if response.version() == Version::HTTP_2 {
+            self.multiplexed.store(true, Ordering::Relaxed);
+        }
+        self.receive(response).await
+    }
+
+    fn headers(&self, call: &Call<'_>) -> Result<HeaderMap, Cause> {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-vault-request", HeaderValue::from_static("true"));
+        if let Some(token) = call.token {
+            headers.insert("x-vault-token", token_header(token)?);
+        }
+        if let Some(namespace) = call.namespace
+            && let Ok(value) = HeaderValue::from_str(namespace)
+        {
+            headers.insert("x-vault-namespace", value);
+        }
+        Ok(headers)
+    }
+
+    fn url(&self, path: &str, query: &Option<(&'static str, String)>) -> Result<Url, Cause> {
+        let mut url = self.settings.address.url.clone();
+        url.path_segments_mut()
+            .map_err(|()| Cause::new(ErrorKind::Setting, "the address cannot hold a path", ""))?
+            .pop_if_empty()
+            .push("v1")
+            .extend(path.split('/'));
+        if let Some((name, value)) = query {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+        Ok(url)
+    }
+
+    async fn receive(&self, mut response: Response) -> Result<Answered, Failure> {
+        let status = response.status().as_u16();
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let retry_after =
+            header(RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        let location = header(LOCATION).filter(|_| (300..400).contains(&status)).map(str::to_owned);
+        let content_type = header(CONTENT_TYPE)
+            .map(|text| text.split(';').next().unwrap_or(text).to_owned())
+            .unwrap_or_else(|| "no content type".to_owned());
+        let body = self.read(&mut response, content_type).await?;
+        let reply = Reply { status, body, address: self.settings.address.shown() };
+        Ok(Answered { reply, retry_after, location })
+    }
+
+    async fn read(&self, response: &mut Response, content_type: String) -> Result<Body, Failure> {
+        let announced =
+            response.content_length().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        if announced > MAX_BYTES {
+            return Ok(Body::TooLarge);
+        }
+        let mut bytes = Zeroizing::new(Vec::with_capacity(announced.max(4096)));
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(&error))? {
+            if bytes.len() + chunk.len() > MAX_BYTES {
+                return Ok(Body::TooLarge);
+            }
+            append(&mut bytes, &chunk);
+        }
+        Ok(parse(&bytes, content_type))
+    }
+
+    fn here(&self) -> String {
+        format!("vault {}", self.settings.address.shown())
+    }
+
+    fn broken(&self, error: &reqwest::Error) -> Failure {
+        let (ended, cause) = diagnose(error, &self.settings);
+        Failure { ended, cause: cause.at(self.here()) }
+    }
+}
+
+struct Answered {
+    reply: Reply,
+    retry_after: Option<Duration>,
+    location: Option<String>,
+}
+
+impl Answered {
+    fn ended(&self) -> Ended {
+        if self.reply.upgrading() {
+            return Ended::Upgrading;
+        }
+        Ended::Status { code: self.reply.status, retry_after: self.retry_after }
+    }
+}
+
+struct Failure {
+    ended: Ended,
+    cause: Cause,
+}
+
+impl Failure {
+    fn hopeless(cause: Cause) -> Self {
+        Self { ended: Ended::Hopeless, cause }
+    }
+}
+
+/// Grows by copying into a new buffer and wiping the old one, so that no unwiped copy stays behind.
+fn append(bytes: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
+    if bytes.capacity() - bytes.len() < chunk.len() {
+        let mut grown = Zeroizing::new(Vec::with_capacity((bytes.len() + chunk.len()) * 2));
+        grown.extend_from_slice(bytes);
+        *bytes = grown;
+    }
+    bytes.extend_from_slice(chunk);
+}
+
+fn parse(bytes: &[u8], content_type: String) -> Body {
+    if bytes.is_empty() {
+        return Body::Empty;
+    }
+    match std::str::from_utf8(bytes).map(Value::from_json) {
+        Ok(Ok(value)) => Body::Json(value),
+        Ok(Err(malformed)) if content_type == "application/json" => Body::Malformed(malformed),
+        _ => Body::Other(content_type),
+    }
+}
+
+pub(crate) fn token_header(token: &SecretString) -> Result<HeaderValue, Cause> {
+    let mut value = HeaderValue::from_str(token.expose_secret()).map_err(|_| {
+        Cause::new(ErrorKind::Setting, "the token holds characters that no token has", "")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Where a redirect may lead: the cluster's own 307 over the same scheme, and over plain http to the same host only.
+fn redirect(from: &Url, location: &str, status: u16) -> Result<Url, Cause> {
+    let refused = |why: String| {
+        Cause::new(
+            ErrorKind::NotVault,
+            why,
+            "let VAULT_ADDR name the server itself; a cluster's nodes redirect to their api_addr",
+        )
+        .at(format!("vault {}", super::settings::origin(from)))
+    };
+    let target = from
+        .join(location)
+        .map_err(|_| refused(format!("HTTP {status} redirects to an address that is not valid")))?;
+    let there = super::settings::origin(&target);
+    if !matches!(status, 307 | 308) {
+        return Err(refused(format!(
+            "HTTP {status} redirects to {there}, as a login page or a proxy does"
+        )));
+    }
+    if target.scheme() != from.scheme() {
+        return Err(refused(format!(
+            "the redirect to {there} changes the scheme; the token does not follow"
+        )));
+    }
+    let loopback = super::settings::is_loopback(from) && super::settings::is_loopback(&target);
+    if target.scheme() == "http" && target.host_str() != from.host_str() && !loopback {
+        return Err(refused(format!(
+            "the redirect leads to another host over plain http ({there}); the token does not follow"
+        )));
+    }
+    Ok(target)
+}
+
+fn diagnose(error: &reqwest::Error, settings: &Settings) -> (Ended, Cause) {
+    if let Some(cause) = tls::untrusted(error) {
+        return (Ended::Hopeless, cause);
+    }
+    let chain = || causes(error);
+    if error.is_timeout() {
+        let ended = if error.is_connect() { Ended::NotSent } else { Ended::Broken };
+        let what = format!("no answer within {:?}", settings.timeout);
+        let help =
+            "check that the address is reachable from here; VAULT_CLIENT_TIMEOUT sets the limit";
+        return (ended, Cause::new(ErrorKind::Timeout, what, help));
+    }
+    if chain().any(|inner| inner.to_string().starts_with("dns error")) {
+        let host = settings.address.url.host_str().unwrap_or_default();
+        let what = format!("the host name \"{host}\" does not resolve");
+        return (Ended::NotSent, Cause::new(ErrorKind::Dns, what, "check the host in VAULT_ADDR"));
+    }
+    let io = chain().find_map(|inner| inner.downcast_ref::<std::io::Error>());
+    if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
+        let help = "nothing listens there: check the port in VAULT_ADDR, and that the server runs";
+        return (
+            Ended::NotSent,
+            Cause::new(ErrorKind::ConnectionRefused, "connection refused", help),
+        );
+    }
+    let ended = if error.is_connect() { Ended::NotSent } else { Ended::Broken };
+    let detail =
+        chain().last().map_or_else(|| "the connection broke".to_owned(), ToString::to_string);
+    let help = "the connection was made and then lost: a proxy, a restart of the server, or TLS spoken to a \
+                plain port (or the reverse)";
+    (ended, Cause::new(ErrorKind::Connection, detail, help))
+}
+
+fn causes<'a>(
+    error: &'a reqwest::Error,
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    let mut next = error.source();
+    std::iter::from_fn(move || {
+        let inner = next?;
+        next = inner.source();
+        Some(inner)
+    })
+}
+
+/// Shared by every clone of a connection.
+pub(crate) type SharedHttp = Arc<Http>;

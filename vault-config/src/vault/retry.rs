@@ -1,0 +1,132 @@
+//! When to try again, and how long to wait: no clock, no I/O.
+
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(250);
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// How one try ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// No connection was made: the request cannot have arrived.
+    NotSent,
+    /// The connection broke or timed out after the request may have arrived.
+    Broken,
+    /// Trying again cannot help.
+    Hopeless,
+    Status {
+        code: u16,
+        retry_after: Option<Duration>,
+    },
+    /// KV version 2 says that its mount is being upgraded: a 400 that passes.
+    Upgrading,
+}
+
+/// Whether the request may be sent again once it may have arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    Always,
+    /// It may use up something that can be used once.
+    UnlessArrived,
+}
+
+/// The wait before the next try, or `None` when this one was the last.
+///
+/// `random` is in `0.0..1.0`: full jitter, so that instances started together do not return together.
+/// `left` is what remains of the deadline over all tries.
+pub(crate) fn wait(
+    ended: Ended,
+    repeat: Repeat,
+    tries: u32,
+    max_retries: u32,
+    random: f64,
+    left: Duration,
+) -> Option<Duration> {
+    if tries > max_retries || !worth_another(ended, repeat) {
+        return None;
+    }
+    let ceiling = FIRST.saturating_mul(2u32.saturating_pow(tries.saturating_sub(1))).min(LONGEST);
+    let jittered = ceiling.mul_f64(random.clamp(0.0, 1.0));
+    let wait = match ended {
+        // A server that answers `Retry-After: 0` still means "later".
+        Ended::Status { retry_after: Some(asked), .. } => asked + jittered,
+        _ => jittered,
+    };
+    (wait < left).then_some(wait)
+}
+
+fn worth_another(ended: Ended, repeat: Repeat) -> bool {
+    match ended {
+        Ended::NotSent | Ended::Upgrading => true,
+        Ended::Hopeless => false,
+        Ended::Broken => repeat == Repeat::Always,
+        // Refused before it was looked at, so nothing was used up.
+        Ended::Status { code: 412 | 429 | 472 | 473 | 503, .. } => true,
+        Ended::Status { code: 501, .. } => false,
+        Ended::Status { code, .. } => (500..=599).contains(&code) && repeat == Repeat::Always,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn status(code: u16) -> Ended {
+        Ended::Status { code, retry_after: None }
+    }
+
+    #[test]
+    fn the_statuses_that_pass_are_tried_again_and_no_others() {
+        for code in 100..600 {
+            let again = wait(status(code), Repeat::Always, 1, 2, 0.5, LONG).is_some();
+            let expected =
+                matches!(code, 412 | 429 | 472 | 473) || (500..600).contains(&code) && code != 501;
+            assert_eq!(again, expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_used_once_is_not_sent_twice() {
+        for (ended, again) in [
+            (Ended::NotSent, true),
+            (Ended::Broken, false),
+            (status(500), false),
+            (status(502), false),
+            (status(504), false),
+            (status(503), true),
+            (status(429), true),
+        ] {
+            assert_eq!(
+                wait(ended, Repeat::UnlessArrived, 1, 2, 0.5, LONG).is_some(),
+                again,
+                "{ended:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_untrusted_certificate_is_never_tried_again() {
+        assert_eq!(wait(Ended::Hopeless, Repeat::Always, 1, 9, 0.0, LONG), None);
+    }
+
+    #[test]
+    fn the_wait_grows_jitters_and_is_bounded() {
+        let at =
+            |tries, random| wait(Ended::NotSent, Repeat::Always, tries, 99, random, LONG).unwrap();
+        assert_eq!(at(1, 0.0), Duration::ZERO);
+        assert_eq!(at(1, 1.0), FIRST);
+        assert_eq!(at(3, 1.0), FIRST * 4);
+        assert_eq!(at(40, 1.0), LONGEST);
+    }
+
+    #[test]
+    fn retry_after_is_kept_and_the_deadline_wins() {
+        let asked =
+            |seconds| Ended::Status { code: 429, retry_after: Some(Duration::from_secs(seconds)) };
+        assert!(wait(asked(3), Repeat::Always, 1, 2, 0.0, LONG).unwrap() >= Duration::from_secs(3));
+        assert_eq!(wait(asked(61), Repeat::Always, 1, 2, 0.0, LONG), None);
+        assert_eq!(wait(asked(0), Repeat::Always, 3, 2, 0.0, LONG), None);
+    }
+}

@@ -1,0 +1,289 @@
+//! What a connection is made of, and how the environment says it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Url;
+use secrecy::zeroize::Zeroizing;
+
+use super::tls::{self, Tls};
+use crate::error::{Cause, ErrorKind};
+use crate::source::env::Environment;
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+const DEFAULT_RETRIES: u32 = 2;
+/// Measured: more connections than this no longer shorten a load of a hundred paths.
+const DEFAULT_CONNECTIONS: usize = 64;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) address: Address,
+    pub(crate) namespace: Option<String>,
+    pub(crate) timeout: Duration,
+    pub(crate) max_retries: u32,
+    pub(crate) max_connections: usize,
+    pub(crate) tls: Tls,
+    pub(crate) proxy: Option<Url>,
+}
+
+/// Where the server is, and who said so.
+#[derive(Debug, Clone)]
+pub(crate) struct Address {
+    pub(crate) url: Url,
+    pub(crate) socket: Option<PathBuf>,
+    pub(crate) said_by: String,
+}
+
+impl Address {
+    pub(crate) fn parse(text: &str, said_by: &str) -> Result<Self, Cause> {
+        let bad = |what: &str| {
+            Cause::new(
+                ErrorKind::Setting,
+                what.to_owned(),
+                format!("set {said_by} to an address such as https://vault.example.com:8200"),
+            )
+        };
+        if let Some(path) = text.strip_prefix("unix://") {
+            let url =
+                Url::parse("http://localhost").map_err(|_| bad("the address is not valid"))?;
+            let socket = Some(PathBuf::from(path)).filter(|path| path.is_absolute());
+            let socket = socket.ok_or_else(|| bad("a unix:// address needs an absolute path"))?;
+            return Ok(Self { url, socket: Some(socket), said_by: said_by.to_owned() });
+        }
+        if !["http://", "https://"].iter().any(|scheme| text.starts_with(scheme)) {
+            return Err(bad("the address must start with https://, http:// or unix://"));
+        }
+        let url =
+            Url::parse(text).map_err(|error| bad(&format!("the address is not valid: {error}")))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(bad("the address must not hold a user name or password"));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(bad("the address must not hold a query or a fragment"));
+        }
+        Ok(Self { url, socket: None, said_by: said_by.to_owned() })
+    }
+
+    /// For messages.
+    pub(crate) fn shown(&self) -> String {
+        match &self.socket {
+            Some(path) => format!("unix://{}", path.display()),
+            None => self.url.as_str().trim_end_matches('/').to_owned(),
+        }
+    }
+
+    /// Whether a token sent there could be read on the way.
+    pub(crate) fn is_open(&self) -> bool {
+        self.socket.is_none() && self.url.scheme() == "http" && !is_loopback(&self.url)
+    }
+}
+
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+pub(crate) fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+impl Settings {
+    pub(crate) fn new(address: Address) -> Self {
+        Self {
+            address,
+            namespace: None,
+            timeout: DEFAULT_TIMEOUT,
+            max_retries: DEFAULT_RETRIES,
+            max_connections: DEFAULT_CONNECTIONS,
+            tls: Tls::default(),
+            proxy: None,
+        }
+    }
+
+    /// Every malformed variable is a problem, not just the first. `None` without an address.
+    pub(crate) fn from_environment(environment: &Environment) -> Result<Option<Self>, Vec<Cause>> {
+        let mut problems = Vec::new();
+        let mut keep =
+            |result: Result<(), Cause>| result.unwrap_or_else(|cause| problems.push(cause));
+        let mut settings = None;
+        keep(address(environment).map(|found| settings = found.map(Self::new)));
+        // Without an address the rest is still checked, against one that is never used.
+        let has_address = settings.is_some();
+        let mut settings = match settings {
+            Some(settings) => settings,
+            None => match Address::parse("http://localhost", "") {
+                Ok(address) => Self::new(address),
+                Err(cause) => return Err(vec![cause]),
+            },
+        };
+        let env = Official(environment);
+        keep(env.parse("NAMESPACE", namespace).map(|value| settings.namespace = value));
+        keep(
+            env.parse("CLIENT_TIMEOUT", timeout)
+                .map(|v| settings.timeout = v.unwrap_or(DEFAULT_TIMEOUT)),
+        );
+        keep(
+            env.parse("MAX_RETRIES", retries)
+                .map(|v| settings.max_retries = v.unwrap_or(DEFAULT_RETRIES)),
+        );
+        keep(proxy(&env).map(|value| settings.proxy = value));
+        keep(tls::from_environment(&env).map(|value| settings.tls = value));
+        match (problems.is_empty(), has_address) {
+            (false, _) => Err(problems),
+            (true, false) => Ok(None),
+            (true, true) => Ok(Some(settings)),
+        }
+    }
+}
+
+fn address(environment: &Environment) -> Result<Option<Address>, Cause> {
+    let env = Official(environment);
+    let agent = env.get("AGENT_ADDR")?;
+    let Some((name, value)) = agent.map_or_else(|| env.get("ADDR"), |found| Ok(Some(found)))?
+    else {
+        return Ok(None);
+    };
+    Address::parse(value.trim(), &name).map(Some).map_err(|cause| cause.at(format!("env {name}")))
+}
+
+fn proxy(env: &Official<'_>) -> Result<Option<Url>, Cause> {
+    let read = |name| {
+        env.parse(name, |text| {
+            Url::parse(text)
+                .map_err(|_| "is not the address of a proxy, such as http://proxy:3128".to_owned())
+        })
+    };
+    Ok(read("PROXY_ADDR")?.or(read("HTTP_PROXY")?))
+}
+
+/// The official client's variables: `BAO_X` before `VAULT_X`, and a `BAO_X` set to nothing hides `VAULT_X`.
+pub(crate) struct Official<'a>(pub(crate) &'a Environment);
+
+impl Official<'_> {
+    pub(crate) fn get(&self, name: &str) -> Result<Option<(String, Zeroizing<String>)>, Cause> {
+        for prefix in ["BAO", "VAULT"] {
+            let variable = format!("{prefix}_{name}");
+            if let Some(value) = self.0.raw(&variable)? {
+                return Ok((!value.is_empty()).then_some((variable, value)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// `read` says what is wrong without quoting; the variable's name is added here.
+    pub(crate) fn parse<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Cause> {
+        let Some((variable, value)) = self.get(name)? else { return Ok(None) };
+        read(&value).map(Some).map_err(|what| {
+            Cause::new(ErrorKind::Setting, what, format!("correct {variable}, or unset it"))
+                .at(format!("env {variable}"))
+        })
+    }
+}
+
+pub(crate) fn namespace(text: &str) -> Result<String, String> {
+    let trimmed = text.trim_matches('/');
+    if trimmed.is_empty() || !trimmed.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("is not the path of a namespace, such as team-a/billing".to_owned());
+    }
+    Ok(trimmed.to_owned())
+}
+
+fn retries(text: &str) -> Result<u32, String> {
+    text.trim().parse().map_err(|_| "is not a whole number of retries".to_owned())
+}
+
+/// Seconds, or a number with a unit, as the official client reads it.
+fn timeout(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| DURATION.to_owned())?;
+    let duration = match unit {
+        "" | "s" => Duration::from_secs(number),
+        "ms" => Duration::from_millis(number),
+        "m" => Duration::from_secs(number.saturating_mul(60)),
+        "h" => Duration::from_secs(number.saturating_mul(3600)),
+        _ => return Err(DURATION.to_owned()),
+    };
+    if duration.is_zero() || duration > Duration::from_secs(24 * 3600) {
+        return Err("is not a time-out between 1ms and 24h".to_owned());
+    }
+    Ok(duration)
+}
+
+const DURATION: &str = "is not a duration: a number of seconds, or a number with ms, s, m or h";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(variables: &[(&str, &str)]) -> Result<Option<Settings>, Vec<Cause>> {
+        Settings::from_environment(&Environment::given(variables.iter().copied()))
+    }
+
+    #[test]
+    fn bao_is_read_before_vault_and_an_empty_one_hides_it() {
+        let address = |variables: &[(&str, &str)]| {
+            settings(variables).unwrap().map(|s| (s.address.shown(), s.address.said_by))
+        };
+        let found = |url: &str, by: &str| Some((url.to_owned(), by.to_owned()));
+        assert_eq!(
+            address(&[("VAULT_ADDR", "http://a:1"), ("BAO_ADDR", "http://b:2")]),
+            found("http://b:2", "BAO_ADDR")
+        );
+        assert_eq!(address(&[("VAULT_ADDR", "http://a:1"), ("BAO_ADDR", "")]), None);
+        assert_eq!(
+            address(&[("VAULT_ADDR", "http://a:1"), ("VAULT_AGENT_ADDR", "http://127.0.0.1:9")]),
+            found("http://127.0.0.1:9", "VAULT_AGENT_ADDR")
+        );
+    }
+
+    #[test]
+    fn garbage_names_its_variable_and_is_never_quoted() {
+        for (name, value) in [
+            ("VAULT_ADDR", "garbage-hunter2"),
+            ("VAULT_ADDR", "ftp://hunter2"),
+            ("VAULT_ADDR", "https://user:hunter2@host"),
+            ("VAULT_AGENT_ADDR", "://hunter2"),
+            ("BAO_NAMESPACE", "hunter2 \n"),
+            ("VAULT_CLIENT_TIMEOUT", "hunter2"),
+            ("VAULT_CLIENT_TIMEOUT", "0"),
+            ("VAULT_MAX_RETRIES", "hunter2"),
+            ("VAULT_SKIP_VERIFY", "hunter2"),
+            ("VAULT_CACERT", "/no/such/hunter/file"),
+            ("VAULT_CACERT_BYTES", "hunter2"),
+            ("VAULT_PROXY_ADDR", "hunter2"),
+        ] {
+            let problems = settings(&[(name, value)]).unwrap_err();
+            assert_eq!(problems.len(), 1, "{name}");
+            let shown = format!("{:?}", problems[0]);
+            assert!(shown.contains(name), "{shown}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn every_malformed_variable_is_told() {
+        let problems = settings(&[
+            ("VAULT_ADDR", "x"),
+            ("VAULT_MAX_RETRIES", "x"),
+            ("VAULT_SKIP_VERIFY", "x"),
+        ]);
+        assert_eq!(problems.unwrap_err().len(), 3);
+    }
+
+    #[test]
+    fn durations_read_as_the_official_client_reads_them() {
+        for (text, millis) in [("30", 30_000), ("250ms", 250), ("2m", 120_000), ("1h", 3_600_000)] {
+            assert_eq!(timeout(text), Ok(Duration::from_millis(millis)));
+        }
+        for text in ["", "s", "-1", "1d", "1.5s", "99h"] {
+            assert!(timeout(text).is_err(), "{text}");
+        }
+    }
+}

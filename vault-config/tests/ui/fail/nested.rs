@@ -1,0 +1,21 @@
+//! A nested field is a name and nothing else; its own fields have the rest.
+
+use vault_config::VaultConfig;
+
+#[derive(VaultConfig)]
+struct Config {
+    #[vault(nested, default, env = "INNER", plain, validate = check)]
+    general: Inner,
+    #[vault(nested, kv, key = "k", version = 1, whole)]
+    kv: Inner,
+    #[vault(nested, database = "readonly", read = "app")]
+    sources: Inner,
+    #[vault(nested)]
+    #[serde(default, deserialize_with = "read")]
+    serde: Inner,
+}
+
+#[derive(VaultConfig)]
+struct Inner {}
+
+fn main() {}

@@ -1,0 +1,37 @@
+//! Only a struct with named fields is a configuration; nothing that uses the others is an error as well.
+
+use vault_config::VaultConfig;
+
+#[derive(VaultConfig)]
+enum Enum {
+    A { port: u16 },
+}
+
+#[derive(VaultConfig)]
+union Union {
+    port: u16,
+}
+
+#[derive(VaultConfig)]
+struct Tuple(u16);
+
+#[derive(VaultConfig)]
+struct Unit;
+
+#[derive(VaultConfig)]
+struct Named {}
+
+#[derive(VaultConfig)]
+struct Outer {
+    #[vault(nested)]
+    tuple: Tuple,
+    #[vault(nested)]
+    unit: Unit,
+    #[vault(nested)]
+    named: Named,
+}
+
+fn main() {
+    let _ = Enum::schema();
+    let _ = Union::schema();
+}

@@ -1,0 +1,28 @@
+//! Words that do not go together.
+
+use vault_config::VaultConfig;
+use vault_config::secrecy::SecretString;
+
+#[derive(VaultConfig)]
+struct Config {
+    #[vault(kv = "app", database = "readonly", read = "app")]
+    three_sources: SecretString,
+    #[vault(key = "k", mount = "m", version = 1, kv_version = 1, whole)]
+    no_source: String,
+    #[vault(database = "readonly", key = "username", version = 1, whole)]
+    database: SecretString,
+    #[vault(database_static = "readonly", kv_version = 2)]
+    database_static: SecretString,
+    #[vault(read = "app", mount = "aws")]
+    read: SecretString,
+    #[vault(kv = "app", whole, key = "k")]
+    whole_and_key: SecretString,
+    #[vault(kv = "app", version = 3, kv_version = 1)]
+    version_of_v1: SecretString,
+    #[vault(kv = "app", kv_version = 3)]
+    kv_version: SecretString,
+    #[vault(plain, default = 1)]
+    plain: u16,
+}
+
+fn main() {}

@@ -1,0 +1,52 @@
+//! Texts that can never be right.
+
+use vault_config::VaultConfig;
+use vault_config::secrecy::SecretString;
+
+#[derive(VaultConfig)]
+#[vault(env_prefix = "", kv = "/app", mount = "", rename_all = "Camel_Case")]
+struct Config {
+    #[vault(kv = "")]
+    empty: SecretString,
+    #[vault(kv = "my-app//api-keys")]
+    empty_segment: SecretString,
+    #[vault(kv = "my-app/../api-keys", mount = "./kv")]
+    dots: SecretString,
+    #[vault(kv = "/my-app")]
+    leading: SecretString,
+    #[vault(read = "aws/creds/", key = "")]
+    trailing: SecretString,
+    #[vault(kv = "my-app#password")]
+    key: SecretString,
+    #[vault(kv = "my-app?version=3")]
+    query: SecretString,
+    #[vault(kv = "my-app\n")]
+    control: SecretString,
+    #[vault(kv = "{env/app")]
+    unclosed: SecretString,
+    #[vault(kv = "env}/app")]
+    unopened: SecretString,
+    #[vault(kv = "{}/app")]
+    unnamed: SecretString,
+    #[vault(kv = "{a{b}}/app")]
+    doubled: SecretString,
+    #[vault(kv = "{my env}/app")]
+    badly_named: SecretString,
+    #[vault(database = "", mount = "pg/")]
+    role: SecretString,
+    #[vault(database_static = "")]
+    static_role: SecretString,
+    #[vault(env = "")]
+    env_empty: String,
+    #[vault(env = "A=B")]
+    env_equals: String,
+    #[vault(env = "A B")]
+    env_blank: String,
+    #[vault(env = "A\0")]
+    env_nul: String,
+    #[vault(rename = "")]
+    #[serde(alias = "")]
+    renamed: String,
+}
+
+fn main() {}
