@@ -74,6 +74,8 @@ pub fn accepts_absence<T>(
 
 /// Why a value could not be read. Nothing it shows quotes the value.
 #[doc(hidden)]
+#[derive(thiserror::Error)]
+#[error("{safe}")]
 pub struct Fault {
     safe: String,
     /// A type's own message: it may quote the value (`Url`'s does), so it is shown for plain fields only.
@@ -96,19 +98,11 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.safe)
-    }
-}
-
 impl fmt::Debug for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Fault").field(&self.safe).finish()
     }
 }
-
-impl std::error::Error for Fault {}
 
 impl de::Error for Fault {
     fn custom<T: fmt::Display>(message: T) -> Self {

@@ -1,7 +1,7 @@
 //! Typed configuration for services whose secrets live in HashiCorp Vault or OpenBao.
 //!
-//! One struct declares the whole configuration. Its derive macro knows where every field comes from; one call loads it and
-//! tells everything that is wrong at once.
+//! One struct declares the whole configuration. Its derive macro knows where every field comes
+//! from; one call loads it and tells everything that is wrong at once.
 //!
 //! ```no_run
 //! use vault_config::{DatabaseCredentials, VaultConfig, secrecy::SecretString};
@@ -41,7 +41,8 @@
 //!
 //! # In production
 //!
-//! The official client's variables say where the server is and how to log in. Nothing else is needed:
+//! The official client's variables say where the server is and how to log in. Nothing else is
+//! needed:
 //!
 //! ```sh
 //! VAULT_ADDR=https://vault.example.com:8200 VAULT_ROLE_ID=.. VAULT_SECRET_ID=.. ./billing
@@ -60,12 +61,16 @@
 //! | `VAULT_SKIP_VERIFY` | `true` turns verification off; empty or `false` keeps it on; anything else is an error |
 //! | `VAULT_CLIENT_TIMEOUT` | limit for one request with all its retries, such as `30` or `500ms`; default 60 s |
 //! | `VAULT_MAX_RETRIES` | how often a request is tried again; default 2 |
+//! | `VAULT_RATE_LIMIT` | at most so many requests a second, and so many at once: `10` or `10:20` |
 //! | `VAULT_PROXY_ADDR`, `VAULT_HTTP_PROXY` | a proxy for all requests |
+//! | `VAULT_HEADERS` | headers of your own, as a JSON object; none that starts with `X-Vault-` |
+//! | `VAULT_DISABLE_REDIRECTS` | `true` refuses a standby's redirect, which is otherwise followed once |
 //!
 //! # In development
 //!
-//! Without `VAULT_ADDR` the same struct is filled from the environment, `.env` and files: see [`docs::provenance`]. An empty `.env`
-//! to fill in, a table of all fields and the policy the service needs come from [`VaultConfig::schema`].
+//! Without `VAULT_ADDR` the same struct is filled from the environment, `.env` and files: see
+//! [`docs::provenance`]. An empty `.env` to fill in, a table of all fields and the policy the
+//! service needs come from [`VaultConfig::schema`].
 //!
 //! # In tests
 //!
@@ -87,15 +92,17 @@
 //!
 //! # Features
 //!
-//! * `rustls` (default): TLS by rustls with ring, or with the crypto provider that the process has installed.
+//! * `rustls` (default): TLS by rustls with ring, or with the crypto provider that the process has
+//!   installed.
 //! * `aws-lc-rs`: rustls with aws-lc-rs instead. It starts more slowly: see [`docs::performance`].
 //! * `native-tls`: the system's TLS library; choose it with `default-features = false`.
-//! * none of them: plain http and Unix sockets, or a [`reqwest::Client`](VaultBuilder::http_client) of your own.
+//! * none of them: plain http and Unix sockets, or a [`reqwest::Client`](VaultBuilder::http_client)
+//!   of your own.
 //!
 //! # What is wiped
 //!
-//! Values that were read are wiped when they are dropped, and so are your `SecretString` fields. Not wiped are the buffers of the HTTP and
-//! TLS libraries, and whatever you expose yourself.
+//! Values that were read are wiped when they are dropped, and so are your `SecretString` fields.
+//! Not wiped are the buffers of the HTTP and TLS libraries, and whatever you expose yourself.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
@@ -134,7 +141,8 @@ pub use vault_config_derive::VaultConfig;
 #[cfg(doctest)]
 struct Readme;
 
-/// A configuration struct; implemented by `#[derive(VaultConfig)]`, whose attributes are in [`docs::attributes`].
+/// A configuration struct; implemented by `#[derive(VaultConfig)]`, whose attributes are in
+/// [`docs::attributes`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a configuration struct",
     label = "`VaultConfig` is not implemented for this type",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use figment::Figment;
 
@@ -19,8 +20,8 @@ use crate::schema::Schema;
 use crate::source::dotenv::{Choice, Dotenv};
 use crate::source::env::Environment;
 use crate::source::layers::Layers;
-use crate::vault::Vault;
 use crate::vault::settings::Address;
+use crate::vault::{Vault, retry};
 
 /// Whether fields marked for Vault are read from Vault or from local sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,6 +67,7 @@ pub struct Loader<T> {
     vault: Option<Vault>,
     env_overrides: bool,
     variables: BTreeMap<String, String>,
+    deadline: Duration,
     target: PhantomData<fn() -> T>,
 }
 
@@ -80,6 +82,7 @@ impl<T: VaultConfig> Loader<T> {
             vault: None,
             env_overrides: true,
             variables: BTreeMap::new(),
+            deadline: Duration::from_secs(30),
             target: PhantomData,
         }
     }
@@ -143,6 +146,13 @@ impl<T: VaultConfig> Loader<T> {
     /// Fills `{name}` in paths. Without it, `VAULT_CONFIG_VAR_NAME` does.
     pub fn var(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.variables.insert(name.into(), value.into());
+        self
+    }
+
+    /// How long to wait for a server that is not up yet: its connection is refused, it is sealed, a
+    /// standby, or without a leader. Default: 30 s. Zero fails at once, and so does any other problem.
+    pub fn startup_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
         self
     }
 
@@ -281,6 +291,7 @@ impl<T: VaultConfig> Loader<T> {
             slots,
             pending,
             vault,
+            deadline: self.deadline,
             problems,
             sentence: chosen.sentence,
             unknown,
@@ -306,6 +317,7 @@ struct Prepared {
     slots: Vec<Slot>,
     pending: Pending,
     vault: Option<Result<Vault, Vec<Cause>>>,
+    deadline: Duration,
     problems: Vec<Problem>,
     sentence: Option<String>,
     unknown: Vec<(String, String)>,
@@ -318,10 +330,7 @@ impl Prepared {
         match &self.vault {
             None => {}
             Some(Ok(vault)) => {
-                self.unused = match check {
-                    true => resolve::verify(vault, pending, &mut self.slots).await,
-                    false => resolve::fetch(vault, pending, &mut self.slots).await,
-                };
+                self.unused = wait_for(vault, pending, &mut self.slots, self.deadline, check).await;
             }
             Some(Err(causes)) => {
                 let mut causes = causes.iter().cloned();
@@ -344,6 +353,37 @@ impl Prepared {
             unused: self.unused,
             unknown: self.unknown,
         }
+    }
+}
+
+/// Asks again for what failed only because the server is not up yet, until the deadline. What was
+/// answered is kept: a credential is never made twice.
+async fn wait_for(
+    vault: &Vault,
+    mut pending: Pending,
+    slots: &mut [Slot],
+    deadline: Duration,
+    check: bool,
+) -> Vec<(String, String)> {
+    let (end, mut tries, mut unused, mut told) = (Instant::now() + deadline, 0, Vec::new(), None);
+    loop {
+        unused.extend(match check {
+            true => resolve::verify(vault, pending.clone(), slots).await,
+            false => resolve::fetch(vault, pending.clone(), slots).await,
+        });
+        pending.retain(|(index, _)| slots.get(*index).is_some_and(Slot::waits_for_the_server));
+        let Some(cause) = pending.first().and_then(|(index, _)| slots.get(*index)?.failure())
+        else {
+            return unused;
+        };
+        tries += 1;
+        let left = end.saturating_duration_since(Instant::now());
+        let Some(wait) = retry::startup_wait(tries, fastrand::f64(), left) else { return unused };
+        if told != Some(cause.kind) {
+            tracing::warn!(address = %vault.address().shown(), "waiting for Vault: {}", cause.what);
+            told = Some(cause.kind);
+        }
+        tokio::time::sleep(wait).await;
     }
 }
 

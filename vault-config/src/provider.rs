@@ -1,13 +1,13 @@
 //! What Vault gave, as a layer of the user's own figment.
 
 use figment::error::Kind;
-use figment::value::{Dict, Map, Num, Tag, Value as Figured};
+use figment::value::{Dict, Empty, Map, Num, Tag, Value as Figured};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use crate::error::Problem;
 use crate::plan::Leaf;
 use crate::read::{Found, Slot};
-use crate::report::Report;
+use crate::report::{Provenance, Report};
 use crate::value::Value;
 
 /// The values of a configuration's fields that are marked for Vault, as a provider for a figment of your own.
@@ -26,6 +26,8 @@ use crate::value::Value;
 /// resolved: another type that asks for another shape gets figment's own error, which quotes. The `Debug` of a
 /// `Figment` shows its values, and figment does not wipe them; [`VaultConfig::load`](crate::VaultConfig::load) has
 /// neither trait.
+///
+/// figment has no 128-bit numbers and no maps keyed by numbers; it refuses both.
 ///
 /// ```no_run
 /// use figment::{Figment, providers::Serialized};
@@ -54,26 +56,24 @@ impl Resolved {
         let mut figment = Figment::new();
         for (index, shape) in shapes {
             if let Some(slot) = slots.get(*index)
-                && let (Found::Value(_, provenance), Some(value)) = (&slot.found, figured(shape))
+                && !shape.is_null()
             {
                 figment = figment.merge(One {
                     path: path(&slot.leaf),
-                    name: provenance.to_string(),
-                    content: Ok(value),
+                    name: name(slot),
+                    content: Ok(figured(shape)),
                 });
             }
         }
-        for problem in wrong {
-            let leaf = slots
-                .iter()
-                .map(|slot| &slot.leaf)
-                .find(|leaf| Some(leaf.path.as_str()) == problem.field());
-            figment = figment.merge(One {
-                path: leaf.map(path).unwrap_or_default(),
-                name: problem.source_name().unwrap_or_default().to_owned(),
+        let wrong = wrong.iter().map(|problem| {
+            let slot = slots.iter().find(|slot| Some(slot.leaf.path.as_str()) == problem.field());
+            Figment::from(One {
+                path: slot.map(|slot| path(&slot.leaf)).unwrap_or_default(),
+                name: slot.map(name).unwrap_or_default(),
                 content: Err(problem.message().to_owned()),
-            });
-        }
+            })
+        });
+        figment = figment.merge(Wrong(wrong.collect()));
         let report = Report {
             mode: String::new(),
             fields: Vec::new(),
@@ -144,8 +144,38 @@ impl Provider for One {
     }
 }
 
+/// The values that do not fit, one figment each: merging them one by one keeps two errors of several.
+struct Wrong(Vec<Figment>);
+
+impl Provider for Wrong {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("vault")
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let errors = self.0.iter().rev().filter_map(|one| one.data().err());
+        match errors.reduce(|later, earlier| later.chain(earlier)) {
+            Some(error) => Err(error),
+            None => Ok(Map::new()),
+        }
+    }
+
+    fn __metadata_map(&self) -> Option<Map<Tag, Metadata>> {
+        Some(self.0.iter().filter_map(Provider::__metadata_map).flatten().collect())
+    }
+}
+
 fn path(leaf: &Leaf) -> Vec<&'static str> {
     leaf.keys.iter().filter_map(|names| names.first().copied()).collect()
+}
+
+/// The source alone: versions and leases are in the report.
+fn name(slot: &Slot) -> String {
+    match &slot.found {
+        Found::Value(_, Provenance::Vault { source, .. }) => format!("vault {source}"),
+        Found::Value(_, provenance) => provenance.to_string(),
+        _ => Provenance::Default.to_string(),
+    }
 }
 
 fn nested(path: &[&str], value: Figured) -> Dict {
@@ -157,20 +187,17 @@ fn nested(path: &[&str], value: Figured) -> Dict {
         .fold(leaf, |inner, key| Dict::from([((*key).to_owned(), Figured::from(inner))]))
 }
 
-fn figured(value: &Value) -> Option<Figured> {
-    Some(match value {
-        Value::Null => return None,
+fn figured(value: &Value) -> Figured {
+    match value {
+        Value::Null => Figured::Empty(Tag::Default, Empty::None),
         Value::Bool(value) => Figured::from(*value),
         Value::Text(text) => Figured::from(text.as_str()),
         Value::Number(text) => number(text),
-        Value::List(items) => Figured::from(items.iter().filter_map(figured).collect::<Vec<_>>()),
+        Value::List(items) => Figured::from(items.iter().map(figured).collect::<Vec<_>>()),
         Value::Map(entries) => Figured::from(
-            entries
-                .iter()
-                .filter_map(|(key, value)| Some((key.clone(), figured(value)?)))
-                .collect::<Dict>(),
+            entries.iter().map(|(key, value)| (key.clone(), figured(value))).collect::<Dict>(),
         ),
-    })
+    }
 }
 
 fn number(text: &str) -> Figured {

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use secrecy::zeroize::Zeroizing;
+
 use crate::VaultConfig;
 use crate::coerce::{Fault, FieldDeserializer};
 use crate::error::{Cause, ErrorKind, Problem};
@@ -19,6 +21,23 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    pub(crate) fn failure(&self) -> Option<&Cause> {
+        match &self.found {
+            Found::Failed(cause) => Some(cause),
+            _ => None,
+        }
+    }
+
+    /// It failed for nothing but a server that is not up yet.
+    pub(crate) fn waits_for_the_server(&self) -> bool {
+        self.failure().is_some_and(|cause| {
+            matches!(
+                cause.kind,
+                ErrorKind::ConnectionRefused | ErrorKind::Sealed | ErrorKind::Standby
+            )
+        })
+    }
+
     /// A field marked for Vault that a `.env` file serves.
     pub(crate) fn is_served_by_dotenv(&self) -> bool {
         let served = matches!(&self.found, Found::Value(_, Provenance::Dotenv { .. }));
@@ -123,11 +142,7 @@ impl Reader<'_> {
     }
 
     /// The struct as a whole, after its own validator.
-    pub fn finish<T>(
-        &mut self,
-        built: T,
-        validate: Option<Validate<T>>,
-    ) -> Option<T> {
+    pub fn finish<T>(&mut self, built: T, validate: Option<Validate<T>>) -> Option<T> {
         let Some(Err(message)) = validate.map(|validate| validate(&built)) else {
             return Some(built);
         };
@@ -224,10 +239,20 @@ fn unquoted(message: String, slots: &[Slot]) -> String {
 fn appears(value: &Value, message: &str) -> bool {
     match value {
         Value::Text(text) | Value::Number(text) => {
-            !text.is_empty() && message.contains(text.as_str())
+            // The type may have trimmed it, `Debug` escapes it, and JSON in text has parts.
+            text.lines().map(str::trim).any(|line| quotes(message, line))
+                || Value::from_json(text).is_ok_and(|json| match json {
+                    Value::List(_) | Value::Map(_) => appears(&json, message),
+                    _ => false,
+                })
         }
         Value::List(items) => items.iter().any(|item| appears(item, message)),
         Value::Map(entries) => entries.values().any(|entry| appears(entry, message)),
         Value::Null | Value::Bool(_) => false,
     }
+}
+
+fn quotes(message: &str, line: &str) -> bool {
+    let escaped = Zeroizing::new(line.escape_debug().to_string());
+    !line.is_empty() && (message.contains(line) || message.contains(escaped.as_str()))
 }

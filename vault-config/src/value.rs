@@ -87,19 +87,12 @@ impl std::fmt::Debug for Value {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
+    #[error("is not JSON")]
     Syntax,
+    #[error("nests deeper than {MAX_DEPTH} levels")]
     Depth,
-}
-
-impl Malformed {
-    pub(crate) fn sentence(self) -> String {
-        match self {
-            Self::Syntax => "is not JSON".to_owned(),
-            Self::Depth => format!("nests deeper than {MAX_DEPTH} levels"),
-        }
-    }
 }
 
 fn parse(raw: &RawValue, depth: usize) -> Result<Value, Malformed> {

@@ -101,7 +101,7 @@ impl AuthToken {
                 "give a token, or another way to log in",
             ));
         }
-        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if !is_token(text) {
             return Err(LoginError::new(
                 "the token holds a blank, a line break or another character that no token has",
                 "take it away; a token file may end in a line break, a variable may not",
@@ -117,6 +117,10 @@ impl AuthToken {
     pub(crate) fn secret(&self) -> Option<&SecretString> {
         self.secret.as_ref()
     }
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Why there is no token.
@@ -171,7 +175,12 @@ impl<'a> LoginClient<'a> {
         }
         let token = reply.json().get("auth").and_then(|auth| auth.get("client_token"));
         match token.and_then(Value::as_str) {
-            Some(token) if !token.is_empty() => AuthToken::new(SecretString::from(token)),
+            Some(token) if is_token(token) => Ok(AuthToken { secret: Some(token.into()) }),
+            Some(token) if !token.is_empty() => Err(LoginError(Cause::new(
+                ErrorKind::Protocol,
+                "the server accepted the login and gave a token with characters that no token has",
+                "something between here and the server may have changed the answer",
+            ))),
             _ => Err(LoginError(Cause::new(
                 ErrorKind::Protocol,
                 "the server accepted the login and gave no token",

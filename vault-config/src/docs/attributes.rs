@@ -1,15 +1,16 @@
 //! Every attribute, with an example of each.
 //!
-//! Attributes stand in `#[vault(..)]`. Several stand in one, separated by commas, or in several. A misspelt, unknown,
-//! repeated or contradictory attribute does not compile, and all mistakes of a struct are told in one run.
+//! Attributes stand in `#[vault(..)]`. Several stand in one, separated by commas, or in several. A
+//! misspelt, unknown, repeated or contradictory attribute does not compile, and all mistakes of a
+//! struct are told in one run.
 //!
 //! # Sources
 //!
-//! A field without a source is *plain*: it comes from the process environment, `.env`, the figment layers, or its
-//! default.
+//! A field without a source is *plain*: it comes from the process environment, `.env`, the figment
+//! layers, or its default.
 //!
-//! A field with a source is *marked for Vault*. Its type has to hide its value: see [`Secret`](crate::Secret). For a
-//! value that is no secret, such as a host or a port, add `plain`.
+//! A field with a source is *marked for Vault*. Its type has to hide its value: see
+//! [`Secret`](crate::Secret). For a value that is no secret, such as a host or a port, add `plain`.
 //!
 //! ## `kv`: one key of a KV secret
 //!
@@ -43,9 +44,10 @@
 //! }
 //! ```
 //!
-//! The path is the one of `vault kv get`: without `data/` and without the mount. Version 2 of the engine is tried first, and
-//! the mount's real version is learned on the first miss, so version 1 works with nothing declared. `kv_version = 1` saves
-//! the two requests that learning takes, and lets [`Schema::policy`](crate::Schema::policy) write the right path:
+//! The path is the one of `vault kv get`: without `data/` and without the mount. Version 2 of the
+//! engine is tried first, and the mount's real version is learned on the first miss, so version 1
+//! works with nothing declared. `kv_version = 1` saves the two requests that learning takes, and
+//! lets [`Schema::policy`](crate::Schema::policy) write the right path:
 //!
 //! ```
 //! # use vault_config::{VaultConfig, secrecy::SecretString};
@@ -62,7 +64,8 @@
 //!
 //! ## `kv` without a path
 //!
-//! The struct's own path, or that of the field that nests it. The field's path goes before the struct's own:
+//! The struct's own path, or that of the field that nests it. The field's path goes before the
+//! struct's own:
 //!
 //! ```
 //! # use vault_config::{VaultConfig, secrecy::SecretString};
@@ -98,9 +101,10 @@
 //!
 //! ## `database` and `database_static`: a user of a database
 //!
-//! A dynamic role makes a user for this process, with a lease; a static role gives a user whose password the server
-//! rotates. Both are one [`DatabaseCredentials`](crate::DatabaseCredentials). `mount` names another mount than `database`.
-//! In the environment they are two variables: `DATABASE_USERNAME` and `DATABASE_PASSWORD` for a field `database`.
+//! A dynamic role makes a user for this process, with a lease; a static role gives a user whose
+//! password the server rotates. Both are one [`DatabaseCredentials`](crate::DatabaseCredentials).
+//! `mount` names another mount than `database`. In the environment they are two variables:
+//! `DATABASE_USERNAME` and `DATABASE_PASSWORD` for a field `database`.
 //!
 //! ```
 //! # use vault_config::{VaultConfig, DatabaseCredentials};
@@ -133,8 +137,9 @@
 //!
 //! ## `nested`: a struct inside the struct
 //!
-//! The type is itself a `VaultConfig`. Its fields' variables and error paths are prefixed by the field's name; its own
-//! `env_prefix` is not used. An `Option` of it is `None` when no source has any of its fields.
+//! The type is itself a `VaultConfig`. Its fields' variables and error paths are prefixed by the
+//! field's name; its own `env_prefix` is not used. An `Option` of it is `None` when no source has
+//! any of its fields.
 //!
 //! ```
 //! # use vault_config::{VaultConfig, secrecy::SecretString};
@@ -157,8 +162,8 @@
 //!
 //! ## `{name}` in paths
 //!
-//! Filled by [`Loader::var`](crate::Loader::var), else by the variable `VAULT_CONFIG_VAR_NAME`, and `{profile}` else by the
-//! profile that the loader's figment has selected.
+//! Filled by [`Loader::var`](crate::Loader::var), else by the variable `VAULT_CONFIG_VAR_NAME`, and
+//! `{profile}` else by the profile that the loader's figment has selected.
 //!
 //! ```
 //! # use vault_config::{VaultConfig, secrecy::SecretString};
@@ -204,7 +209,8 @@
 //! }
 //! ```
 //!
-//! A validator of a field marked for Vault should not put the value into its message; if it does, the message is withheld.
+//! A validator of a field marked for Vault should not put the value into its message; if it does,
+//! the message is withheld.
 //!
 //! # Attributes of the struct
 //!
@@ -232,10 +238,11 @@
 //! }
 //! ```
 //!
-//! `deny_unknown` covers nested structs too. `crate = "path"` names this crate where it is renamed or re-exported:
+//! `deny_unknown` covers nested structs too. `crate = "path"` names this crate where it is renamed
+//! or re-exported:
 //!
 //! ```
-//! mod framework { pub use vault_config; }
+//! mod framework { pub extern crate vault_config; }
 //!
 //! #[derive(framework::vault_config::VaultConfig)]
 //! #[vault(crate = "framework::vault_config")]
@@ -244,8 +251,9 @@
 //!
 //! # serde's attributes
 //!
-//! A struct that also derives `Deserialize` says nothing twice: `rename`, `rename_all`, `default`, `alias`, `deserialize_with`
-//! and `with` are honoured as they are. One that cannot be honoured (`flatten`, `skip`, ..) does not compile.
+//! A struct that also derives `Deserialize` says nothing twice: `rename`, `rename_all`, `default`,
+//! `alias`, `deserialize_with` and `with` are honoured as they are. One that cannot be honoured
+//! (`flatten`, `skip`, ..) does not compile.
 //!
 //! ```
 //! # use serde::Deserialize;

@@ -1,7 +1,7 @@
 //! What a failed load prints, and what each kind means.
 //!
-//! One load tells every problem. Each has the field's path and type, the sources that were looked at, what happened in the server's
-//! own words, and what to do:
+//! One load tells every problem. Each has the field's path and type, the sources that were looked
+//! at, what happened in the server's own words, and what to do:
 //!
 //! ```
 //! use vault_config::{Mode, VaultConfig, secrecy::SecretString};
@@ -37,8 +37,9 @@
 //! # }
 //! ```
 //!
-//! Fields that fail for one and the same reason, such as a refused login, are told once. `Debug` prints the same text, so an error
-//! that `main` returns is legible. A program that wants to act on a problem has [`Error::problems`](crate::Error::problems):
+//! Fields that fail for one and the same reason, such as a refused login, are told once. `Debug`
+//! prints the same text, so an error that `main` returns is legible. A program that wants to act on
+//! a problem has [`Error::problems`](crate::Error::problems):
 //!
 //! ```
 //! # use vault_config::{Error, ErrorKind};
@@ -51,17 +52,21 @@
 //!
 //! # What is never in it
 //!
-//! No value of a field marked for Vault, no token, no secret_id: not in `Display`, not in `Debug`, not in log lines, and there is no
-//! `source()` that could hold one. A type's own message may quote a value (`Url`'s does), so it is shown for plain fields and withheld
-//! for fields marked for Vault, where only the kind of value is told. The text of an answer that is not Vault's JSON is never shown.
+//! No value of a field marked for Vault, no token, no secret_id: not in `Display`, not in `Debug`,
+//! not in log lines, and there is no `source()` that could hold one. A type's own message may quote
+//! a value (`Url`'s does), so it is shown for plain fields and withheld for fields marked for
+//! Vault, where only the kind of value is told. The text of an answer that is not Vault's JSON is
+//! never shown.
 //!
 //! # A login that is refused
 //!
-//! The server answers `invalid role or secret ID` for a wrong role_id and for a wrong, used-up or expired secret_id alike, so the error
-//! cannot tell them apart. After several wrong tries it locks the role for a while. A refused login is therefore never repeated by itself,
-//! and the fields that wait for one login share its failure.
+//! The server answers `invalid role or secret ID` for a wrong role_id and for a wrong, used-up or
+//! expired secret_id alike, so the error cannot tell them apart. After several wrong tries it locks
+//! the role for a while. A refused login is therefore never repeated by itself, and the fields that
+//! wait for one login share its failure.
 //!
 //! # 403
 //!
-//! A dead token and a missing permission are both 403. `auth/token/lookup-self` tells them apart: a dead token is replaced by one new
-//! login where that is possible, and a missing permission is told with the policy that would allow it.
+//! A dead token and a missing permission are both 403. `auth/token/lookup-self` tells them apart: a
+//! dead token is replaced by one new login where that is possible, and a missing permission is told
+//! with the policy that would allow it.

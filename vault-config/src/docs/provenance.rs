@@ -7,34 +7,38 @@
 //!
 //! # The mode
 //!
-//! [`Mode::Auto`](crate::Mode::Auto), the default, is Vault mode as soon as an address is configured: `VAULT_ADDR`, `BAO_ADDR`,
-//! `VAULT_AGENT_ADDR` or `BAO_AGENT_ADDR` in the process environment, or a [`Vault`](crate::Vault) given to the loader. A shell often
-//! has `VAULT_ADDR` set for the command line, so every error says why its mode was chosen and how to have the other.
-//! `VAULT_CONFIG_MODE` (`auto`, `vault`, `local`) decides for a program that leaves the mode to `Auto`. The connection's
-//! variables are never read from `.env`.
+//! [`Mode::Auto`](crate::Mode::Auto), the default, is Vault mode as soon as an address is
+//! configured: `VAULT_ADDR`, `BAO_ADDR`, `VAULT_AGENT_ADDR` or `BAO_AGENT_ADDR` in the process
+//! environment, or a [`Vault`](crate::Vault) given to the loader. A shell often has `VAULT_ADDR`
+//! set for the command line, so every error says why its mode was chosen and how to have the other.
+//! `VAULT_CONFIG_MODE` (`auto`, `vault`, `local`) decides for a program that leaves the mode to
+//! `Auto`. The connection's variables are never read from `.env`.
 //!
 //! # It fails closed
 //!
-//! In Vault mode an error of Vault is never answered with a value from `.env` or from a file. `Option` and `default` cover
-//! *absence*: no such secret, no such key, a deleted version. A path that is denied, a sealed or unreachable server, or an
-//! answer of the wrong shape is a problem for every field.
+//! In Vault mode an error of Vault is never answered with a value from `.env` or from a file.
+//! `Option` and `default` cover *absence*: no such secret, no such key, a deleted version. A path
+//! that is denied, a sealed or unreachable server, or an answer of the wrong shape is a problem for
+//! every field.
 //!
-//! A field that the environment overrides is not asked for, so no credential is made for it. An operator may override a secret
-//! that way in an emergency; [`Loader::env_overrides(false)`](crate::Loader::env_overrides) forbids it.
+//! A field that the environment overrides is not asked for, so no credential is made for it. An
+//! operator may override a secret that way in an emergency;
+//! [`Loader::env_overrides(false)`](crate::Loader::env_overrides) forbids it.
 //!
 //! # Names of variables
 //!
-//! The prefix and the field's path in upper case, joined by `_`: `smtp.pool_size` below `env_prefix = "APP"` is
-//! `APP_SMTP_POOL_SIZE`. Names come from the struct and are never split, so an underscore is never ambiguous; two fields with one
-//! name are an error that names both. An empty variable counts as unset.
+//! The prefix and the field's path in upper case, joined by `_`: `smtp.pool_size` below `env_prefix
+//! = "APP"` is `APP_SMTP_POOL_SIZE`. Names come from the struct and are never split, so an
+//! underscore is never ambiguous; two fields with one name are an error that names both. An empty
+//! variable counts as unset.
 //!
 //! # `.env`
 //!
-//! The file is parsed by dotenvy into a map; the process environment is never written. A bad line is told by its number and never
-//! quoted. If a name stands twice, the last one counts.
+//! The file is parsed by dotenvy into a map; the process environment is never written. A bad line
+//! is told by its number and never quoted. If a name stands twice, the last one counts.
 //!
-//! dotenvy replaces `$NAME` in values that are not in single quotes. For a field marked for Vault that would alter a secret in
-//! silence, so it is an error there: write secrets in single quotes.
+//! dotenvy replaces `$NAME` in values that are not in single quotes. For a field marked for Vault
+//! that would alter a secret in silence, so it is an error there: write secrets in single quotes.
 //!
 //! ```sh
 //! APP_API_KEY='pa$$word # with "anything" in it'
@@ -42,13 +46,15 @@
 //!
 //! # Text until the type asks
 //!
-//! `vault kv put` and environments hold text. `"5432"` is a number for a `u16`, and `"00123"`, `"true"`, `"1e5"` or `"[x"` stay as
-//! they are for a `SecretString` or a `String`. Lists and maps are read from JSON text. JSON numbers, lists and objects in KV
-//! work as they are, and a number read as text keeps its digits: `1.10` stays `1.10`. A `bool` is `true`, `false`, `yes`, `no`,
-//! `on`, `off`, `1` or `0`.
+//! `vault kv put` and environments hold text. `"5432"` is a number for a `u16`, and `"00123"`,
+//! `"true"`, `"1e5"` or `"[x"` stay as they are for a `SecretString` or a `String`. Lists and maps
+//! are read from JSON text. JSON numbers, lists and objects in KV work as they are, and a number
+//! read as text keeps its digits: `1.10` stays `1.10`. OpenBao's KV v2 itself keeps numbers as
+//! floats and gives `1.1` for `1.10`: store what has to stay exact as a string. A `bool` is `true`,
+//! `false`, `yes`, `no`, `on`, `off`, `1` or `0`.
 //!
-//! One limit is serde's own: inside `#[serde(flatten)]` and untagged enums *of a field's type* serde reads without saying which
-//! type it wants, so text stays text there.
+//! One limit is serde's own: inside `#[serde(flatten)]` and untagged enums *of a field's type*
+//! serde reads without saying which type it wants, so text stays text there.
 //!
 //! # Seeing it
 //!
@@ -79,5 +85,6 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`Report`](crate::Report) also lists keys of the secrets that no field uses, and keys of the figment layers that no field
-//! takes. Which mode was chosen, and why, is logged once per load at `info`, or at `warn` when secrets came from `.env`.
+//! [`Report`](crate::Report) also lists keys of the secrets that no field uses, and keys of the
+//! figment layers that no field takes. Which mode was chosen, and why, is logged once per load at
+//! `info`, or at `warn` when secrets came from `.env`.

@@ -119,19 +119,24 @@ async fn read_v2(session: &Session<'_>, location: &Location) -> Result<Answer, C
     {
         return Ok(Answer { data: data.clone(), version: Some(version), lease_seconds: None });
     }
-    if let Some(cause) = gone(&reply, location) {
-        return Err(cause);
-    }
     if reply.no_route() {
         return Err(no_mount(location));
     }
-    if !reply.ok() && !reply.is_miss() {
-        return Err(reply.into_cause());
+    if !reply.ok() {
+        if let Some(cause) = gone(&reply, location) {
+            return Err(cause);
+        }
+        if !reply.is_miss() {
+            return Err(reply.into_cause());
+        }
     }
     let mount = session.mount(&location.mount, &location.path).await?;
     match (mount.kv_version(), location.kv_version) {
         (Some(1), None) => read_v1(session, location).await,
         (Some(1), Some(_)) => Err(wrong_version(location, 1)),
+        // A version 1 secret stored at `data/..` looks like this; on any other mount it is no answer,
+        // and never absence.
+        _ if reply.ok() => Err(misshapen()),
         (Some(_), _) => Err(miss(reply, &location.v2(), location, &mount)),
         (None, None) if mount.is_unknown() => guess_v1(session, location, reply, &mount).await,
         (None, _) => Err(miss(reply, &location.v2(), location, &mount)),
@@ -207,7 +212,8 @@ fn gone(reply: &Reply, location: &Location) -> Option<Cause> {
             format!("write the secret again: vault kv put -mount={mount} {path} .."),
         ));
     }
-    let deleted = metadata.get("deletion_time").and_then(Value::as_str).unwrap_or_default();
+    let deleted =
+        metadata.get("deletion_time").and_then(Value::as_str).filter(|t| !t.is_empty())?;
     Some(Cause::new(
         ErrorKind::Deleted,
         format!("version {version} of the secret was deleted at {deleted}"),
@@ -216,6 +222,15 @@ fn gone(reply: &Reply, location: &Location) -> Option<Cause> {
              or write the secret again: vault kv put -mount={mount} {path} .."
         ),
     ))
+}
+
+fn misshapen() -> Cause {
+    Cause::new(
+        ErrorKind::Protocol,
+        "the answer is not of the shape that KV version 2 gives: a map in data.data, a number in \
+         data.metadata.version",
+        "something between here and the server may have changed it: try the address with curl",
+    )
 }
 
 fn wrong_version(location: &Location, real: u8) -> Cause {

@@ -54,16 +54,19 @@ impl Variables {
     }
 }
 
-/// A variable must not lead a path elsewhere.
+/// A variable must not lead a path elsewhere. Addresses lose control characters on the way, so that
+/// `.` and `..` could hide behind them.
 fn check(path: &str, template: &str) -> Result<(), Cause> {
-    if path == template || path.split('/').all(|segment| !matches!(segment, "" | "." | "..")) {
+    let stays = |segment: &str| !matches!(segment, "" | "." | "..");
+    if path == template || path.split('/').all(stays) && !path.contains(char::is_control) {
         return Ok(());
     }
     Err(Cause::new(
         ErrorKind::Variable,
         format!(
-            "with its variables filled in, the path \"{template}\" has an empty, \".\" or \"..\" segment"
+            "with its variables filled in, the path \"{template}\" has an empty, \".\" or \"..\" \
+             segment, or a control character"
         ),
-        "give the variables values that are not empty and hold no \".\" segments",
+        "give the variables values that are names, or names joined by /",
     ))
 }

@@ -17,9 +17,10 @@ use crate::source::env::Environment;
 use crate::value::Value;
 use crate::{Resolved, VaultConfig};
 
+mod limit;
 pub(crate) mod reply;
 pub(crate) mod request;
-mod retry;
+pub(crate) mod retry;
 pub(crate) mod settings;
 mod tls;
 
@@ -54,8 +55,7 @@ struct Inner {
     login: AsyncMutex<Login>,
     /// Counts logins that ended, so that whoever waited for one that failed shares its failure.
     logins: AtomicU64,
-    mounts: Mutex<HashMap<String, (Instant, Mount)>>,
-    learning: AsyncMutex<()>,
+    mounts: Mutex<HashMap<String, Learned>>,
 }
 
 #[derive(Default)]
@@ -172,7 +172,6 @@ impl Vault {
             login: AsyncMutex::default(),
             logins: AtomicU64::new(0),
             mounts: Mutex::default(),
-            learning: AsyncMutex::default(),
         })))
     }
 
@@ -236,7 +235,11 @@ impl Vault {
 
     /// After a 403: a new token if the old one is dead and can be replaced, `None` if it is alive.
     /// That is asked once for all who were refused since `since`; a token that was alive before may be dead now.
-    async fn replace_dead(&self, held: &Arc<Held>, since: Instant) -> Result<Option<Arc<Held>>, Cause> {
+    async fn replace_dead(
+        &self,
+        held: &Arc<Held>,
+        since: Instant,
+    ) -> Result<Option<Arc<Held>>, Cause> {
         let Some(token) = held.token.secret() else { return Ok(None) };
         let mut asked = held.alive.lock().await;
         let alive = match *asked {
@@ -255,7 +258,7 @@ impl Vault {
             return Err(Cause::new(
                 ErrorKind::TokenInvalid,
                 "the token is expired, revoked, used up or unknown to this server (HTTP 403)",
-                format!("give a valid token (the login is {})", self.0.auth.describe()),
+                format!("give a valid token; the refused one is the {}", self.0.auth.describe()),
             )
             .at(format!("vault {}", self.address().shown())));
         }
@@ -340,30 +343,36 @@ impl Session<'_> {
     }
 
     pub(crate) fn known_mount(&self, mount: &str) -> Option<Mount> {
-        let known = self.mounts().get(mount).cloned();
-        // What the token may not know today it may know after its policy changes.
-        known.filter(|(when, mount)| !mount.is_unknown() || *when >= self.started).map(|(_, mount)| mount)
+        self.learned(mount).try_lock().ok().and_then(|known| self.fresh(&known))
     }
 
     /// What is mounted there; asked for once a mount, however many paths wait to know.
     pub(crate) async fn mount(&self, mount: &str, path: &str) -> Result<Mount, Cause> {
-        if let Some(known) = self.known_mount(mount) {
-            return Ok(known);
-        }
-        let _one_at_a_time = self.vault.0.learning.lock().await;
-        if let Some(known) = self.known_mount(mount) {
-            return Ok(known);
+        let learned = self.learned(mount);
+        let mut known = learned.lock().await;
+        if let Some(mount) = self.fresh(&known) {
+            return Ok(mount);
         }
         let reply = self.get(&format!("sys/internal/ui/mounts/{mount}/{path}"), None).await?;
-        let learned = learn(&reply);
-        self.mounts().insert(mount.to_owned(), (Instant::now(), learned.clone()));
-        Ok(learned)
+        let mount = learn(&reply);
+        *known = Some((Instant::now(), mount.clone()));
+        Ok(mount)
     }
 
-    fn mounts(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Instant, Mount)>> {
-        self.vault.0.mounts.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the token may not know today it may know after its policy changes.
+    fn fresh(&self, known: &Option<(Instant, Mount)>) -> Option<Mount> {
+        let (when, mount) = known.as_ref()?;
+        (!mount.is_unknown() || *when >= self.started).then(|| mount.clone())
+    }
+
+    fn learned(&self, mount: &str) -> Learned {
+        let mut mounts = self.vault.0.mounts.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(mounts.entry(mount.to_owned()).or_default())
     }
 }
+
+/// What is known of one mount, and since when; locked while it is asked for.
+type Learned = Arc<AsyncMutex<Option<(Instant, Mount)>>>;
 
 fn learn(reply: &Reply) -> Mount {
     let text = |key: &str| reply.data().get(key).and_then(Value::as_str);
@@ -379,7 +388,7 @@ fn learn(reply: &Reply) -> Mount {
 fn client_for(settings: &Settings) -> Result<reqwest::Client, Cause> {
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(Duration::from_secs(10).min(settings.timeout))
+        .connect_timeout(settings.connect_timeout())
         .retry(reqwest::retry::never())
         .tcp_nodelay(true);
     builder = match settings.address.url.scheme() {

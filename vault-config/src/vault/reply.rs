@@ -183,7 +183,7 @@ impl Reply {
     fn malformed(&self, malformed: Malformed) -> Cause {
         Cause::new(
             ErrorKind::Protocol,
-            format!("the answer (HTTP {}) {}", self.status, malformed.sentence()),
+            format!("the answer (HTTP {}) {}", self.status, malformed),
             TRY_CURL,
         )
     }
@@ -197,11 +197,15 @@ impl Reply {
     }
 
     fn foreign(&self, content_type: &str) -> Cause {
-        Cause::new(
+        let cause = Cause::new(
             ErrorKind::NotVault,
             format!("HTTP {} with {content_type} instead of Vault's JSON", self.status),
             "something else answers at this address (a proxy, a login page, another service): check VAULT_ADDR",
         )
-        .at(format!("vault {}", self.address))
+        .at(format!("vault {}", self.address));
+        match self.status == 400 && self.address.starts_with("http://") {
+            true => cause.hint("or the server speaks https here: say https:// in the address"),
+            false => cause,
+        }
     }
 }

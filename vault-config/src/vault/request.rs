@@ -1,9 +1,9 @@
 //! One request: sent, tried again, redirected once, and read to its end.
 
 use std::error::Error as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, Response, Url, Version};
@@ -11,6 +11,7 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
+use super::limit::Taken;
 use super::reply::{Body, MAX_BYTES, Reply};
 use super::retry::{self, Ended, Repeat};
 use super::settings::Settings;
@@ -55,6 +56,8 @@ pub(crate) struct Http {
     connections: Semaphore,
     multiplexed: AtomicBool,
     connected: AtomicBool,
+    made: Instant,
+    taken: Mutex<Taken>,
 }
 
 impl Http {
@@ -65,6 +68,8 @@ impl Http {
             settings,
             multiplexed: AtomicBool::new(false),
             connected: AtomicBool::new(false),
+            made: Instant::now(),
+            taken: Mutex::default(),
         }
     }
 
@@ -123,7 +128,10 @@ impl Http {
     async fn follow(&self, call: &Call<'_>, deadline: Instant) -> Result<Answered, Failure> {
         let url = self.url(call.path, &call.query).map_err(Failure::hopeless)?;
         let answered = self.attempt(call, url.clone(), deadline).await?;
-        let Some(location) = &answered.location else { return Ok(answered) };
+        let Some(location) = answered.location.as_deref() else { return Ok(answered) };
+        if !self.settings.follow_redirects {
+            return Err(Failure::hopeless(not_followed(answered.reply.status).at(self.here())));
+        }
         let target = redirect(&url, location, answered.reply.status).map_err(Failure::hopeless)?;
         let again = self.attempt(call, target, deadline).await?;
         if again.location.is_some() {
@@ -150,6 +158,7 @@ impl Http {
             true => None,
             false => self.connections.acquire().await.ok(),
         };
+        self.wait_for_rate(deadline).await;
         let left = deadline.saturating_duration_since(Instant::now());
         let mut request = self
             .client
@@ -167,8 +176,18 @@ impl Http {
         self.receive(response).await
     }
 
+    /// `RATE_LIMIT`. Past the deadline it does not wait: the request then times out by itself.
+    async fn wait_for_rate(&self, deadline: Instant) {
+        let Some(limit) = self.settings.rate_limit else { return };
+        let wait = {
+            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            taken.take(limit, self.made.elapsed())
+        };
+        tokio::time::sleep(wait.min(deadline.saturating_duration_since(Instant::now()))).await;
+    }
+
     fn headers(&self, call: &Call<'_>) -> Result<HeaderMap, Cause> {
-        let mut headers = HeaderMap::new();
+        let mut headers = self.settings.headers.clone();
         headers.insert("x-vault-request", HeaderValue::from_static("true"));
         if let Some(token) = call.token {
             headers.insert("x-vault-token", token_header(token)?);
@@ -198,7 +217,7 @@ impl Http {
         let status = response.status().as_u16();
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after =
-            header(RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_secs);
+            header(RETRY_AFTER).and_then(|text| retry::retry_after(text, SystemTime::now()));
         let location = header(LOCATION).filter(|_| (300..400).contains(&status)).map(str::to_owned);
         let content_type = header(CONTENT_TYPE)
             .map(|text| text.split(';').next().unwrap_or(text).to_owned())
@@ -289,6 +308,16 @@ pub(crate) fn token_header(token: &SecretString) -> Result<HeaderValue, Cause> {
     Ok(value)
 }
 
+fn not_followed(status: u16) -> Cause {
+    Cause::new(
+        ErrorKind::Setting,
+        format!(
+            "the server redirects (HTTP {status}), and VAULT_DISABLE_REDIRECTS forbids to follow"
+        ),
+        "let the address lead to the active node, or unset VAULT_DISABLE_REDIRECTS",
+    )
+}
+
 /// Where a redirect may lead: the cluster's own 307 over the same scheme, and over plain http to the same host only.
 fn redirect(from: &Url, location: &str, status: u16) -> Result<Url, Cause> {
     let refused = |why: String| {
@@ -329,7 +358,10 @@ fn diagnose(error: &reqwest::Error, settings: &Settings) -> (Ended, Cause) {
     let chain = || causes(error);
     if error.is_timeout() {
         let ended = if error.is_connect() { Ended::NotSent } else { Ended::Broken };
-        let what = format!("no answer within {:?}", settings.timeout);
+        let what = match ended {
+            Ended::NotSent => format!("no connection within {:?}", settings.connect_timeout()),
+            _ => format!("no answer within {:?}", settings.timeout),
+        };
         let help =
             "check that the address is reachable from here; VAULT_CLIENT_TIMEOUT sets the limit";
         return (ended, Cause::new(ErrorKind::Timeout, what, help));
@@ -337,11 +369,20 @@ fn diagnose(error: &reqwest::Error, settings: &Settings) -> (Ended, Cause) {
     if chain().any(|inner| inner.to_string().starts_with("dns error")) {
         let host = settings.address.url.host_str().unwrap_or_default();
         let what = format!("the host name \"{host}\" does not resolve");
-        return (Ended::NotSent, Cause::new(ErrorKind::Dns, what, "check the host in VAULT_ADDR"));
+        return (
+            Ended::NotSent,
+            Cause::new(
+                ErrorKind::Dns,
+                what,
+                format!("check the host in {}", settings.address.said_by),
+            ),
+        );
     }
     let io = chain().find_map(|inner| inner.downcast_ref::<std::io::Error>());
     if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
-        let help = "nothing listens there: check the port in VAULT_ADDR, and that the server runs";
+        let said_by = &settings.address.said_by;
+        let help =
+            format!("nothing listens there: check the port in {said_by}, and that the server runs");
         return (
             Ended::NotSent,
             Cause::new(ErrorKind::ConnectionRefused, "connection refused", help),

@@ -1,9 +1,10 @@
 //! When to try again, and how long to wait: no clock, no I/O.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST_AT_START: Duration = Duration::from_secs(2);
 
 /// How one try ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,23 @@ pub(crate) fn wait(
         _ => jittered,
     };
     (wait < left).then_some(wait)
+}
+
+/// The wait before a server that is not up yet is asked again, or `None` at the deadline.
+pub(crate) fn startup_wait(tries: u32, random: f64, left: Duration) -> Option<Duration> {
+    let ceiling = FIRST.saturating_mul(2u32.saturating_pow(tries)).min(LONGEST_AT_START);
+    // Half of it at least: a server that is starting is not helped by questions.
+    let wait = ceiling.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0);
+    (!left.is_zero()).then_some(wait.min(left))
+}
+
+/// `Retry-After`: seconds or a date, RFC 9110 section 10.2.3. A date that has passed asks for nothing.
+pub(crate) fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text.trim()).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
 }
 
 fn worth_another(ended: Ended, repeat: Repeat) -> bool {
@@ -119,6 +137,29 @@ mod tests {
         assert_eq!(at(1, 1.0), FIRST);
         assert_eq!(at(3, 1.0), FIRST * 4);
         assert_eq!(at(40, 1.0), LONGEST);
+    }
+
+    #[test]
+    fn waiting_for_a_server_ends_at_the_deadline() {
+        assert_eq!(startup_wait(1, 0.5, Duration::ZERO), None);
+        assert_eq!(startup_wait(9, 1.0, Duration::from_millis(7)), Some(Duration::from_millis(7)));
+        assert_eq!(startup_wait(40, 1.0, LONG), Some(LONGEST_AT_START));
+        assert_eq!(startup_wait(1, 0.0, LONG), Some(FIRST));
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        for (text, seconds) in [
+            ("7", Some(7)),
+            (" 0 ", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:47 GMT", Some(10)),
+            ("Sun, 06 Nov 1994 08:49:27 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            assert_eq!(retry_after(text, now), seconds.map(Duration::from_secs), "{text}");
+        }
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! What a connection is made of, and how the environment says it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::zeroize::Zeroizing;
 
+use super::limit::RateLimit;
 use super::tls::{self, Tls};
 use crate::error::{Cause, ErrorKind};
 use crate::source::env::Environment;
@@ -24,6 +27,10 @@ pub(crate) struct Settings {
     pub(crate) max_connections: usize,
     pub(crate) tls: Tls,
     pub(crate) proxy: Option<Url>,
+    /// Sent with every request.
+    pub(crate) headers: HeaderMap,
+    pub(crate) follow_redirects: bool,
+    pub(crate) rate_limit: Option<RateLimit>,
 }
 
 /// Where the server is, and who said so.
@@ -98,7 +105,14 @@ impl Settings {
             max_connections: DEFAULT_CONNECTIONS,
             tls: Tls::default(),
             proxy: None,
+            headers: HeaderMap::new(),
+            follow_redirects: true,
+            rate_limit: None,
         }
+    }
+
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        Duration::from_secs(10).min(self.timeout)
     }
 
     /// Every malformed variable is a problem, not just the first. `None` without an address.
@@ -128,6 +142,12 @@ impl Settings {
                 .map(|v| settings.max_retries = v.unwrap_or(DEFAULT_RETRIES)),
         );
         keep(proxy(&env).map(|value| settings.proxy = value));
+        keep(env.parse("HEADERS", headers).map(|v| settings.headers = v.unwrap_or_default()));
+        keep(
+            env.parse("DISABLE_REDIRECTS", truth)
+                .map(|v| settings.follow_redirects = !v.unwrap_or(false)),
+        );
+        keep(env.parse("RATE_LIMIT", RateLimit::parse).map(|value| settings.rate_limit = value));
         keep(tls::from_environment(&env).map(|value| settings.tls = value));
         match (problems.is_empty(), has_address) {
             (false, _) => Err(problems),
@@ -191,6 +211,34 @@ pub(crate) fn namespace(text: &str) -> Result<String, String> {
         return Err("is not the path of a namespace, such as team-a/billing".to_owned());
     }
     Ok(trimmed.to_owned())
+}
+
+/// As the official client reads a switch: it takes anything else for an error, and so do we.
+pub(crate) fn truth(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err("is neither true nor false".to_owned()),
+    }
+}
+
+/// A JSON object of names and values. Vault's own headers are not the user's to set.
+fn headers(text: &str) -> Result<HeaderMap, String> {
+    let wrong = || "is not a JSON object of header names and values".to_owned();
+    let given: BTreeMap<String, String> = serde_json::from_str(text).map_err(|_| wrong())?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in given {
+        if name.to_ascii_lowercase().starts_with("x-vault-") {
+            return Err(
+                "sets a header that starts with X-Vault-, which only the client may".to_owned()
+            );
+        }
+        let name = HeaderName::try_from(name).map_err(|_| wrong())?;
+        let mut value = HeaderValue::try_from(value).map_err(|_| wrong())?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(headers)
 }
 
 fn retries(text: &str) -> Result<u32, String> {
@@ -258,6 +306,11 @@ mod tests {
             ("VAULT_CACERT", "/no/such/hunter/file"),
             ("VAULT_CACERT_BYTES", "hunter2"),
             ("VAULT_PROXY_ADDR", "hunter2"),
+            ("VAULT_HEADERS", "hunter2"),
+            ("VAULT_HEADERS", r#"{"X-Team": "hunter2\n"}"#),
+            ("VAULT_HEADERS", r#"{"X-Vault-Token": "hunter2"}"#),
+            ("VAULT_DISABLE_REDIRECTS", "hunter2"),
+            ("VAULT_RATE_LIMIT", "hunter2"),
         ] {
             let problems = settings(&[(name, value)]).unwrap_err();
             assert_eq!(problems.len(), 1, "{name}");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use reqwest::ClientBuilder;
 
-use super::settings::Official;
+use super::settings::{Official, truth};
 use crate::error::{Cause, ErrorKind};
 
 /// PEM text, and who named it.
@@ -33,13 +33,10 @@ pub(crate) struct Tls {
 
 /// Authorities: `CACERT`, else `CACERT_BYTES`, else `CAPATH`, as the official client chooses.
 pub(crate) fn from_environment(env: &Official<'_>) -> Result<Tls, Cause> {
-    let skip_verify =
-        env.parse("SKIP_VERIFY", |text| match text {
-            "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-            "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-            _ => Err("is neither true nor false; certificates stay verified unless it is true"
-                .to_owned()),
-        })?;
+    let skip_verify = env.parse("SKIP_VERIFY", |text| {
+        let kept = "certificates stay verified unless it is true";
+        truth(text).map_err(|what| format!("{what}; {kept}"))
+    })?;
     Ok(Tls {
         authorities: authorities(env)?,
         identity: identity(env)?,
