@@ -6,7 +6,8 @@ use vault_config::{DatabaseCredentials, VaultConfig};
 
 /// Configuration of the billing service.
 ///
-/// `Deserialize` is only for `bring_your_own_figment`; the derive of `VaultConfig` does not need it.
+/// `Deserialize` is only for `bring_your_own_figment`; the derive of `VaultConfig` does not need
+/// it.
 #[derive(Debug, Deserialize, VaultConfig)]
 #[vault(env_prefix = "APP")]
 pub struct AppConfig {

@@ -1,5 +1,5 @@
-//! The same configuration through a figment that the program already has: a TOML file with profiles, the
-//! environment, and the secrets of a real OpenBao as one more layer.
+//! The same configuration through a figment that the program already has: a TOML file with
+//! profiles, the environment, and the secrets of a real OpenBao as one more layer.
 //!
 //! ```sh
 //! cargo run -p vault-config-examples --bin bring_your_own_figment

@@ -1,7 +1,9 @@
-//! A service that gets its secrets from a real OpenBao, and its database user from a real PostgreSQL.
+//! A service that gets its secrets from a real OpenBao, and its database user from a real
+//! PostgreSQL.
 //!
-//! The program first plays the administrator: it starts both servers, stores secrets, makes a role. Then it starts
-//! itself again as the service, with nothing in the environment but an address and the two ids of an AppRole.
+//! The program first plays the administrator: it starts both servers, stores secrets, makes a role.
+//! Then it starts itself again as the service, with nothing in the environment but an address and
+//! the two ids of an AppRole.
 //!
 //! ```sh
 //! cargo run -p vault-config-examples --bin production

@@ -1,4 +1,5 @@
-//! Loads a configuration from a `.env` file and prints where every field came from. No server is needed.
+//! Loads a configuration from a `.env` file and prints where every field came from. No server is
+//! needed.
 //!
 //! ```sh
 //! cargo run -p vault-config-examples --bin quickstart
