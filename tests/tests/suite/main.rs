@@ -1,0 +1,21 @@
+//! Everything vault-config promises, against real servers.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    dead_code,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod coercion;
+mod errors;
+mod loads;
+mod logins;
+mod nesting;
+mod precedence;
+mod provider;
+mod requests;
+mod settings;
+mod startup;
