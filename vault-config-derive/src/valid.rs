@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use proc_macro2::Span;
-use syn::LitStr;
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::ToTokens as _;
+use syn::{Ident, LitStr};
 
 use crate::ast::{Field, Input};
 use crate::attr::{Arg, Value};
@@ -21,6 +22,7 @@ pub(crate) fn check(input: &Input<'_>, errors: &mut Errors) {
         same_rename("rename", field.vault.text("rename"), field.serde.rename.as_ref(), errors);
         if field.is_nested() {
             nested(field, errors);
+            endless(field, &input.original.ident, errors);
         } else {
             leaf(field, errors);
         }
@@ -64,6 +66,26 @@ fn nested(field: &Field<'_>, errors: &mut Errors) {
     if let Some(with) = &field.serde.read_with {
         errors.at(&with.word, format!("`{}` cannot stand beside `nested`", with.word));
     }
+}
+
+/// `other::Config` inside of `Config` is another struct; `Config` and `Self` are not.
+fn endless(field: &Field<'_>, name: &Ident, errors: &mut Errors) {
+    if names(field.ty.to_token_stream(), name) {
+        errors.at(field.ty, "a struct cannot be `nested` in itself: it would have no end");
+    }
+}
+
+fn names(tokens: TokenStream, name: &Ident) -> bool {
+    let mut after_colon = false;
+    tokens.into_iter().any(|token| {
+        let found = match &token {
+            TokenTree::Ident(ident) => !after_colon && (ident == name || ident == "Self"),
+            TokenTree::Group(group) => names(group.stream(), name),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+        };
+        after_colon = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == ':');
+        found
+    })
 }
 
 fn leaf(field: &Field<'_>, errors: &mut Errors) {
@@ -115,6 +137,11 @@ fn kv(field: &Field<'_>, errors: &mut Errors) {
     let number = kv_version.and_then(|literal| literal.base10_parse::<u64>().ok());
     if let (Some(literal), Some(0 | 3..)) = (kv_version, number) {
         errors.at(literal, "`kv_version` is 1 or 2");
+    }
+    let version = args.number("version");
+    if let (Some(literal), Some(0)) = (version, version.and_then(|n| n.base10_parse::<u64>().ok()))
+    {
+        errors.at(literal, "versions begin at 1; leave out `version` for the newest");
     }
     if let (Some(Arg { word, .. }), Some(1)) = (args.get("version"), number) {
         errors.at(word, "a KV v1 secret has no versions: leave out `version` or `kv_version = 1`");

@@ -330,8 +330,8 @@ pub enum ErrorKind {
     Variable,
     /// A figment layer cannot be read.
     Figment,
-    /// A blocking call inside an async runtime.
-    InsideRuntime,
+    /// A blocking call inside an async runtime, or an async one outside of tokio.
+    Runtime,
     /// The struct's attributes contradict each other in a way only a load can see.
     Schema,
 }

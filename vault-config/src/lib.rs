@@ -93,7 +93,9 @@
 //! # Features
 //!
 //! * `rustls` (default): TLS by rustls with ring, or with the crypto provider that the process has
-//!   installed.
+//!   installed. reqwest itself is built without a provider, so where your program builds a
+//!   `reqwest::Client` of its own and turns on none of reqwest's TLS features, install one first:
+//!   `rustls::crypto::ring::default_provider().install_default()`.
 //! * `aws-lc-rs`: rustls with aws-lc-rs instead. It starts more slowly: see [`docs::performance`].
 //! * `native-tls`: the system's TLS library; choose it with `default-features = false`.
 //! * none of them: plain http and Unix sockets, or a [`reqwest::Client`](VaultBuilder::http_client)
@@ -114,6 +116,7 @@ pub mod docs;
 mod engine;
 mod error;
 mod loader;
+mod mode;
 mod plan;
 mod provider;
 mod read;
@@ -128,7 +131,8 @@ mod vault;
 pub use engine::database::DatabaseCredentials;
 pub use error::{Error, ErrorKind, Problem};
 pub use figment;
-pub use loader::{Loader, Mode};
+pub use loader::Loader;
+pub use mode::Mode;
 pub use provider::Resolved;
 pub use report::{Provenance, Report};
 pub use schema::Schema;

@@ -11,30 +11,17 @@ use figment::Figment;
 use crate::VaultConfig;
 use crate::engine::Variables;
 use crate::error::{Cause, Error, ErrorKind, Problem, nearest};
+use crate::mode::{Chosen, Mode, choose};
 use crate::plan;
-use crate::provider::Resolved;
-use crate::read::{Reader, Slot};
+use crate::provider::{self, Resolved};
+use crate::read::{Read, Reader, Slot};
 use crate::report::Report;
 use crate::resolve::{self, Pending, Sources};
 use crate::schema::Schema;
 use crate::source::dotenv::{Choice, Dotenv};
 use crate::source::env::Environment;
-use crate::source::layers::Layers;
-use crate::vault::settings::Address;
+use crate::source::layers::{Layers, Unknown};
 use crate::vault::{Vault, retry};
-
-/// Whether fields marked for Vault are read from Vault or from local sources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Mode {
-    /// Vault as soon as an address is configured, local otherwise.
-    #[default]
-    Auto,
-    /// Vault, and never `.env` or a file in its place.
-    Vault,
-    /// Process environment, `.env` and figment layers; nothing is sent.
-    Local,
-}
 
 /// Says where a configuration is read from, then reads it.
 ///
@@ -59,7 +46,7 @@ pub enum Mode {
 /// ```
 #[must_use = "a loader does nothing until one of its load methods is called"]
 pub struct Loader<T> {
-    figment: Figment,
+    figment: Option<Figment>,
     env_prefix: Option<String>,
     environment: Environment,
     dotenv: Choice,
@@ -74,7 +61,7 @@ pub struct Loader<T> {
 impl<T: VaultConfig> Loader<T> {
     pub(crate) fn new() -> Self {
         Self {
-            figment: Figment::new(),
+            figment: None,
             env_prefix: None,
             environment: Environment::Process,
             dotenv: Choice::IfPresent,
@@ -89,7 +76,7 @@ impl<T: VaultConfig> Loader<T> {
 
     /// Base layers of plain values: TOML, JSON, profiles. They stand below the environment and `.env`.
     pub fn figment(mut self, figment: Figment) -> Self {
-        self.figment = figment;
+        self.figment = Some(figment);
         self
     }
 
@@ -167,14 +154,14 @@ impl<T: VaultConfig> Loader<T> {
     /// Loads the configuration from a program without an async runtime.
     ///
     /// # Errors
-    /// As [`load`](Self::load); and [`ErrorKind::InsideRuntime`] inside an async runtime, which it would block.
+    /// As [`load`](Self::load); and [`ErrorKind::Runtime`] inside an async runtime, which it would block.
     pub fn load_blocking(self) -> Result<T, Error> {
         let name = T::schema().name;
         if tokio::runtime::Handle::try_current().is_ok() {
             return Err(Error::single(
                 name,
                 Cause::new(
-                    ErrorKind::InsideRuntime,
+                    ErrorKind::Runtime,
                     "load_blocking() was called inside an async runtime, which it would block",
                     "call .load().await there",
                 ),
@@ -193,32 +180,31 @@ impl<T: VaultConfig> Loader<T> {
     /// # Errors
     /// As [`load`](Self::load).
     pub async fn load_with_report(self) -> Result<(T, Report), Error> {
-        let mut prepared = self.prepare();
-        prepared.ask(false).await;
-        let mut reader = Reader::new(&prepared.slots);
-        let built = T::__read(&mut reader);
-        let (problems, fields) = (reader.problems, reader.fields);
-        prepared.problems.extend(problems);
+        let mut prepared = self.prepare(false);
+        prepared.gather::<T>().await;
+        let (built, read) = prepared.read::<T>(false);
+        prepared.problems.extend(read.problems);
         match built {
-            Some(config) if prepared.problems.is_empty() => Ok((config, prepared.report(fields))),
+            Some(config) if prepared.problems.is_empty() => {
+                Ok((config, prepared.report(read.fields)))
+            }
             _ => Err(prepared.error()),
         }
     }
 
-    /// Does all that a load does without making credentials: it logs in, reads every secret, and asks whether the
-    /// token may read the paths that would make a credential. The values are checked against their types and dropped.
+    /// Does all that a load does without making credentials: it logs in, reads every secret, and asks
+    /// whether the token may read the paths that would make a credential. The values are checked against
+    /// their types and dropped.
     ///
     /// # Errors
     /// As [`load`](Self::load). Validators of structs that hold a credential are not run.
     pub async fn check(self) -> Result<Report, Error> {
-        let mut prepared = self.prepare();
+        let mut prepared = self.prepare(false);
         prepared.ask(true).await;
-        let mut reader = Reader::new(&prepared.slots);
-        drop(T::__read(&mut reader));
-        let (problems, fields) = (reader.problems, reader.fields);
-        prepared.problems.extend(problems);
+        let (_, read) = prepared.read::<T>(true);
+        prepared.problems.extend(read.problems);
         match prepared.problems.is_empty() {
-            true => Ok(prepared.report(fields)),
+            true => Ok(prepared.report(read.fields)),
             false => Err(prepared.error()),
         }
     }
@@ -226,33 +212,29 @@ impl<T: VaultConfig> Loader<T> {
     /// Reads the fields marked for Vault for a figment of your own; see [`Resolved`].
     ///
     /// # Errors
-    /// As [`load`](Self::load), for the fields marked for Vault. A value that does not read as its field's type is told
-    /// by figment's `extract` instead, with figment's own words.
+    /// As [`load`](Self::load), for the fields marked for Vault. A value that does not read as its field's
+    /// type is told by figment's `extract` instead, with figment's own words.
     pub async fn resolve(mut self) -> Result<Resolved, Error> {
         self.mode = Mode::Vault;
-        let mut prepared = self.prepare_for(true);
+        let mut prepared = self.prepare(true);
         prepared.sentence = Some("Secrets for a figment are read from Vault alone.".to_owned());
-        prepared.ask(false).await;
-        let mut reader = Reader::new(&prepared.slots);
-        drop(T::__read(&mut reader));
-        let (problems, fields, shapes) = (reader.problems, reader.fields, reader.shapes);
+        prepared.gather::<T>().await;
+        let (_, read) = prepared.read::<T>(false);
         let (wrong, other): (Vec<_>, Vec<_>) =
-            problems.into_iter().partition(|problem| problem.kind() == ErrorKind::WrongType);
+            read.problems.into_iter().partition(|problem| problem.kind() == ErrorKind::WrongType);
         prepared.problems.extend(other);
         if !prepared.problems.is_empty() {
             return Err(prepared.error());
         }
-        let resolved = Resolved::new(&prepared.slots, &shapes, &wrong);
-        Ok(resolved.with_report(prepared.report(fields)))
+        let figment = provider::figment(&prepared.slots, &read.shapes, &wrong);
+        Ok(Resolved::new(figment, prepared.report(read.fields)))
     }
 
-    fn prepare(self) -> Prepared {
-        self.prepare_for(false)
-    }
-
-    fn prepare_for(self, provider: bool) -> Prepared {
+    fn prepare(self, provider: bool) -> Prepared {
         let schema = T::schema();
-        let layers = Layers::new(self.figment);
+        // Without a figment of the user's own there is no profile that anybody chose.
+        let profiled = self.figment.is_some();
+        let layers = Layers::new(self.figment.unwrap_or_default());
         let dotenv = match provider {
             true => Dotenv::default(),
             false => Dotenv::read(&self.dotenv),
@@ -267,7 +249,7 @@ impl<T: VaultConfig> Loader<T> {
         let variables = Variables {
             given: self.variables,
             environment: self.environment.clone(),
-            profile: Some(layers.profile().to_string()),
+            profile: profiled.then(|| layers.profile().to_string()),
             placeholder: None,
         };
         let leaves = plan::leaves(&schema, self.env_prefix.as_deref(), &variables);
@@ -285,7 +267,7 @@ impl<T: VaultConfig> Loader<T> {
             &self.environment,
             chosen.sentence.is_some() && !pending.is_empty(),
         );
-        chosen.log(schema.name, &slots);
+        log(&chosen, schema.name, &slots);
         Prepared {
             name: schema.name,
             slots,
@@ -325,8 +307,32 @@ struct Prepared {
 }
 
 impl Prepared {
+    /// Asks for everything; but for a configuration that cannot load as it is, nothing is minted: a
+    /// service that starts again and again would leave a credential behind each time.
+    async fn gather<T: VaultConfig>(&mut self) {
+        let mints = self.pending.iter().any(|(_, engine)| engine.request().mints());
+        if mints && self.is_doomed::<T>() {
+            self.ask(true).await;
+            if self.is_doomed::<T>() {
+                return;
+            }
+        }
+        self.ask(false).await;
+    }
+
+    fn is_doomed<T: VaultConfig>(&self) -> bool {
+        !self.problems.is_empty() || !self.read::<T>(false).1.problems.is_empty()
+    }
+
+    /// With `skipped`, what was left out on purpose counts as there.
+    fn read<T: VaultConfig>(&self, skipped: bool) -> (Option<T>, Read) {
+        let mut reader = Reader::new(&self.slots, skipped);
+        let built = T::__read(&mut reader);
+        (built, reader.into_read())
+    }
+
     async fn ask(&mut self, check: bool) {
-        let pending = std::mem::take(&mut self.pending);
+        let pending = self.pending.clone();
         match &self.vault {
             None => {}
             Some(Ok(vault)) => {
@@ -387,104 +393,13 @@ async fn wait_for(
     }
 }
 
-struct Chosen {
-    vault: bool,
-    sentence: Option<String>,
-}
-
-impl Chosen {
-    fn log(&self, name: &str, slots: &[Slot]) {
-        let Some(sentence) = &self.sentence else { return };
-        let served = slots.iter().filter(|slot| slot.is_served_by_dotenv()).count();
-        match served {
-            0 => tracing::info!(config = name, "{sentence}"),
-            _ => tracing::warn!(config = name, served, "secrets are served from .env. {sentence}"),
+fn log(chosen: &Chosen, name: &str, slots: &[Slot]) {
+    let Some(sentence) = &chosen.sentence else { return };
+    match slots.iter().filter(|slot| slot.is_served_by_dotenv()).count() {
+        0 => tracing::info!(config = name, "{sentence}"),
+        served => {
+            tracing::warn!(config = name, served, "secrets are served from .env. {sentence}");
         }
-    }
-}
-
-/// The mode and, in a sentence, why, and how to have the other.
-fn choose(
-    mode: Mode,
-    vault: Option<&Vault>,
-    environment: &Environment,
-    dotenv: &Dotenv,
-) -> Result<Chosen, Cause> {
-    let (mode, said_by) = match mode {
-        Mode::Auto => from_environment(environment)?,
-        mode => (mode, Some("the program asks for it")),
-    };
-    let address = match vault {
-        Some(vault) => Some(said(&vault.address().said_by, Some(vault.address()))),
-        None => configured_address(environment)?,
-    };
-    let chosen = |vault, sentence: String| Ok(Chosen { vault, sentence: Some(sentence) });
-    const ENV: &str = "VAULT_CONFIG_MODE";
-    match (mode, said_by, address) {
-        (Mode::Vault, Some(ENV), _) => chosen(
-            true,
-            format!("Vault mode, because {ENV} says so; {ENV}=local reads .env and files instead."),
-        ),
-        (Mode::Vault, _, _) => chosen(
-            true,
-            "Vault mode, because the program asks for it with .mode(Mode::Vault).".to_owned(),
-        ),
-        (Mode::Local, Some(ENV), _) => chosen(
-            false,
-            format!(
-                "Local mode, because {ENV} says so; unset it, or say {ENV}=vault, to read secrets from Vault."
-            ),
-        ),
-        (Mode::Local, _, _) => chosen(
-            false,
-            "Local mode, because the program asks for it with .mode(Mode::Local).".to_owned(),
-        ),
-        (Mode::Auto, _, Some(said_by)) => chosen(
-            true,
-            format!("Vault mode, because {said_by}; {ENV}=local reads .env and files instead."),
-        ),
-        (Mode::Auto, _, None) => {
-            let stray =
-                ["VAULT_ADDR", "BAO_ADDR"].into_iter().find(|name| dotenv.get(name).is_some());
-            let stray = stray.map_or_else(String::new, |name| {
-                format!(
-                    " ({} sets {name}, which is read from the process environment only)",
-                    dotenv.path().display()
-                )
-            });
-            chosen(
-                false,
-                format!(
-                    "Local mode, because no Vault address is configured{stray}; set VAULT_ADDR to read secrets from Vault."
-                ),
-            )
-        }
-    }
-}
-
-fn from_environment(environment: &Environment) -> Result<(Mode, Option<&'static str>), Cause> {
-    const NAME: &str = "VAULT_CONFIG_MODE";
-    match environment.get(NAME)?.as_deref().map(String::as_str) {
-        None | Some("auto") => Ok((Mode::Auto, None)),
-        Some("vault") => Ok((Mode::Vault, Some(NAME))),
-        Some("local") => Ok((Mode::Local, Some(NAME))),
-        Some(_) => Err(Cause::new(ErrorKind::Setting, "names no mode", "use auto, vault or local")
-            .at(format!("env {NAME}"))),
-    }
-}
-
-fn configured_address(environment: &Environment) -> Result<Option<String>, Cause> {
-    let env = crate::vault::settings::Official(environment);
-    let found = env.get("AGENT_ADDR")?.map_or_else(|| env.get("ADDR"), |found| Ok(Some(found)))?;
-    Ok(found
-        .map(|(variable, value)| said(&variable, Address::parse(&value, &variable).ok().as_ref())))
-}
-
-/// A malformed address is told as a problem of its own, and not quoted.
-fn said(by: &str, address: Option<&Address>) -> String {
-    match address {
-        Some(address) => format!("{by} is {}", address.shown()),
-        None => format!("{by} is set"),
     }
 }
 
@@ -504,18 +419,25 @@ fn unknown_keys(
     layers: &Layers,
     problems: &mut Vec<Problem>,
 ) -> Vec<(String, String)> {
-    let unknown = layers.unknown(schema);
-    if !schema.deny_unknown {
-        return unknown.into_iter().map(|(path, _, layer)| (path, layer)).collect();
-    }
-    problems.extend(unknown.into_iter().map(|(path, names, layer)| {
-        let key = path.rsplit('.').next().unwrap_or(&path);
-        let help = match nearest(key, names.iter().copied()) {
-            Some(near) => format!("did you mean {near}?"),
-            None => format!("take it away; the keys here are {}", names.join(", ")),
-        };
-        let what = format!("no field takes the key {path}");
-        Problem::general(Cause::new(ErrorKind::UnknownKey, what, help).at(layer))
+    let (denied, rest): (Vec<_>, Vec<_>) =
+        layers.unknown(schema).into_iter().partition(|unknown| unknown.denied);
+    problems.extend(denied.iter().map(Unknown::problem));
+    problems.extend(layers.not_tables(schema).into_iter().map(|(path, layer)| {
+        let what = format!("the key {path} is not a table, and a struct is read from it");
+        let help = format!("write its fields below it: {path}.name");
+        Problem::general(Cause::new(ErrorKind::WrongType, what, help).at(layer))
     }));
-    Vec::new()
+    rest.into_iter().map(|unknown| (unknown.path, unknown.layer)).collect()
+}
+
+impl Unknown {
+    fn problem(&self) -> Problem {
+        let key = self.path.rsplit('.').next().unwrap_or(&self.path);
+        let help = match nearest(key, self.known.iter().copied()) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("take it away; the keys here are {}", self.known.join(", ")),
+        };
+        let what = format!("no field takes the key {}", self.path);
+        Problem::general(Cause::new(ErrorKind::UnknownKey, what, help).at(self.layer.clone()))
+    }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Leaf {
     pub(crate) variables: Vec<String>,
     /// Whether the type has a value for absence.
     pub(crate) optional: bool,
+    /// The parts of a pair; none for any other field.
+    pub(crate) parts: &'static [&'static str],
     pub(crate) origin: LeafOrigin,
 }
 
@@ -32,10 +34,11 @@ impl Leaf {
         !matches!(self.origin, LeafOrigin::Plain)
     }
 
-    pub(crate) fn parts(&self) -> &'static [&'static str] {
+    /// The field takes a secret with all its keys, whose names are no secrets.
+    pub(crate) fn is_whole(&self) -> bool {
         match &self.origin {
-            LeafOrigin::Vault(engine) => engine.parts(),
-            _ => &[],
+            LeafOrigin::Vault(engine) => engine.key().is_none() && self.parts.is_empty(),
+            _ => false,
         }
     }
 
@@ -81,7 +84,7 @@ fn collect(schema: &Schema, parent: &Parent, variables: &Variables, leaves: &mut
                 let parent = Parent { kv: kv.or(inner.kv), mount: mount.or(inner.mount), ..at };
                 collect(inner, &parent, variables, leaves);
             }
-            Origin::Plain => leaves.push(at.leaf(field, LeafOrigin::Plain)),
+            Origin::Plain => leaves.push(at.leaf(field, &[], LeafOrigin::Plain)),
             Origin::Vault(declaration) => {
                 let scope =
                     Scope { field: field.name, kv: parent.kv, mount: parent.mount, variables };
@@ -89,7 +92,7 @@ fn collect(schema: &Schema, parent: &Parent, variables: &Variables, leaves: &mut
                     Ok(engine) => LeafOrigin::Vault(engine),
                     Err(cause) => LeafOrigin::Unbound(Arc::new(cause)),
                 };
-                leaves.push(at.leaf(field, origin));
+                leaves.push(at.leaf(field, declaration.parts(), origin));
             }
         }
     }
@@ -114,21 +117,14 @@ impl Parent {
         }
     }
 
-    fn leaf(self, field: &Field, origin: LeafOrigin) -> Leaf {
-        let mut leaf = Leaf {
-            path: self.path,
-            ty: field.ty,
-            keys: self.keys,
-            variables: Vec::new(),
-            optional: field.optional,
-            origin,
-        };
+    fn leaf(self, field: &Field, parts: &'static [&'static str], origin: LeafOrigin) -> Leaf {
         let base = field.env.map_or(self.env, str::to_owned);
-        leaf.variables = match leaf.parts() {
+        let variables = match parts {
             [] => vec![base],
             parts => parts.iter().map(|part| format!("{base}_{}", part.to_uppercase())).collect(),
         };
-        leaf
+        let (path, keys, ty, optional) = (self.path, self.keys, field.ty, field.optional);
+        Leaf { path, ty, keys, variables, optional, parts, origin }
     }
 }
 

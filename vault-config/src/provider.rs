@@ -19,8 +19,10 @@ use crate::value::Value;
 ///    its variable overrides was not fetched.
 ///  * **Metadata**: one record a field, so an error reads
 ///    `… for key "default.port" in vault kv secret/my-app/db#port`.
-///  * **Data**: each value in the shape its field's type asks for: `"5432"` is a number for a `u16`. Absent fields are
-///    left out; give them `#[serde(default)]`.
+///  * **Data**: each value in the shape its field's type asks for: `"5432"` is a number for a `u16`. An
+///    optional field that Vault has nothing for is `None`, whatever a layer below says. A required field with a
+///    default is left out, so give it `#[serde(default)]`, and keep its key out of the layers below. figment
+///    merges maps: keys of a table that a layer below has for a `whole` secret stay beside the secret's.
 ///
 /// A value that does not fit its field's type makes `extract` fail without being quoted. Extract the type that was
 /// resolved: another type that asks for another shape gets figment's own error, which quotes. The `Debug` of a
@@ -52,40 +54,8 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    pub(crate) fn new(slots: &[Slot], shapes: &[(usize, Value)], wrong: &[Problem]) -> Self {
-        let mut figment = Figment::new();
-        for (index, shape) in shapes {
-            if let Some(slot) = slots.get(*index)
-                && !shape.is_null()
-            {
-                figment = figment.merge(One {
-                    path: path(&slot.leaf),
-                    name: name(slot),
-                    content: Ok(figured(shape)),
-                });
-            }
-        }
-        let wrong = wrong.iter().map(|problem| {
-            let slot = slots.iter().find(|slot| Some(slot.leaf.path.as_str()) == problem.field());
-            Figment::from(One {
-                path: slot.map(|slot| path(&slot.leaf)).unwrap_or_default(),
-                name: slot.map(name).unwrap_or_default(),
-                content: Err(problem.message().to_owned()),
-            })
-        });
-        figment = figment.merge(Wrong(wrong.collect()));
-        let report = Report {
-            mode: String::new(),
-            fields: Vec::new(),
-            unused: Vec::new(),
-            unknown: Vec::new(),
-        };
+    pub(crate) fn new(figment: Figment, report: Report) -> Self {
         Self { figment, report }
-    }
-
-    pub(crate) fn with_report(mut self, report: Report) -> Self {
-        self.report = report;
-        self
     }
 
     /// Where every fetched field came from, and which keys of the secrets no field uses.
@@ -114,6 +84,30 @@ impl Provider for Resolved {
     fn __metadata_map(&self) -> Option<Map<Tag, Metadata>> {
         self.figment.__metadata_map()
     }
+}
+
+/// One layer a field, in the struct's order.
+pub(crate) fn figment(slots: &[Slot], shapes: &[(usize, Value)], wrong: &[Problem]) -> Figment {
+    let shape = |index| shapes.iter().find(|(of, _)| *of == index).map(|(_, shape)| figured(shape));
+    let mut figment = Figment::new();
+    for (index, slot) in slots.iter().enumerate() {
+        // Nothing in Vault is an answer too: no layer below may stand in for a secret that is gone.
+        let absent = matches!(slot.found, Found::Absent(_)) && slot.leaf.optional;
+        let nothing = absent.then_some(Figured::Empty(Tag::Default, Empty::None));
+        if let Some(value) = shape(index).or(nothing) {
+            let (path, name) = (path(&slot.leaf), name(slot));
+            figment = figment.merge(One { path, name, content: Ok(value) });
+        }
+    }
+    let wrong = wrong.iter().map(|problem| {
+        let slot = slots.iter().find(|slot| Some(slot.leaf.path.as_str()) == problem.field());
+        Figment::from(One {
+            path: slot.map(|slot| path(&slot.leaf)).unwrap_or_default(),
+            name: slot.map(name).unwrap_or_default(),
+            content: Err(problem.message().to_owned()),
+        })
+    });
+    figment.merge(Wrong(wrong.collect()))
 }
 
 /// One field: figment keeps one record a provider.

@@ -3,8 +3,6 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use secrecy::zeroize::Zeroizing;
-
 use crate::VaultConfig;
 use crate::coerce::{Fault, FieldDeserializer};
 use crate::error::{Cause, ErrorKind, Problem};
@@ -72,33 +70,42 @@ pub struct Reader<'a> {
     slots: &'a [Slot],
     cursor: usize,
     depth: usize,
+    skipped_counts: bool,
+    read: Read,
+}
+
+/// What a reading came to, besides the struct.
+#[derive(Default)]
+pub(crate) struct Read {
     pub(crate) problems: Vec<Problem>,
     pub(crate) fields: Vec<(String, Provenance)>,
-    /// For a provider: every value in the shape its type asked for.
+    /// Every value in the shape its type asked for, by the leaf's index.
     pub(crate) shapes: Vec<(usize, Value)>,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(slots: &'a [Slot]) -> Self {
-        Self {
-            slots,
-            cursor: 0,
-            depth: 0,
-            problems: Vec::new(),
-            fields: Vec::new(),
-            shapes: Vec::new(),
-        }
+    /// With `skipped_counts`, an optional struct is there as soon as one of its leaves was left out on purpose.
+    pub(crate) fn new(slots: &'a [Slot], skipped_counts: bool) -> Self {
+        Self { slots, cursor: 0, depth: 0, skipped_counts, read: Read::default() }
+    }
+
+    pub(crate) fn into_read(self) -> Read {
+        self.read
     }
 
     /// For an optional struct: whether any of its next `count` leaves has a value or a failure.
     pub(crate) fn has_any(&self, count: usize) -> bool {
         let next = self.slots.iter().skip(self.cursor).take(count);
-        next.into_iter().any(|slot| matches!(slot.found, Found::Value(..) | Found::Failed(_)))
+        next.into_iter().any(|slot| match slot.found {
+            Found::Value(..) | Found::Failed(_) => true,
+            Found::Skipped => self.skipped_counts,
+            Found::Absent(_) => false,
+        })
     }
 
     pub(crate) fn skip(&mut self, count: usize) {
         for slot in self.slots.iter().skip(self.cursor).take(count) {
-            self.fields.push((slot.leaf.path.clone(), Provenance::Absent));
+            self.read.fields.push((slot.leaf.path.clone(), Provenance::Absent));
         }
         self.cursor += count;
     }
@@ -119,17 +126,17 @@ impl Reader<'_> {
         let (built, provenance) = match self.build(index, slot, read, fallback) {
             Ok(built) => built?,
             Err(cause) => {
-                self.problems.push(slot.leaf.problem(slot.looked.clone(), cause));
+                self.read.problems.push(slot.leaf.problem(slot.looked.clone(), cause));
                 return None;
             }
         };
         if let Some(Err(message)) = validate.map(|validate| validate(&built)) {
             let what = unquoted(message, std::slice::from_ref(slot));
             let cause = Cause::new(ErrorKind::Invalid, what, "").at(provenance.to_string());
-            self.problems.push(slot.leaf.problem(Vec::new(), Arc::new(cause)));
+            self.read.problems.push(slot.leaf.problem(Vec::new(), Arc::new(cause)));
             return None;
         }
-        self.fields.push((slot.leaf.path.clone(), provenance));
+        self.read.fields.push((slot.leaf.path.clone(), provenance));
         Some(built)
     }
 
@@ -148,7 +155,7 @@ impl Reader<'_> {
         };
         let seen = self.slots.get(..self.cursor).unwrap_or_default();
         let cause = Cause::new(ErrorKind::Invalid, unquoted(message, seen), "");
-        self.problems.push(match seen.last().filter(|_| self.depth > 0) {
+        self.read.problems.push(match seen.last().filter(|_| self.depth > 0) {
             Some(slot) => {
                 let path: Vec<_> = slot.leaf.path.split('.').take(self.depth).collect();
                 let name = std::any::type_name::<T>().split('<').next().unwrap_or_default();
@@ -174,8 +181,8 @@ impl Reader<'_> {
             (Found::Value(value, provenance), _) => {
                 let shape = RefCell::default();
                 let built = read(FieldDeserializer::shaped(value, &shape))
-                    .map_err(|fault| wrong_type(leaf, &fault, provenance))?;
-                self.shapes.push((index, shape.take()));
+                    .map_err(|fault| wrong_type(leaf, &fault, value, provenance))?;
+                self.read.shapes.push((index, shape.take()));
                 Ok(Some((built, provenance.clone())))
             }
             (Found::Absent(_), Some(Fallback::Value(make))) => {
@@ -183,8 +190,10 @@ impl Reader<'_> {
             }
             (Found::Absent(_), Some(Fallback::Text(text))) => {
                 let value = Value::text(text);
-                let built = read(FieldDeserializer::new(&value))
-                    .map_err(|fault| wrong_type(leaf, &fault, &Provenance::Default))?;
+                let shape = RefCell::default();
+                let built = read(FieldDeserializer::shaped(&value, &shape))
+                    .map_err(|fault| wrong_type(leaf, &fault, &value, &Provenance::Default))?;
+                self.read.shapes.push((index, shape.take()));
                 Ok(Some((built, Provenance::Default)))
             }
             (Found::Absent(cause), None) => {
@@ -205,10 +214,18 @@ impl std::fmt::Debug for Reader<'_> {
     }
 }
 
-fn wrong_type(leaf: &Leaf, fault: &Fault, provenance: &Provenance) -> Arc<Cause> {
+fn wrong_type(leaf: &Leaf, fault: &Fault, value: &Value, provenance: &Provenance) -> Arc<Cause> {
+    // A type may put the value into what it says it expected. Very short values are in any sentence.
+    const SHORTEST: usize = 4;
+    let guarded = fault.guarded();
+    let repeats = value.appears_in(guarded, SHORTEST)
+        || !leaf.is_whole() && value.has_key_in(guarded, SHORTEST);
     let what = match leaf.is_vault() {
-        true => fault.guarded(),
         false => fault.open(),
+        true if repeats => {
+            "the value does not read as the field's type (why is withheld: it repeats the value)"
+        }
+        true => guarded,
     };
     let help = format!("give it a value that reads as {}", leaf.ty);
     Arc::new(Cause::new(ErrorKind::WrongType, what, help).at(provenance.to_string()))
@@ -226,7 +243,7 @@ fn missing(leaf: &Leaf) -> Arc<Cause> {
 /// A validator's message, unless it repeats a value of a field marked for Vault.
 fn unquoted(message: String, slots: &[Slot]) -> String {
     let repeats = slots.iter().any(|slot| match &slot.found {
-        Found::Value(value, _) if slot.leaf.is_vault() => appears(value, &message),
+        Found::Value(value, _) if slot.leaf.is_vault() => value.appears_in(&message, 1),
         _ => false,
     });
     match repeats {
@@ -234,25 +251,4 @@ fn unquoted(message: String, slots: &[Slot]) -> String {
             .to_owned(),
         false => message,
     }
-}
-
-fn appears(value: &Value, message: &str) -> bool {
-    match value {
-        Value::Text(text) | Value::Number(text) => {
-            // The type may have trimmed it, `Debug` escapes it, and JSON in text has parts.
-            text.lines().map(str::trim).any(|line| quotes(message, line))
-                || Value::from_json(text).is_ok_and(|json| match json {
-                    Value::List(_) | Value::Map(_) => appears(&json, message),
-                    _ => false,
-                })
-        }
-        Value::List(items) => items.iter().any(|item| appears(item, message)),
-        Value::Map(entries) => entries.values().any(|entry| appears(entry, message)),
-        Value::Null | Value::Bool(_) => false,
-    }
-}
-
-fn quotes(message: &str, line: &str) -> bool {
-    let escaped = Zeroizing::new(line.escape_debug().to_string());
-    !line.is_empty() && (message.contains(line) || message.contains(escaped.as_str()))
 }

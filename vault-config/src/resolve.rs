@@ -123,7 +123,7 @@ fn assemble<V>(
     read: impl Fn(&str) -> Result<Option<V>, Cause>,
     text: impl Fn(V) -> String,
 ) -> Result<Option<Value>, Cause> {
-    let parts = leaf.parts();
+    let parts = leaf.parts;
     if parts.is_empty() {
         let Some(variable) = leaf.variables.first() else { return Ok(None) };
         return Ok(read(variable)?.map(|value| Value::text(text(value))));
@@ -165,12 +165,13 @@ pub(crate) async fn fetch(
     if pending.is_empty() {
         return Vec::new();
     }
-    if let Err(cause) = vault.ready().await {
+    let started = Instant::now();
+    if let Err(cause) = ready(vault, started).await {
         fail_all(slots, &pending, &Arc::new(cause));
         return Vec::new();
     }
     let wanted: BTreeSet<Request> = pending.iter().map(|(_, engine)| engine.request()).collect();
-    let answers = ask(vault, wanted.into_iter().collect()).await;
+    let answers = ask(vault, started, wanted.into_iter().collect()).await;
     for (index, engine) in &pending {
         let Some(slot) = slots.get_mut(*index) else { continue };
         slot.found = match answers.get(&engine.request()) {
@@ -185,10 +186,20 @@ pub(crate) async fn fetch(
     unused(&pending, &answers)
 }
 
+async fn ready(vault: &Vault, started: Instant) -> Result<(), Cause> {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return Err(Cause::new(
+            ErrorKind::Runtime,
+            "the load was awaited outside of a tokio runtime, which requests need",
+            "await it inside of one, or call .load_blocking()",
+        ));
+    }
+    vault.ready(started).await
+}
+
 type Answers = BTreeMap<Request, Result<Answer, Arc<Cause>>>;
 
-async fn ask(vault: &Vault, requests: Vec<Request>) -> Answers {
-    let started = Instant::now();
+async fn ask(vault: &Vault, started: Instant, requests: Vec<Request>) -> Answers {
     let mut answers = Answers::new();
     let mut requests = requests.into_iter();
     if vault.wants_one_first()

@@ -35,7 +35,6 @@ use crate::read::Reader;
 /// assert!(schema.to_markdown().contains("| `port` | `u16` | `APP_PORT` |  | `8080` | Port to listen on. |"));
 /// assert!(schema.json_schema().contains("\"type\": \"integer\""));
 /// ```
-#[derive(Debug)]
 pub struct Schema {
     pub(crate) name: &'static str,
     pub(crate) doc: &'static str,
@@ -44,6 +43,17 @@ pub struct Schema {
     pub(crate) mount: Option<&'static str>,
     pub(crate) deny_unknown: bool,
     pub(crate) fields: Vec<Field>,
+}
+
+/// Never derived: the default of a secret is a secret.
+impl std::fmt::Debug for Schema {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = self.fields.iter().map(|field| field.name);
+        f.debug_struct("Schema")
+            .field("name", &self.name)
+            .field("fields", &names.collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Schema {
@@ -98,7 +108,6 @@ impl<T: VaultConfig> VaultConfig for Box<T> {
 
 /// One field of a [`Schema`], as the derive macro describes it.
 #[doc(hidden)]
-#[derive(Debug)]
 pub struct Field {
     pub(crate) name: &'static str,
     pub(crate) key: &'static str,
@@ -113,7 +122,6 @@ pub struct Field {
     pub(crate) origin: Origin,
 }
 
-#[derive(Debug)]
 pub(crate) enum Origin {
     Plain,
     Vault(Box<dyn Declare>),

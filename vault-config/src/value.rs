@@ -66,6 +66,34 @@ impl Value {
         matches!(self, Self::Null)
     }
 
+    /// Whether `message` repeats any text or number in here, or any line of one, of `shortest`
+    /// characters or more. A type may have trimmed it, `Debug` escapes it, and JSON in text has parts.
+    pub(crate) fn appears_in(&self, message: &str, shortest: usize) -> bool {
+        match self {
+            Self::Text(text) | Self::Number(text) => {
+                text.lines().map(str::trim).any(|line| quotes(message, line, shortest))
+                    || Self::from_json(text).is_ok_and(|json| match json {
+                        Self::List(_) | Self::Map(_) => json.appears_in(message, shortest),
+                        _ => false,
+                    })
+            }
+            Self::List(items) => items.iter().any(|item| item.appears_in(message, shortest)),
+            Self::Map(entries) => entries.values().any(|entry| entry.appears_in(message, shortest)),
+            Self::Null | Self::Bool(_) => false,
+        }
+    }
+
+    /// The same for the keys of maps: inside a value they are part of it.
+    pub(crate) fn has_key_in(&self, message: &str, shortest: usize) -> bool {
+        match self {
+            Self::List(items) => items.iter().any(|item| item.has_key_in(message, shortest)),
+            Self::Map(entries) => entries.iter().any(|(key, entry)| {
+                quotes(message, key, shortest) || entry.has_key_in(message, shortest)
+            }),
+            _ => false,
+        }
+    }
+
     /// What it is, in the words of an error: never what it holds.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
@@ -85,6 +113,14 @@ impl std::fmt::Debug for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "[{}]", self.kind())
     }
+}
+
+fn quotes(message: &str, line: &str, shortest: usize) -> bool {
+    if line.len() < shortest.max(1) {
+        return false;
+    }
+    let escaped = Zeroizing::new(line.escape_debug().to_string());
+    message.contains(line) || message.contains(escaped.as_str())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -43,7 +43,7 @@ impl AppRole {
     /// Where the auth method is mounted below `auth/`. Default: `approle`.
     #[must_use]
     pub fn mount(mut self, mount: impl Into<String>) -> Self {
-        self.mount = mount.into().trim_matches('/').to_owned();
+        self.mount = below_auth(&mount.into());
         self
     }
 }
@@ -93,6 +93,11 @@ impl AppRole {
     }
 }
 
+/// `auth/team/approle/` is taken for `team/approle`.
+fn below_auth(mount: &str) -> String {
+    mount.trim_matches('/').trim_start_matches("auth/").to_owned()
+}
+
 pub(super) fn from_environment(env: &Official<'_>) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
     let Some(role_id) = value_or_file(env, "ROLE_ID")? else { return Ok(None) };
     let mount =
@@ -100,6 +105,6 @@ pub(super) fn from_environment(env: &Official<'_>) -> Result<Option<Arc<dyn Auth
     Ok(Some(Arc::new(AppRole {
         role_id,
         secret_id: value_or_file(env, "SECRET_ID")?,
-        mount: mount.trim_matches('/').trim_start_matches("auth/").to_owned(),
+        mount: below_auth(&mount),
     })))
 }

@@ -3,7 +3,7 @@
 //! | type | variables | what it does |
 //! |---|---|---|
 //! | [`Token`] | `VAULT_TOKEN`, `BAO_TOKEN` | uses a token that somebody else made |
-//! | [`AppRole`] | `VAULT_ROLE_ID`, `VAULT_SECRET_ID`, each also with `_FILE` | logs in as a role |
+//! | [`AppRole`] | `VAULT_ROLE_ID`, `VAULT_SECRET_ID`, each also with `_FILE`; `VAULT_AUTH_MOUNT` for another mount than `approle` | logs in as a role |
 //! | [`TokenFile`] | `VAULT_TOKEN_FILE`, else `~/.vault-token` | uses the token in a file, read at every login |
 //! | [`Agent`] | `VAULT_AGENT_ADDR`, or `VAULT_AUTH_METHOD=none` | sends no token: a local agent adds it |
 //!
@@ -23,7 +23,8 @@ use serde::Serialize;
 use crate::error::{Cause, ErrorKind};
 use crate::source::env::Environment;
 use crate::value::Value;
-use crate::vault::request::Http;
+use crate::vault::Repeat;
+use crate::vault::request::{Call, Http};
 use crate::vault::settings::Official;
 
 mod agent;
@@ -157,8 +158,8 @@ impl<'a> LoginClient<'a> {
 
     /// Posts `body` as JSON to `path` (such as `auth/approle/login`) and takes the token from the answer's `auth`.
     ///
-    /// It is tried again only when it cannot have arrived or was refused unread (HTTP 412, 429, 503): what can
-    /// be used once is never sent twice.
+    /// It is tried again only when it cannot have arrived, or when Vault itself says that it did not look at it
+    /// (sealed, standby, rate limited): what can be used once is never sent twice.
     ///
     /// # Errors
     /// The server's refusal in its own words, or why it could not be reached.
@@ -169,9 +170,13 @@ impl<'a> LoginClient<'a> {
                 "see the login method's code",
             )
         })?;
-        let reply = self.http.send(&crate::vault::post_login(path, body, self.http)).await?;
+        let call = Call {
+            namespace: self.http.settings().namespace.as_deref(),
+            ..Call::post(path, body.clone(), Repeat::UnlessArrived)
+        };
+        let reply = self.http.send(&call).await?;
         if !reply.ok() {
-            return Err(refused(reply, path).into());
+            return Err(unquoted(refused(reply, path), &body).into());
         }
         let token = reply.json().get("auth").and_then(|auth| auth.get("client_token"));
         match token.and_then(Value::as_str) {
@@ -187,6 +192,21 @@ impl<'a> LoginClient<'a> {
                 "see that the path is a login of an auth method",
             ))),
         }
+    }
+}
+
+/// A server may repeat what it was sent; role_id and secret_id are never told.
+fn unquoted(cause: Cause, body: &[u8]) -> Cause {
+    // Shorter ones are words of any sentence, and no secrets.
+    const SHORTEST: usize = 8;
+    let sent = std::str::from_utf8(body).ok().and_then(|body| Value::from_json(body).ok());
+    match sent.is_some_and(|sent| sent.appears_in(&cause.what, SHORTEST)) {
+        true => Cause {
+            what: "the server refused the login (its words repeat what was sent and are withheld)"
+                .to_owned(),
+            ..cause
+        },
+        false => cause,
     }
 }
 

@@ -33,7 +33,7 @@
 //!    no source has a value for it
 //!    help: set APP_API_KEY, or api_key in a file, or give the field a default (or the type Option)
 //!
-//! Local mode, because the program asks for it with .mode(Mode::Local).");
+//! Local mode, because the program asks for it with .mode(Mode::Local); .mode(Mode::Vault) reads secrets from Vault.");
 //! # }
 //! ```
 //!

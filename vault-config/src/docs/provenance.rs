@@ -80,7 +80,7 @@
 //! assert_eq!(report.provenance("port"), Some(&Provenance::Default));
 //! assert_eq!(
 //!     report.to_string(),
-//!     "Local mode, because the program asks for it with .mode(Mode::Local).\n  port     default\n  api_key  env API_KEY\n"
+//!     "Local mode, because the program asks for it with .mode(Mode::Local); .mode(Mode::Vault) reads secrets from Vault.\n  port     default\n  api_key  env API_KEY\n"
 //! );
 //! # Ok(()) }
 //! ```

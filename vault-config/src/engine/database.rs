@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{Answer, Declare, Engine, Grant, Request, Scope};
-use crate::error::Cause;
+use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
 
 /// A database user name and its password: one value, made together and replaced together.
@@ -73,6 +73,8 @@ pub struct DatabaseStatic {
     pub mount: Option<&'static str>,
 }
 
+const PAIR: [&str; 2] = ["username", "password"];
+
 #[derive(Debug)]
 struct Field {
     path: String,
@@ -82,11 +84,19 @@ impl Declare for Database {
     fn bind(&self, scope: &Scope<'_>) -> Result<Arc<dyn Engine>, Cause> {
         bind(scope, self.mount, "creds", self.role)
     }
+
+    fn parts(&self) -> &'static [&'static str] {
+        &PAIR
+    }
 }
 
 impl Declare for DatabaseStatic {
     fn bind(&self, scope: &Scope<'_>) -> Result<Arc<dyn Engine>, Cause> {
         bind(scope, self.mount, "static-creds", self.role)
+    }
+
+    fn parts(&self) -> &'static [&'static str] {
+        &PAIR
     }
 }
 
@@ -110,14 +120,13 @@ impl Engine for Field {
     }
 
     fn pick(&self, answer: &Answer) -> Result<Value, Cause> {
-        let [username, password] = [answer.key("username")?, answer.key("password")?];
-        Ok(Value::Map(
-            [("username".to_owned(), username), ("password".to_owned(), password)].into(),
-        ))
-    }
-
-    fn parts(&self) -> &'static [&'static str] {
-        &["username", "password"]
+        // Half an answer is a broken answer, and not an absent credential.
+        let part =
+            |name| answer.key(name).map_err(|cause| Cause { kind: ErrorKind::Protocol, ..cause });
+        PAIR.iter()
+            .map(|name| Ok(((*name).to_owned(), part(name)?)))
+            .collect::<Result<_, _>>()
+            .map(Value::Map)
     }
 
     fn grant(&self) -> Grant {

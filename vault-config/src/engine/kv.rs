@@ -103,7 +103,7 @@ impl Location {
 pub(super) async fn read(session: &Session<'_>, location: &Location) -> Result<Answer, Cause> {
     let version = match location.kv_version {
         Some(version) => Some(version),
-        None => session.known_mount(&location.mount).and_then(|mount| mount.kv_version()),
+        None => session.known_kv_version(&location.mount),
     };
     match version {
         Some(1) => read_v1(session, location).await,
@@ -155,6 +155,12 @@ async fn guess_v1(
         if reply.ok() {
             return unversioned(reply);
         }
+        if reply.status == 403 && first.status == 404 {
+            return Err(reply.denied(&Grant::read(location.v1())));
+        }
+        if !reply.is_miss() {
+            return Err(reply.into_cause());
+        }
     }
     Err(miss(first, &location.v2(), location, mount))
 }
@@ -178,8 +184,10 @@ async fn read_v1(session: &Session<'_>, location: &Location) -> Result<Answer, C
         return Err(reply.into_cause());
     }
     let mount = session.mount(&location.mount, &location.path).await?;
-    match mount.kv_version() {
-        Some(2) => Err(wrong_version(location, 2)),
+    match (mount.kv_version(), location.kv_version) {
+        (Some(2), Some(_)) => Err(wrong_version(location, 2)),
+        // It was version 1 when that was learned, and has been upgraded since.
+        (Some(2), None) => Box::pin(read_v2(session, location)).await,
         _ => Err(miss(reply, &location.v1(), location, &mount)),
     }
 }

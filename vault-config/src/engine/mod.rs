@@ -18,6 +18,11 @@ pub(crate) use template::Variables;
 #[doc(hidden)]
 pub trait Declare: Debug + Send + Sync {
     fn bind(&self, scope: &Scope<'_>) -> Result<Arc<dyn Engine>, Cause>;
+
+    /// A pair is set by one environment variable for each part, or not at all.
+    fn parts(&self) -> &'static [&'static str] {
+        &[]
+    }
 }
 
 /// Where a field stands: its name, and what the structs around it say by default.
@@ -51,11 +56,6 @@ pub trait Engine: Debug + Send + Sync {
     /// The key of the answer this field uses; `None` when it uses them all.
     fn key(&self) -> Option<&str> {
         None
-    }
-
-    /// A pair is set by one environment variable for each part, or not at all.
-    fn parts(&self) -> &'static [&'static str] {
-        &[]
     }
 
     /// What the policy has to allow.

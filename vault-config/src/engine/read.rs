@@ -63,7 +63,7 @@ pub(super) async fn read(session: &Session<'_>, path: &str) -> Result<Answer, Ca
         };
     }
     Err(match reply.status {
-        403 => reply
+        403 if reply.speaks_vault() => reply
             .denied(&Grant::read(path))
             .hint("or no engine is mounted there: the server answers 403 for that too"),
         404 if reply.is_miss() => {

@@ -110,8 +110,8 @@ impl Dotenv {
         let help = if whole {
             "write NAME=value, with single quotes around a value that has blanks or any of # $ \\ \""
         } else {
-            "the quote that opens here is not closed on its own line; dotenvy takes a backslash before a \
-             closing quote for an escape, so put such a value in double quotes and double the backslash"
+            "it ends inside of a quote, or in a backslash; dotenvy takes a backslash before a closing quote \
+             for an escape, so put such a value in double quotes and double the backslash"
         };
         Cause::new(ErrorKind::Dotenv, "the line cannot be read", help)
             .at(format!("{} line {line}", self.path.display()))
@@ -140,7 +140,7 @@ fn scan(text: &str) -> Scan {
     let Some((_, value)) = text.split_once('=') else { return scan };
     let mut quote = None;
     let mut characters = value.trim().chars().peekable();
-    let mut blank = true;
+    let (mut blank, mut dangling) = (true, false);
     while let Some(character) = characters.next() {
         match (quote, character) {
             (None, '#') if blank => return scan,
@@ -150,14 +150,15 @@ fn scan(text: &str) -> Scan {
             }
             (Some('\''), '\'') | (Some('"'), '"') => quote = None,
             (Some('\''), _) => {}
-            (_, '\\') => drop(characters.next()),
+            // dotenvy drops a backslash that has nothing to escape.
+            (_, '\\') => dangling = characters.next().is_none(),
             (_, '$') => scan.expands = true,
             (None, '\'' | '"') => quote = Some(character),
             _ => {}
         }
-        blank = character.is_whitespace();
+        blank = matches!(character, ' ' | '\t');
     }
-    scan.whole = quote.is_none();
+    scan.whole = quote.is_none() && !dangling;
     scan
 }
 

@@ -14,6 +14,16 @@ pub(crate) struct Layers {
     pub(crate) problems: Vec<Cause>,
 }
 
+/// A key of a layer that no field takes.
+pub(crate) struct Unknown {
+    pub(crate) path: String,
+    pub(crate) layer: String,
+    /// The names it could have been meant for.
+    pub(crate) known: Vec<&'static str>,
+    /// `deny_unknown` stands on the struct or on one around it.
+    pub(crate) denied: bool,
+}
+
 impl Layers {
     pub(crate) fn new(figment: Figment) -> Self {
         match figment.find_value("") {
@@ -49,11 +59,42 @@ impl Layers {
         Some((convert(value), self.describe(path, name, value)))
     }
 
-    /// Every key that no field takes: its path, and the names it could have been meant for.
-    pub(crate) fn unknown(&self, schema: &Schema) -> Vec<(String, Vec<&'static str>, String)> {
+    /// Every key that no field takes.
+    pub(crate) fn unknown(&self, schema: &Schema) -> Vec<Unknown> {
         let mut unknown = Vec::new();
-        self.collect_unknown(schema, &self.root, "", &mut unknown);
+        self.collect_unknown(schema, &self.root, "", schema.deny_unknown, &mut unknown);
         unknown
+    }
+
+    /// Values that stand where a struct inside the struct has its table: their paths and layers.
+    pub(crate) fn not_tables(&self, schema: &Schema) -> Vec<(String, String)> {
+        let mut wrong = Vec::new();
+        self.collect_not_tables(schema, &self.root, "", &mut wrong);
+        wrong
+    }
+
+    fn collect_not_tables(
+        &self,
+        schema: &Schema,
+        dict: &Dict,
+        prefix: &str,
+        wrong: &mut Vec<(String, String)>,
+    ) {
+        for field in &schema.fields {
+            let Origin::Nested { schema, .. } = &field.origin else { continue };
+            match names(field).find_map(|name| dict.get(name)) {
+                Some(Figured::Dict(_, dict)) => {
+                    self.collect_not_tables(
+                        schema,
+                        dict,
+                        &format!("{prefix}{}.", field.key),
+                        wrong,
+                    );
+                }
+                None | Some(Figured::Empty(..)) => {}
+                Some(value) => wrong.push((format!("{prefix}{}", field.key), self.layer(value))),
+            }
+        }
     }
 
     fn collect_unknown(
@@ -61,7 +102,8 @@ impl Layers {
         schema: &Schema,
         dict: &Dict,
         prefix: &str,
-        unknown: &mut Vec<(String, Vec<&'static str>, String)>,
+        denied: bool,
+        unknown: &mut Vec<Unknown>,
     ) {
         for (key, value) in dict {
             let path = format!("{prefix}{key}");
@@ -69,11 +111,12 @@ impl Layers {
             match taken.map(|field| &field.origin) {
                 None => {
                     let known = schema.fields.iter().flat_map(names).collect();
-                    unknown.push((path, known, self.layer(value)));
+                    unknown.push(Unknown { path, layer: self.layer(value), known, denied });
                 }
                 Some(Origin::Nested { schema, .. }) => {
                     if let Figured::Dict(_, dict) = value {
-                        self.collect_unknown(schema, dict, &format!("{path}."), unknown);
+                        let (prefix, denied) = (format!("{path}."), denied || schema.deny_unknown);
+                        self.collect_unknown(schema, dict, &prefix, denied, unknown);
                     }
                 }
                 Some(_) => {}
@@ -135,7 +178,7 @@ fn digits(number: Num) -> String {
     }
 }
 
-/// Only the first line of a parser's message: the rest may show the offending line of the file.
+/// Never a parser's own message: it shows the offending line or value.
 fn unreadable(error: &figment::Error) -> Cause {
     let source = error.metadata.as_ref().map_or_else(
         || "figment".to_owned(),
@@ -144,9 +187,22 @@ fn unreadable(error: &figment::Error) -> Cause {
             None => metadata.name.clone().into_owned(),
         },
     );
-    let what = match &error.kind {
-        figment::error::Kind::Message(text) => text.lines().next().unwrap_or_default().to_owned(),
-        _ => "its values are not of the shape a layer has".to_owned(),
+    let place = match &error.kind {
+        figment::error::Kind::Message(text) => place(text),
+        _ => None,
+    };
+    let what = match place {
+        Some((line, column)) => format!("it cannot be read at line {line}, column {column}"),
+        None => "it cannot be read, or its values are not of the shape a layer has".to_owned(),
     };
     Cause::new(ErrorKind::Figment, what, "mend the file, or take the layer out").at(source)
+}
+
+/// `line 3 column 7` or `line 3, column 7`, as the parsers of TOML, JSON and YAML say it last.
+fn place(message: &str) -> Option<(u32, u32)> {
+    let (_, rest) = message.rsplit_once("line ")?;
+    let (line, rest) = rest.split_once([' ', ','])?;
+    let (_, rest) = rest.split_once("column ")?;
+    let column = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    Some((line.parse().ok()?, column.parse().ok()?))
 }

@@ -2,31 +2,31 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use reqwest::Method;
-use secrecy::SecretString;
-use secrecy::zeroize::Zeroizing;
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::auth::{AuthMethod, AuthToken, LoginClient};
+use crate::auth::AuthMethod;
 use crate::error::{Cause, Error, ErrorKind};
 use crate::source::env::Environment;
-use crate::value::Value;
 use crate::{Resolved, VaultConfig};
 
 mod limit;
+mod login;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod retry;
+mod session;
 pub(crate) mod settings;
 mod tls;
 
+use login::Login;
 pub(crate) use reply::Reply;
-use request::{Call, Http, SharedHttp};
+use request::Http;
 pub(crate) use retry::Repeat;
+use session::Learned;
+pub(crate) use session::{Mount, Session};
 use settings::{Address, Settings};
 
 /// A connection to HashiCorp Vault or OpenBao.
@@ -49,46 +49,11 @@ use settings::{Address, Settings};
 pub struct Vault(Arc<Inner>);
 
 struct Inner {
-    http: SharedHttp,
+    http: Http,
     auth: Arc<dyn AuthMethod>,
     environment: Environment,
     login: AsyncMutex<Login>,
-    /// Counts logins that ended, so that whoever waited for one that failed shares its failure.
-    logins: AtomicU64,
     mounts: Mutex<HashMap<String, Learned>>,
-}
-
-#[derive(Default)]
-struct Login {
-    held: Option<Arc<Held>>,
-    failure: Option<Cause>,
-}
-
-pub(crate) struct Held {
-    token: AuthToken,
-    /// Whether the token was alive, and when that was asked.
-    alive: AsyncMutex<Option<(Instant, bool)>>,
-}
-
-/// What is mounted somewhere, as far as the token may know.
-#[derive(Debug, Clone)]
-pub(crate) enum Mount {
-    Kv(u8),
-    Other(String),
-    Unknown,
-}
-
-impl Mount {
-    pub(crate) fn kv_version(&self) -> Option<u8> {
-        match self {
-            Self::Kv(version) => Some(*version),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn is_unknown(&self) -> bool {
-        matches!(self, Self::Unknown)
-    }
 }
 
 impl Vault {
@@ -166,11 +131,10 @@ impl Vault {
         }
         let client = client.map_or_else(|| client_for(&settings), Ok)?;
         Ok(Self(Arc::new(Inner {
-            http: Arc::new(Http::new(client, settings)),
+            http: Http::new(client, settings),
             auth,
             environment,
             login: AsyncMutex::default(),
-            logins: AtomicU64::new(0),
             mounts: Mutex::default(),
         })))
     }
@@ -181,99 +145,6 @@ impl Vault {
 
     pub(crate) fn wants_one_first(&self) -> bool {
         self.0.http.wants_one_first()
-    }
-
-    /// Logs in now if there is no token yet.
-    pub(crate) async fn ready(&self) -> Result<(), Cause> {
-        self.token(None).await.map(drop)
-    }
-
-    /// The token in hand, unless it is the one that was `refused`; then a new one. One login at a time.
-    async fn token(&self, refused: Option<&Arc<Held>>) -> Result<Arc<Held>, Cause> {
-        let seen = self.0.logins.load(Ordering::SeqCst);
-        let mut login = self.0.login.lock().await;
-        if let Some(held) = &login.held
-            && refused.is_none_or(|refused| !Arc::ptr_eq(refused, held))
-        {
-            return Ok(Arc::clone(held));
-        }
-        if let Some(failure) = &login.failure
-            && self.0.logins.load(Ordering::SeqCst) != seen
-        {
-            return Err(failure.clone());
-        }
-        login.held = None;
-        let result = self.log_in().await;
-        self.0.logins.fetch_add(1, Ordering::SeqCst);
-        match result {
-            Ok(token) => {
-                let held = Arc::new(Held { token, alive: AsyncMutex::default() });
-                login.held = Some(Arc::clone(&held));
-                login.failure = None;
-                Ok(held)
-            }
-            Err(cause) => {
-                login.failure = Some(cause.clone());
-                Err(cause)
-            }
-        }
-    }
-
-    async fn log_in(&self) -> Result<AuthToken, Cause> {
-        let auth = &self.0.auth;
-        let client = LoginClient::new(&self.0.http);
-        let token = auth.login(&client).await.map_err(|error| {
-            error.into_cause().at(format!(
-                "vault {}, login by {}",
-                self.address().shown(),
-                auth.describe()
-            ))
-        })?;
-        tracing::debug!(method = %auth.describe(), "logged in");
-        Ok(token)
-    }
-
-    /// After a 403: a new token if the old one is dead and can be replaced, `None` if it is alive.
-    /// That is asked once for all who were refused since `since`; a token that was alive before may be dead now.
-    async fn replace_dead(
-        &self,
-        held: &Arc<Held>,
-        since: Instant,
-    ) -> Result<Option<Arc<Held>>, Cause> {
-        let Some(token) = held.token.secret() else { return Ok(None) };
-        let mut asked = held.alive.lock().await;
-        let alive = match *asked {
-            Some((when, alive)) if when >= since || !alive => alive,
-            _ => {
-                let alive = self.is_alive(token).await?;
-                *asked = Some((Instant::now(), alive));
-                alive
-            }
-        };
-        drop(asked);
-        if alive {
-            return Ok(None);
-        }
-        if !self.0.auth.can_repeat() {
-            return Err(Cause::new(
-                ErrorKind::TokenInvalid,
-                "the token is expired, revoked, used up or unknown to this server (HTTP 403)",
-                format!("give a valid token; the refused one is the {}", self.0.auth.describe()),
-            )
-            .at(format!("vault {}", self.address().shown())));
-        }
-        self.token(Some(held)).await.map(Some)
-    }
-
-    /// A dead token and a missing permission are both 403; only a look at the token tells them apart.
-    async fn is_alive(&self, token: &SecretString) -> Result<bool, Cause> {
-        let call = Call {
-            token: Some(token),
-            namespace: self.namespace(),
-            ..Call::get("auth/token/lookup-self")
-        };
-        let reply = self.0.http.send(&call).await?;
-        Ok(reply.status != 403 || reply.denies_by_policy())
     }
 
     fn namespace(&self) -> Option<&str> {
@@ -287,101 +158,6 @@ impl fmt::Debug for Vault {
             .field("address", &self.address().shown())
             .field("auth", &self.0.auth.describe())
             .finish_non_exhaustive()
-    }
-}
-
-/// One load's use of a connection.
-pub(crate) struct Session<'a> {
-    pub(crate) vault: &'a Vault,
-    /// What was learned before may have changed.
-    pub(crate) started: Instant,
-}
-
-impl Session<'_> {
-    /// A read with the token. A dead token is replaced once, and the read repeated once.
-    pub(crate) async fn get(
-        &self,
-        path: &str,
-        query: Option<(&'static str, String)>,
-    ) -> Result<Reply, Cause> {
-        let held = self.vault.token(None).await?;
-        let reply = self.get_with(&held, path, query.clone()).await?;
-        if reply.status != 403 {
-            return Ok(reply);
-        }
-        match self.vault.replace_dead(&held, self.started).await? {
-            Some(fresh) => self.get_with(&fresh, path, query).await,
-            None => Ok(reply),
-        }
-    }
-
-    async fn get_with(
-        &self,
-        held: &Held,
-        path: &str,
-        query: Option<(&'static str, String)>,
-    ) -> Result<Reply, Cause> {
-        let call = Call {
-            query,
-            token: held.token.secret(),
-            namespace: self.vault.namespace(),
-            ..Call::get(path)
-        };
-        self.vault.0.http.send(&call).await
-    }
-
-    /// What the token may do on each path: <https://openbao.org/api-docs/system/capabilities-self/>.
-    pub(crate) async fn capabilities(&self, paths: &[String]) -> Result<Reply, Cause> {
-        let held = self.vault.token(None).await?;
-        let body = serde_json::json!({ "paths": paths }).to_string().into_bytes();
-        let call = Call {
-            token: held.token.secret(),
-            namespace: self.vault.namespace(),
-            ..Call::post("sys/capabilities-self", Zeroizing::new(body), Repeat::Always)
-        };
-        self.vault.0.http.send(&call).await
-    }
-
-    pub(crate) fn known_mount(&self, mount: &str) -> Option<Mount> {
-        self.learned(mount).try_lock().ok().and_then(|known| self.fresh(&known))
-    }
-
-    /// What is mounted there; asked for once a mount, however many paths wait to know.
-    pub(crate) async fn mount(&self, mount: &str, path: &str) -> Result<Mount, Cause> {
-        let learned = self.learned(mount);
-        let mut known = learned.lock().await;
-        if let Some(mount) = self.fresh(&known) {
-            return Ok(mount);
-        }
-        let reply = self.get(&format!("sys/internal/ui/mounts/{mount}/{path}"), None).await?;
-        let mount = learn(&reply);
-        *known = Some((Instant::now(), mount.clone()));
-        Ok(mount)
-    }
-
-    /// What the token may not know today it may know after its policy changes.
-    fn fresh(&self, known: &Option<(Instant, Mount)>) -> Option<Mount> {
-        let (when, mount) = known.as_ref()?;
-        (!mount.is_unknown() || *when >= self.started).then(|| mount.clone())
-    }
-
-    fn learned(&self, mount: &str) -> Learned {
-        let mut mounts = self.vault.0.mounts.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(mounts.entry(mount.to_owned()).or_default())
-    }
-}
-
-/// What is known of one mount, and since when; locked while it is asked for.
-type Learned = Arc<AsyncMutex<Option<(Instant, Mount)>>>;
-
-fn learn(reply: &Reply) -> Mount {
-    let text = |key: &str| reply.data().get(key).and_then(Value::as_str);
-    let version =
-        reply.data().get("options").and_then(|o| o.get("version")).and_then(Value::as_str);
-    match (reply.ok(), text("type")) {
-        (true, Some("kv" | "generic")) => Mount::Kv(if version == Some("2") { 2 } else { 1 }),
-        (true, Some(other)) => Mount::Other(other.to_owned()),
-        _ => Mount::Unknown,
     }
 }
 
@@ -425,7 +201,7 @@ fn no_address() -> Cause {
 const CONNECTION: &str = "the connection to Vault";
 
 /// Builds a [`Vault`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct VaultBuilder {
     address: Option<String>,
     namespace: Option<String>,
@@ -435,6 +211,16 @@ pub struct VaultBuilder {
     max_connections: Option<usize>,
     authorities: Vec<tls::Pem>,
     client: Option<reqwest::Client>,
+}
+
+/// Never derived: an address that is refused later may hold a password.
+impl fmt::Debug for VaultBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VaultBuilder")
+            .field("namespace", &self.namespace)
+            .field("auth", &self.auth.as_ref().map(|auth| auth.describe()))
+            .finish_non_exhaustive()
+    }
 }
 
 impl VaultBuilder {
@@ -490,6 +276,10 @@ impl VaultBuilder {
 
     /// A client of your own: its TLS, proxy and resolver settings are used as they are. Let it follow no
     /// redirects: reqwest's own would carry the token along.
+    ///
+    /// reqwest is built without a crypto provider here; where nothing else turns on a TLS feature of it,
+    /// install one before you build a client, or it panics:
+    /// `rustls::crypto::ring::default_provider().install_default()`.
     #[must_use]
     pub fn http_client(mut self, client: reqwest::Client) -> Self {
         self.client = Some(client);
@@ -516,9 +306,17 @@ impl VaultBuilder {
                 Cause::new(ErrorKind::Setting, what, "").at("Vault::builder().namespace(..)")
             })?);
         }
-        settings.timeout = self.timeout.unwrap_or(settings.timeout);
+        settings.timeout = self.timeout.unwrap_or(settings.timeout).min(settings::LONGEST_TIMEOUT);
         settings.max_retries = self.max_retries.unwrap_or(settings.max_retries);
         settings.max_connections = self.max_connections.unwrap_or(settings.max_connections);
+        if self.client.is_some() && !self.authorities.is_empty() {
+            return Err(Cause::new(
+                ErrorKind::Setting,
+                "a client of your own brings its own authorities",
+                "give the authority to the client, or leave out .http_client(..)",
+            )
+            .at("Vault::builder().ca_certificate(..)"));
+        }
         settings.tls.authorities = self.authorities;
         let auth = self.auth.ok_or_else(|| {
             Cause::new(
@@ -528,13 +326,5 @@ impl VaultBuilder {
             )
         })?;
         Vault::open(settings, auth, Environment::Process, self.client)
-    }
-}
-
-pub(crate) fn post_login<'a>(path: &'a str, body: Zeroizing<Vec<u8>>, http: &'a Http) -> Call<'a> {
-    Call {
-        method: Method::POST,
-        namespace: http.settings().namespace.as_deref(),
-        ..Call::post(path, body, Repeat::UnlessArrived)
     }
 }

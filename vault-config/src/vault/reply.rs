@@ -84,7 +84,25 @@ impl Reply {
             .filter(|line| !line.ends_with("errors occurred:"))
             .map(str::to_owned)
             .collect();
-        errors.join("; ")
+        printable(&errors.join("; "))
+    }
+
+    /// Vault's own envelope, and not the JSON of a gateway before it.
+    pub(crate) fn speaks_vault(&self) -> bool {
+        ["errors", "request_id", "wrap_info"].iter().any(|key| self.json().get(key).is_some())
+    }
+
+    /// Vault says that it did not look at the request. A proxy's own 503 or 429 may come after it did.
+    pub(crate) fn refused_unread(&self) -> bool {
+        let says = |words: &[&str]| {
+            let said = self.words().to_lowercase();
+            words.iter().any(|word| said.contains(word))
+        };
+        match self.status {
+            503 => says(&["sealed", "standby", "not active", "active cluster node not found"]),
+            429 => says(&["rate limit quota"]),
+            _ => false,
+        }
     }
 
     /// A valid token without the permission: its message is a list, a dead token's is not.
@@ -102,7 +120,8 @@ impl Reply {
 
     /// A 403 or 404 of the path that was asked for: not of the whole namespace, nor of the whole mount.
     pub(crate) fn is_miss(&self) -> bool {
-        matches!(self.status, 403 | 404) && !self.no_namespace() && !self.no_route()
+        let missed = matches!(self.status, 403 | 404) && self.speaks_vault();
+        missed && !self.no_namespace() && !self.no_route()
     }
 
     pub(crate) fn upgrading(&self) -> bool {
@@ -130,6 +149,10 @@ impl Reply {
             Body::Malformed(malformed) => return self.malformed(*malformed),
             Body::Other(content_type) => return self.foreign(content_type),
             Body::Empty if (200..300).contains(&self.status) => return self.malformed_empty(),
+            Body::Empty if self.status < 500 => return self.foreign("an empty body"),
+            Body::Json(_) if (300..500).contains(&self.status) && !self.speaks_vault() => {
+                return self.foreign("another service's JSON");
+            }
             _ => {}
         }
         let said = self.said();
@@ -199,7 +222,7 @@ impl Reply {
     fn foreign(&self, content_type: &str) -> Cause {
         let cause = Cause::new(
             ErrorKind::NotVault,
-            format!("HTTP {} with {content_type} instead of Vault's JSON", self.status),
+            format!("HTTP {} with {} instead of Vault's JSON", self.status, printable(content_type)),
             "something else answers at this address (a proxy, a login page, another service): check VAULT_ADDR",
         )
         .at(format!("vault {}", self.address));
@@ -208,4 +231,15 @@ impl Reply {
             false => cause,
         }
     }
+}
+
+/// What the server says is shown on a terminal: no control characters, and no more than a page.
+pub(crate) fn printable(text: &str) -> String {
+    const PAGE: usize = 2000;
+    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut shown: String = clean.take(PAGE).collect();
+    if text.chars().nth(PAGE).is_some() {
+        shown.push_str(" ..");
+    }
+    shown
 }

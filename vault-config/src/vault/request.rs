@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
 use super::limit::Taken;
-use super::reply::{Body, MAX_BYTES, Reply};
+use super::reply::{Body, MAX_BYTES, Reply, printable};
 use super::retry::{self, Ended, Repeat};
 use super::settings::Settings;
 use super::tls;
@@ -64,7 +64,7 @@ impl Http {
     pub(crate) fn new(client: Client, settings: Settings) -> Self {
         Self {
             client,
-            connections: Semaphore::new(settings.max_connections.max(1)),
+            connections: Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)),
             settings,
             multiplexed: AtomicBool::new(false),
             connected: AtomicBool::new(false),
@@ -104,7 +104,7 @@ impl Http {
     async fn finish(&self, outcome: Result<Answered, Failure>) -> Result<Reply, Cause> {
         let mut reply = outcome.map_err(|failure| failure.cause)?.reply;
         for warning in reply.warnings() {
-            tracing::warn!(warning, "the server warns");
+            tracing::warn!(warning = printable(warning), "the server warns");
         }
         // "Vault is sealed" is also what an uninitialised server says; its health tells them apart.
         if reply.status == 503 {
@@ -136,7 +136,7 @@ impl Http {
         let again = self.attempt(call, target, deadline).await?;
         if again.location.is_some() {
             return Err(Failure {
-                ended: Ended::Status { code: 503, retry_after: None },
+                ended: Ended::Status { code: 503, retry_after: None, unread: true },
                 cause: Cause::new(
                     ErrorKind::Standby,
                     "the server redirected twice",
@@ -192,15 +192,26 @@ impl Http {
         if let Some(token) = call.token {
             headers.insert("x-vault-token", token_header(token)?);
         }
-        if let Some(namespace) = call.namespace
-            && let Ok(value) = HeaderValue::from_str(namespace)
-        {
+        if let Some(namespace) = call.namespace {
+            let value = HeaderValue::from_str(namespace).map_err(|_| {
+                Cause::new(ErrorKind::Setting, "the namespace cannot be sent as a header", "")
+            })?;
             headers.insert("x-vault-namespace", value);
         }
         Ok(headers)
     }
 
     fn url(&self, path: &str, query: &Option<(&'static str, String)>) -> Result<Url, Cause> {
+        // An address loses control characters and walks along dots: what is asked for must be what was meant.
+        if path.split('/').any(|segment| matches!(segment, "." | ".."))
+            || path.contains(char::is_control)
+        {
+            return Err(Cause::new(
+                ErrorKind::Setting,
+                "a path has a \".\" or \"..\" segment or a control character, and would lead elsewhere",
+                "correct the path or mount",
+            ));
+        }
         let mut url = self.settings.address.url.clone();
         url.path_segments_mut()
             .map_err(|()| Cause::new(ErrorKind::Setting, "the address cannot hold a path", ""))?
@@ -264,7 +275,11 @@ impl Answered {
         if self.reply.upgrading() {
             return Ended::Upgrading;
         }
-        Ended::Status { code: self.reply.status, retry_after: self.retry_after }
+        Ended::Status {
+            code: self.reply.status,
+            retry_after: self.retry_after,
+            unread: self.reply.refused_unread(),
+        }
     }
 }
 
@@ -406,6 +421,3 @@ fn causes<'a>(
         Some(inner)
     })
 }
-
-/// Shared by every clone of a connection.
-pub(crate) type SharedHttp = Arc<Http>;

@@ -18,6 +18,8 @@ pub(crate) enum Ended {
     Status {
         code: u16,
         retry_after: Option<Duration>,
+        /// Vault itself says that it did not look at the request: a proxy's 503 may come after it did.
+        unread: bool,
     },
     /// KV version 2 says that its mount is being upgraded: a 400 that passes.
     Upgrading,
@@ -50,7 +52,7 @@ pub(crate) fn wait(
     let jittered = ceiling.mul_f64(random.clamp(0.0, 1.0));
     let wait = match ended {
         // A server that answers `Retry-After: 0` still means "later".
-        Ended::Status { retry_after: Some(asked), .. } => asked + jittered,
+        Ended::Status { retry_after: Some(asked), .. } => asked.saturating_add(jittered),
         _ => jittered,
     };
     (wait < left).then_some(wait)
@@ -74,15 +76,15 @@ pub(crate) fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
 }
 
 fn worth_another(ended: Ended, repeat: Repeat) -> bool {
-    match ended {
-        Ended::NotSent | Ended::Upgrading => true,
-        Ended::Hopeless => false,
-        Ended::Broken => repeat == Repeat::Always,
-        // Refused before it was looked at, so nothing was used up.
-        Ended::Status { code: 412 | 429 | 472 | 473 | 503, .. } => true,
+    let passes = match ended {
+        Ended::NotSent | Ended::Upgrading => return true,
+        Ended::Hopeless => return false,
+        Ended::Broken => true,
+        Ended::Status { unread: true, .. } => return true,
         Ended::Status { code: 501, .. } => false,
-        Ended::Status { code, .. } => (500..=599).contains(&code) && repeat == Repeat::Always,
-    }
+        Ended::Status { code, .. } => matches!(code, 412 | 429 | 472 | 473 | 500..=599),
+    };
+    passes && repeat == Repeat::Always
 }
 
 #[cfg(test)]
@@ -92,7 +94,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     fn status(code: u16) -> Ended {
-        Ended::Status { code, retry_after: None }
+        Ended::Status { code, retry_after: None, unread: false }
     }
 
     #[test]
@@ -113,8 +115,9 @@ mod tests {
             (status(500), false),
             (status(502), false),
             (status(504), false),
-            (status(503), true),
-            (status(429), true),
+            (status(503), false),
+            (status(429), false),
+            (Ended::Status { code: 503, retry_after: None, unread: true }, true),
         ] {
             assert_eq!(
                 wait(ended, Repeat::UnlessArrived, 1, 2, 0.5, LONG).is_some(),
@@ -164,8 +167,12 @@ mod tests {
 
     #[test]
     fn retry_after_is_kept_and_the_deadline_wins() {
-        let asked =
-            |seconds| Ended::Status { code: 429, retry_after: Some(Duration::from_secs(seconds)) };
+        let asked = |seconds| Ended::Status {
+            code: 429,
+            retry_after: Some(Duration::from_secs(seconds)),
+            unread: false,
+        };
+        assert_eq!(wait(asked(u64::MAX), Repeat::Always, 4, 9, 1.0, LONG), None);
         assert!(wait(asked(3), Repeat::Always, 1, 2, 0.0, LONG).unwrap() >= Duration::from_secs(3));
         assert_eq!(wait(asked(61), Repeat::Always, 1, 2, 0.0, LONG), None);
         assert_eq!(wait(asked(0), Repeat::Always, 3, 2, 0.0, LONG), None);

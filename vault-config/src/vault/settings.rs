@@ -14,6 +14,8 @@ use crate::error::{Cause, ErrorKind};
 use crate::source::env::Environment;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+/// More than anyone waits, and less than clocks can count.
+pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 const DEFAULT_RETRIES: u32 = 2;
 /// Measured: more connections than this no longer shorten a load of a hundred paths.
 const DEFAULT_CONNECTIONS: usize = 64;
@@ -158,20 +160,41 @@ impl Settings {
 }
 
 fn address(environment: &Environment) -> Result<Option<Address>, Cause> {
-    let env = Official(environment);
-    let agent = env.get("AGENT_ADDR")?;
-    let Some((name, value)) = agent.map_or_else(|| env.get("ADDR"), |found| Ok(Some(found)))?
-    else {
-        return Ok(None);
-    };
+    let Some((name, value)) = configured_address(environment)? else { return Ok(None) };
     Address::parse(value.trim(), &name).map(Some).map_err(|cause| cause.at(format!("env {name}")))
 }
+
+/// The variable that names the server, and its text. One that hides another is an error and not "no
+/// server": local mode must be chosen, and never slipped into.
+pub(crate) fn configured_address(
+    environment: &Environment,
+) -> Result<Option<(String, Zeroizing<String>)>, Cause> {
+    let env = Official(environment);
+    for name in ["AGENT_ADDR", "ADDR"] {
+        if let Some(found) = env.get(name)? {
+            return Ok(Some(found));
+        }
+        if environment.get(&format!("VAULT_{name}"))?.is_some() {
+            return Err(Cause::new(
+                ErrorKind::Setting,
+                format!("is set to nothing, and so hides VAULT_{name}"),
+                format!(
+                    "unset BAO_{name}, or set it to the address; {MODE}=local is for no server"
+                ),
+            )
+            .at(format!("env BAO_{name}")));
+        }
+    }
+    Ok(None)
+}
+
+const MODE: &str = "VAULT_CONFIG_MODE";
 
 fn proxy(env: &Official<'_>) -> Result<Option<Url>, Cause> {
     let read = |name| {
         env.parse(name, |text| {
-            Url::parse(text)
-                .map_err(|_| "is not the address of a proxy, such as http://proxy:3128".to_owned())
+            let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+            url.ok_or_else(|| "is not the address of a proxy, such as http://proxy:3128".to_owned())
         })
     };
     Ok(read("PROXY_ADDR")?.or(read("HTTP_PROXY")?))
@@ -258,7 +281,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
         "h" => Duration::from_secs(number.saturating_mul(3600)),
         _ => return Err(DURATION.to_owned()),
     };
-    if duration.is_zero() || duration > Duration::from_secs(24 * 3600) {
+    if duration.is_zero() || duration > LONGEST_TIMEOUT {
         return Err("is not a time-out between 1ms and 24h".to_owned());
     }
     Ok(duration)
@@ -284,7 +307,9 @@ mod tests {
             address(&[("VAULT_ADDR", "http://a:1"), ("BAO_ADDR", "http://b:2")]),
             found("http://b:2", "BAO_ADDR")
         );
-        assert_eq!(address(&[("VAULT_ADDR", "http://a:1"), ("BAO_ADDR", "")]), None);
+        assert_eq!(address(&[("BAO_ADDR", "")]), None);
+        let hidden = settings(&[("VAULT_ADDR", "http://a:1"), ("BAO_ADDR", "")]).unwrap_err();
+        assert_eq!(hidden[0].source.as_deref(), Some("env BAO_ADDR"));
         assert_eq!(
             address(&[("VAULT_ADDR", "http://a:1"), ("VAULT_AGENT_ADDR", "http://127.0.0.1:9")]),
             found("http://127.0.0.1:9", "VAULT_AGENT_ADDR")
@@ -306,6 +331,7 @@ mod tests {
             ("VAULT_CACERT", "/no/such/hunter/file"),
             ("VAULT_CACERT_BYTES", "hunter2"),
             ("VAULT_PROXY_ADDR", "hunter2"),
+            ("VAULT_PROXY_ADDR", "user:hunter2@host:3128"),
             ("VAULT_HEADERS", "hunter2"),
             ("VAULT_HEADERS", r#"{"X-Team": "hunter2\n"}"#),
             ("VAULT_HEADERS", r#"{"X-Vault-Token": "hunter2"}"#),

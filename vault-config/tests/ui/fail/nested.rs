@@ -16,6 +16,21 @@ struct Config {
 }
 
 #[derive(VaultConfig)]
+struct Endless {
+    #[vault(nested)]
+    by_name: Option<Box<Endless>>,
+    #[vault(nested)]
+    by_self: Option<Box<Self>>,
+    #[vault(nested)]
+    another: other::Endless,
+}
+
+mod other {
+    #[derive(vault_config::VaultConfig)]
+    pub struct Endless {}
+}
+
+#[derive(VaultConfig)]
 struct Inner {}
 
 fn main() {}

@@ -19,6 +19,8 @@ struct Config {
     whole_and_key: SecretString,
     #[vault(kv = "app", version = 3, kv_version = 1)]
     version_of_v1: SecretString,
+    #[vault(kv = "app", version = 0)]
+    before_the_first: SecretString,
     #[vault(kv = "app", kv_version = 3)]
     kv_version: SecretString,
     #[vault(plain, default = 1)]

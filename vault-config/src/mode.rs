@@ -1,0 +1,109 @@
+//! Vault or local, and why.
+
+use crate::error::{Cause, ErrorKind};
+use crate::source::dotenv::Dotenv;
+use crate::source::env::Environment;
+use crate::vault::Vault;
+use crate::vault::settings::{self, Address};
+
+/// Whether fields marked for Vault are read from Vault or from local sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Vault as soon as an address is configured, local otherwise.
+    #[default]
+    Auto,
+    /// Vault, and never `.env` or a file in its place.
+    Vault,
+    /// Process environment, `.env` and figment layers; nothing is sent.
+    Local,
+}
+
+pub(crate) struct Chosen {
+    pub(crate) vault: bool,
+    pub(crate) sentence: Option<String>,
+}
+
+enum SaidBy {
+    Program,
+    Environment,
+    Nobody,
+}
+
+const VARIABLE: &str = "VAULT_CONFIG_MODE";
+
+/// The mode and, in a sentence, why, and how to have the other.
+pub(crate) fn choose(
+    mode: Mode,
+    vault: Option<&Vault>,
+    environment: &Environment,
+    dotenv: &Dotenv,
+) -> Result<Chosen, Cause> {
+    let (mode, said_by) = match mode {
+        Mode::Auto => from_environment(environment)?,
+        mode => (mode, SaidBy::Program),
+    };
+    let address = match (mode, vault) {
+        (Mode::Auto, Some(vault)) => Some(said(&vault.address().said_by, Some(vault.address()))),
+        (Mode::Auto, None) => configured(environment)?,
+        _ => None,
+    };
+    let program = |mode, other, reads| {
+        let ask = "the program asks for it with .mode(Mode::";
+        (format!("{ask}{mode})"), format!(".mode(Mode::{other}) {reads}"))
+    };
+    let variable = |other| (format!("{VARIABLE} says so"), format!("{VARIABLE}={other}"));
+    let (vault, (why, other)) = match (mode, said_by, address) {
+        (Mode::Vault, SaidBy::Program, _) => (true, program("Vault", "Local", FILES)),
+        (Mode::Local, SaidBy::Program, _) => (false, program("Local", "Vault", SECRETS)),
+        (Mode::Vault, ..) => (true, with(variable("local"), FILES)),
+        (Mode::Local, ..) => (false, with(variable("vault"), SECRETS)),
+        (Mode::Auto, _, Some(said)) => (true, (said, format!("{VARIABLE}=local {FILES}"))),
+        (Mode::Auto, _, None) => {
+            let why = format!("no Vault address is configured{}", stray(dotenv));
+            (false, (why, "set VAULT_ADDR to read secrets from Vault".to_owned()))
+        }
+    };
+    let name = if vault { "Vault" } else { "Local" };
+    Ok(Chosen { vault, sentence: Some(format!("{name} mode, because {why}; {other}.")) })
+}
+
+const FILES: &str = "reads .env and files instead";
+const SECRETS: &str = "reads secrets from Vault";
+
+fn with((why, other): (String, String), reads: &str) -> (String, String) {
+    (why, format!("{other} {reads}"))
+}
+
+/// A `.env` file names a server, but is not where a connection is configured.
+fn stray(dotenv: &Dotenv) -> String {
+    let name = ["VAULT_ADDR", "BAO_ADDR"].into_iter().find(|name| dotenv.get(name).is_some());
+    name.map_or_else(String::new, |name| {
+        let file = dotenv.path().display();
+        format!(" ({file} sets {name}, which is read from the process environment only)")
+    })
+}
+
+fn from_environment(environment: &Environment) -> Result<(Mode, SaidBy), Cause> {
+    match environment.get(VARIABLE)?.as_deref().map(String::as_str) {
+        None | Some("auto") => Ok((Mode::Auto, SaidBy::Nobody)),
+        Some("vault") => Ok((Mode::Vault, SaidBy::Environment)),
+        Some("local") => Ok((Mode::Local, SaidBy::Environment)),
+        Some(_) => Err(Cause::new(ErrorKind::Setting, "names no mode", "use auto, vault or local")
+            .at(format!("env {VARIABLE}"))),
+    }
+}
+
+fn configured(environment: &Environment) -> Result<Option<String>, Cause> {
+    let found = settings::configured_address(environment)?;
+    Ok(found
+        .map(|(variable, value)| said(&variable, Address::parse(&value, &variable).ok().as_ref())))
+}
+
+/// A malformed address is told as a problem of its own, and not quoted.
+fn said(by: &str, address: Option<&Address>) -> String {
+    match address {
+        Some(address) => format!("{by} is {}", address.shown()),
+        None => format!("{by} is set"),
+    }
+}

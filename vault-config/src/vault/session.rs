@@ -1,0 +1,131 @@
+//! One load's use of a connection.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use secrecy::zeroize::Zeroizing;
+use tokio::sync::Mutex;
+
+use super::login::Held;
+use super::request::Call;
+use super::{Repeat, Reply, Vault};
+use crate::error::Cause;
+use crate::value::Value;
+
+pub(crate) struct Session<'a> {
+    pub(crate) vault: &'a Vault,
+    /// What was learned before may have changed.
+    pub(crate) started: Instant,
+}
+
+/// What is mounted somewhere, as far as the token may know.
+#[derive(Debug, Clone)]
+pub(crate) enum Mount {
+    Kv(u8),
+    Other(String),
+    Unknown,
+}
+
+/// What is known of one mount, and since when; locked while it is asked for.
+pub(super) type Learned = Arc<Mutex<Option<(Instant, Mount)>>>;
+
+impl Session<'_> {
+    pub(crate) async fn get(
+        &self,
+        path: &str,
+        query: Option<(&'static str, String)>,
+    ) -> Result<Reply, Cause> {
+        self.send(Call { query, ..Call::get(path) }).await
+    }
+
+    /// What the token may do on each path: <https://openbao.org/api-docs/system/capabilities-self/>.
+    pub(crate) async fn capabilities(&self, paths: &[String]) -> Result<Reply, Cause> {
+        let body = Zeroizing::new(serde_json::json!({ "paths": paths }).to_string().into_bytes());
+        self.send(Call::post("sys/capabilities-self", body, Repeat::Always)).await
+    }
+
+    /// A request with the token. A dead token is replaced once, and the request repeated once.
+    async fn send(&self, call: Call<'_>) -> Result<Reply, Cause> {
+        let held = self.vault.token(None, self.started).await?;
+        let reply = self.send_with(&held, &call).await?;
+        if reply.status != 403 || !reply.speaks_vault() {
+            return Ok(reply);
+        }
+        let Some(fresh) = self.vault.replace_dead(&held, self.started).await? else {
+            return Ok(reply);
+        };
+        let reply = self.send_with(&fresh, &call).await?;
+        match reply.status == 403 && !reply.denies_by_policy() {
+            true => Err(self.vault.dead()),
+            false => Ok(reply),
+        }
+    }
+
+    async fn send_with(&self, held: &Held, call: &Call<'_>) -> Result<Reply, Cause> {
+        let call = Call {
+            token: held.secret(),
+            namespace: self.vault.namespace(),
+            query: call.query.clone(),
+            body: call.body.clone(),
+            method: call.method.clone(),
+            ..*call
+        };
+        self.vault.0.http.send(&call).await
+    }
+
+    /// The version to try first: what was learned by any load before.
+    pub(crate) fn known_kv_version(&self, mount: &str) -> Option<u8> {
+        let learned = self.learned(mount);
+        let known = learned.try_lock().ok()?;
+        known.as_ref().and_then(|(_, mount)| mount.kv_version())
+    }
+
+    /// What is mounted there, asked for once a load and mount, however many paths wait to know.
+    pub(crate) async fn mount(&self, mount: &str, path: &str) -> Result<Mount, Cause> {
+        let learned = self.learned(mount);
+        let mut known = learned.lock().await;
+        if let Some((when, mount)) = &*known
+            && *when >= self.started
+        {
+            return Ok(mount.clone());
+        }
+        let reply = self.get(&format!("sys/internal/ui/mounts/{mount}/{path}"), None).await?;
+        let mount = learn(reply)?;
+        *known = Some((Instant::now(), mount.clone()));
+        Ok(mount)
+    }
+
+    fn learned(&self, mount: &str) -> Learned {
+        let mut mounts = self.vault.0.mounts.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(mounts.entry(mount.to_owned()).or_default())
+    }
+}
+
+impl Mount {
+    pub(crate) fn kv_version(&self) -> Option<u8> {
+        match self {
+            Self::Kv(version) => Some(*version),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown)
+    }
+}
+
+/// A refusal leaves the mount unknown; a failure is a failure, and never absence.
+fn learn(reply: Reply) -> Result<Mount, Cause> {
+    if !reply.ok() {
+        let refused = matches!(reply.status, 403 | 404) && reply.speaks_vault();
+        return if refused { Ok(Mount::Unknown) } else { Err(reply.into_cause()) };
+    }
+    let text = |key: &str| reply.data().get(key).and_then(Value::as_str);
+    let options = reply.data().get("options");
+    let version = options.and_then(|options| options.get("version")).and_then(Value::as_str);
+    Ok(match text("type") {
+        Some("kv" | "generic") => Mount::Kv(if version == Some("2") { 2 } else { 1 }),
+        Some(other) => Mount::Other(other.to_owned()),
+        None => Mount::Unknown,
+    })
+}
