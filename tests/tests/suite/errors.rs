@@ -1101,7 +1101,7 @@ async fn a_bad_dotenv_file_is_told_by_line_and_never_quoted() {
        help: write NAME=value, with single quotes around a value that has blanks or any of # $ \ "
 
     2. DIRECTORY/.env line 4: the line cannot be read
-       help: the quote that opens here is not closed on its own line; dotenvy takes a backslash before a closing quote for an escape, so put such a value in double quotes and double the backslash
+       help: it ends inside of a quote, or in a backslash; dotenvy takes a backslash before a closing quote for an escape, so put such a value in double quotes and double the backslash
 
     3. password: SecretString
        env APP_PASSWORD: not set
@@ -1309,7 +1309,7 @@ async fn garbage_in_a_setting_names_the_variable_and_never_the_value() {
 #[tokio::test]
 async fn blocking_inside_a_runtime_is_refused() {
     let error = loader::<Config>(&[("APP_PASSWORD", "x")]).load_blocking().err().unwrap();
-    assert_snapshot!(told(&error, ErrorKind::InsideRuntime), @"
+    assert_snapshot!(told(&error, ErrorKind::Runtime), @"
     cannot load Config: 1 problem
 
     1. load_blocking() was called inside an async runtime, which it would block
@@ -1352,7 +1352,7 @@ async fn files_are_checked_and_never_quoted() {
     assert_snapshot!(told(&syntax, ErrorKind::Figment), @"
     cannot load Strict: 1 problem
 
-    1. TOML source string: TOML parse error at line 2, column 12
+    1. TOML source string: it cannot be read at line 2, column 12
        help: mend the file, or take the layer out
 
     Local mode, because no Vault address is configured; set VAULT_ADDR to read secrets from Vault.
@@ -1365,7 +1365,7 @@ async fn files_are_checked_and_never_quoted() {
     assert_snapshot!(told(&file.await.err().unwrap(), ErrorKind::Figment), @"
     cannot load Strict: 1 problem
 
-    1. DIRECTORY/app.toml (TOML file): TOML parse error at line 1, column 21
+    1. DIRECTORY/app.toml (TOML file): it cannot be read at line 1, column 21
        help: mend the file, or take the layer out
 
     Local mode, because no Vault address is configured; set VAULT_ADDR to read secrets from Vault.

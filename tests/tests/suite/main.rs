@@ -9,6 +9,7 @@
     unreachable_pub
 )]
 
+mod adversity;
 mod coercion;
 mod errors;
 mod loads;
