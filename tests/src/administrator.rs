@@ -36,8 +36,9 @@ pub struct AppRoleIds {
     pub secret_id: String,
 }
 
-/// A client whose TLS has a crypto provider, as reqwest without one panics.
-pub(crate) fn client_builder() -> reqwest::ClientBuilder {
+/// A client whose TLS has a crypto provider: reqwest panics without one.
+#[must_use]
+pub fn client_builder() -> reqwest::ClientBuilder {
     drop(rustls::crypto::ring::default_provider().install_default());
     Client::builder()
 }

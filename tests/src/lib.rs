@@ -31,7 +31,7 @@ pub mod process;
 pub mod provision;
 pub mod scripted;
 
-pub use administrator::{Administrator, AppRoleIds};
+pub use administrator::{Administrator, AppRoleIds, client_builder};
 pub use audit::AuditRequest;
 pub use certs::{Authority, ClientCertificate, ServerCertificate};
 pub use fault::{Fault, FaultProxy};

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use reqwest::{Certificate, Client};
+use reqwest::Certificate;
 use serde_json::json;
 use vault_config_tests::process::{Process, Program, Signal};
 use vault_config_tests::{
-    Authority, Fault, FaultProxy, OpenBao, Postgres, ScriptedAnswer, ScriptedServer, provision,
+    Authority, Fault, FaultProxy, OpenBao, Postgres, ScriptedAnswer, ScriptedServer,
+    client_builder, provision,
 };
 
 const APP_POLICY: &str = r#"
@@ -48,7 +49,7 @@ async fn the_audit_log_tells_requests_with_and_without_a_token() {
     let ids = bao.approle("app", &[], json!({})).await;
     assert_eq!(bao.audit_requests(), []);
 
-    let client = Client::new();
+    let client = client_builder().build().unwrap();
     let url = |path: &str| format!("{}/v1/{path}", bao.address());
     let login = json!({ "role_id": ids.role_id, "secret_id": ids.secret_id });
     client.post(url("auth/approle/login")).json(&login).send().await.unwrap();
@@ -138,19 +139,22 @@ async fn certificates_are_good_or_bad_as_asked() {
     }
     mutual.kv_put("secret", "app", json!({})).await;
     assert!(trusting(&mutual).await.is_err(), "no client certificate was shown");
-    assert!(Client::new().get(good.address()).send().await.is_err(), "nobody trusts the authority");
+    assert!(
+        client_builder().build().unwrap().get(good.address()).send().await.is_err(),
+        "nobody trusts the authority"
+    );
 }
 
 async fn trusting(bao: &OpenBao) -> reqwest::Result<reqwest::Response> {
     let ca = Certificate::from_pem(&std::fs::read(bao.ca_cert()).unwrap()).unwrap();
-    let client = Client::builder().tls_certs_only([ca]).build().unwrap();
+    let client = client_builder().tls_certs_only([ca]).build().unwrap();
     client.get(format!("{}/v1/sys/health", bao.address())).send().await
 }
 
 #[tokio::test]
 async fn a_unix_socket_is_served_too() {
     let bao = OpenBao::dev().await;
-    let client = Client::builder().unix_socket(bao.unix_socket()).build().unwrap();
+    let client = client_builder().unix_socket(bao.unix_socket()).build().unwrap();
     assert_eq!(client.get("http://bao/v1/sys/health").send().await.unwrap().status(), 200);
 }
 
@@ -270,7 +274,7 @@ fn is_alive(id: u32) -> bool {
 async fn a_proxy_spoils_the_connection_as_told() {
     let server = ScriptedServer::start(|_| ScriptedAnswer::json(200, &json!({ "a": "b" }))).await;
     let proxy = FaultProxy::in_front_of(&server.address()).await;
-    let client = Client::builder().timeout(Duration::from_millis(500)).build().unwrap();
+    let client = client_builder().timeout(Duration::from_millis(500)).build().unwrap();
     let get = || async { client.get(proxy.address()).send().await?.text().await };
 
     assert_eq!(get().await.unwrap(), r#"{"a":"b"}"#);
@@ -323,7 +327,7 @@ async fn a_scripted_server_answers_what_it_is_told() {
         _ => ScriptedAnswer::close(),
     })
     .await;
-    let client = Client::builder().timeout(Duration::from_millis(300)).build().unwrap();
+    let client = client_builder().timeout(Duration::from_millis(300)).build().unwrap();
     let url = |path: &str| format!("{}{path}", server.address());
 
     let body = json!({ "a": [1, 2] });

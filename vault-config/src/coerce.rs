@@ -1,4 +1,5 @@
-//! Text until the type asks: one value read into the type of a field, with errors that never quote it.
+//! Text until the type asks: one value read into the type of a field, with errors that never quote
+//! it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -32,7 +33,8 @@ impl<'a> FieldDeserializer<'a> {
         Self { value: None, shape: None, in_text: false }
     }
 
-    /// Also keeps the value in the shape the type asked for: `"5432"` read as a `u16` is the number 5432.
+    /// Also keeps the value in the shape the type asked for: `"5432"` read as a `u16` is the number
+    /// 5432.
     pub(crate) fn shaped(value: &'a Value, shape: &'a RefCell<Value>) -> Self {
         Self { value: Some(value), shape: Some(shape), in_text: false }
     }
@@ -78,7 +80,8 @@ pub fn accepts_absence<T>(
 #[error("{safe}")]
 pub struct Fault {
     safe: String,
-    /// A type's own message: it may quote the value (`Url`'s does), so it is shown for plain fields only.
+    /// A type's own message: it may quote the value (`Url`'s does), so it is shown for plain fields
+    /// only.
     own: Option<Zeroizing<String>>,
 }
 

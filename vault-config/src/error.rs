@@ -6,9 +6,10 @@ use std::sync::Arc;
 /// Everything that kept a configuration from loading.
 ///
 /// `Display` prints a report of several lines: every failing field with its type, the sources that
-/// were looked at, what happened in the server's own words, and what to do. `Debug` prints the same,
-/// so that `fn main() -> Result<(), vault_config::Error>` is legible. Neither ever holds a value of a
-/// field marked for Vault, a token or a secret_id, and there is no `source()` that could.
+/// were looked at, what happened in the server's own words, and what to do. `Debug` prints the
+/// same, so that `fn main() -> Result<(), vault_config::Error>` is legible. Neither ever holds a
+/// value of a field marked for Vault, a token or a secret_id, and there is no `source()` that
+/// could.
 pub struct Error(Box<Report>);
 
 struct Report {
@@ -337,7 +338,8 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Whether this is absence, which `Option` and `default` cover, and not failure, which nothing covers.
+    /// Whether this is absence, which `Option` and `default` cover, and not failure, which nothing
+    /// covers.
     #[must_use]
     pub fn is_absence(self) -> bool {
         matches!(

@@ -74,7 +74,8 @@ impl<T: VaultConfig> Loader<T> {
         }
     }
 
-    /// Base layers of plain values: TOML, JSON, profiles. They stand below the environment and `.env`.
+    /// Base layers of plain values: TOML, JSON, profiles. They stand below the environment and
+    /// `.env`.
     pub fn figment(mut self, figment: Figment) -> Self {
         self.figment = Some(figment);
         self
@@ -100,7 +101,8 @@ impl<T: VaultConfig> Loader<T> {
         self
     }
 
-    /// Reads this `.env` file, which must exist. Default: `.env` in the working directory, if there is one.
+    /// Reads this `.env` file, which must exist. Default: `.env` in the working directory, if there
+    /// is one.
     pub fn dotenv(mut self, path: impl Into<PathBuf>) -> Self {
         self.dotenv = Choice::Path(path.into());
         self
@@ -112,7 +114,8 @@ impl<T: VaultConfig> Loader<T> {
         self
     }
 
-    /// Chooses the mode. With [`Mode::Auto`], the default, `VAULT_CONFIG_MODE` (`auto`, `vault`, `local`) decides first.
+    /// Chooses the mode. With [`Mode::Auto`], the default, `VAULT_CONFIG_MODE` (`auto`, `vault`,
+    /// `local`) decides first.
     pub fn mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
         self
@@ -137,7 +140,8 @@ impl<T: VaultConfig> Loader<T> {
     }
 
     /// How long to wait for a server that is not up yet: its connection is refused, it is sealed, a
-    /// standby, or without a leader. Default: 30 s. Zero fails at once, and so does any other problem.
+    /// standby, or without a leader. Default: 30 s. Zero fails at once, and so does any other
+    /// problem.
     pub fn startup_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -154,7 +158,8 @@ impl<T: VaultConfig> Loader<T> {
     /// Loads the configuration from a program without an async runtime.
     ///
     /// # Errors
-    /// As [`load`](Self::load); and [`ErrorKind::Runtime`] inside an async runtime, which it would block.
+    /// As [`load`](Self::load); and [`ErrorKind::Runtime`] inside an async runtime, which it would
+    /// block.
     pub fn load_blocking(self) -> Result<T, Error> {
         let name = T::schema().name;
         if tokio::runtime::Handle::try_current().is_ok() {
@@ -192,9 +197,9 @@ impl<T: VaultConfig> Loader<T> {
         }
     }
 
-    /// Does all that a load does without making credentials: it logs in, reads every secret, and asks
-    /// whether the token may read the paths that would make a credential. The values are checked against
-    /// their types and dropped.
+    /// Does all that a load does without making credentials: it logs in, reads every secret, and
+    /// asks whether the token may read the paths that would make a credential. The values are
+    /// checked against their types and dropped.
     ///
     /// # Errors
     /// As [`load`](Self::load). Validators of structs that hold a credential are not run.
@@ -212,8 +217,8 @@ impl<T: VaultConfig> Loader<T> {
     /// Reads the fields marked for Vault for a figment of your own; see [`Resolved`].
     ///
     /// # Errors
-    /// As [`load`](Self::load), for the fields marked for Vault. A value that does not read as its field's
-    /// type is told by figment's `extract` instead, with figment's own words.
+    /// As [`load`](Self::load), for the fields marked for Vault. A value that does not read as its
+    /// field's type is told by figment's `extract` instead, with figment's own words.
     pub async fn resolve(mut self) -> Result<Resolved, Error> {
         self.mode = Mode::Vault;
         let mut prepared = self.prepare(true);

@@ -10,24 +10,27 @@ use crate::read::{Found, Slot};
 use crate::report::{Provenance, Report};
 use crate::value::Value;
 
-/// The values of a configuration's fields that are marked for Vault, as a provider for a figment of your own.
+/// The values of a configuration's fields that are marked for Vault, as a provider for a figment of
+/// your own.
 ///
-/// [`Vault::resolve`](crate::Vault::resolve) fetches them. The struct then derives `Deserialize` as well.
+/// [`Vault::resolve`](crate::Vault::resolve) fetches them. The struct then derives `Deserialize` as
+/// well.
 ///
-///  * **Profile**: none is selected. Values stand in figment's global profile, above every other: a file's
-///    `[production]` table cannot replace a secret. The process environment already had its say: a field that
-///    its variable overrides was not fetched.
-///  * **Metadata**: one record a field, so an error reads
-///    `… for key "default.port" in vault kv secret/my-app/db#port`.
-///  * **Data**: each value in the shape its field's type asks for: `"5432"` is a number for a `u16`. An
-///    optional field that Vault has nothing for is `None`, whatever a layer below says. A required field with a
-///    default is left out, so give it `#[serde(default)]`, and keep its key out of the layers below. figment
-///    merges maps: keys of a table that a layer below has for a `whole` secret stay beside the secret's.
+///  * **Profile**: none is selected. Values stand in figment's global profile, above every other: a
+///    file's `[production]` table cannot replace a secret. The process environment already had its
+///    say: a field that its variable overrides was not fetched.
+///  * **Metadata**: one record a field, so an error reads `… for key "default.port" in vault kv
+///    secret/my-app/db#port`.
+///  * **Data**: each value in the shape its field's type asks for: `"5432"` is a number for a
+///    `u16`. An optional field that Vault has nothing for is `None`, whatever a layer below says. A
+///    required field with a default is left out, so give it `#[serde(default)]`, and keep its key
+///    out of the layers below. figment merges maps: keys of a table that a layer below has for a
+///    `whole` secret stay beside the secret's.
 ///
-/// A value that does not fit its field's type makes `extract` fail without being quoted. Extract the type that was
-/// resolved: another type that asks for another shape gets figment's own error, which quotes. The `Debug` of a
-/// `Figment` shows its values, and figment does not wipe them; [`VaultConfig::load`](crate::VaultConfig::load) has
-/// neither trait.
+/// A value that does not fit its field's type makes `extract` fail without being quoted. Extract
+/// the type that was resolved: another type that asks for another shape gets figment's own error,
+/// which quotes. The `Debug` of a `Figment` shows its values, and figment does not wipe them;
+/// [`VaultConfig::load`](crate::VaultConfig::load) has neither trait.
 ///
 /// figment has no 128-bit numbers and no maps keyed by numbers; it refuses both.
 ///
@@ -138,7 +141,8 @@ impl Provider for One {
     }
 }
 
-/// The values that do not fit, one figment each: merging them one by one keeps two errors of several.
+/// The values that do not fit, one figment each: merging them one by one keeps two errors of
+/// several.
 struct Wrong(Vec<Figment>);
 
 impl Provider for Wrong {

@@ -84,7 +84,8 @@ pub(crate) struct Read {
 }
 
 impl<'a> Reader<'a> {
-    /// With `skipped_counts`, an optional struct is there as soon as one of its leaves was left out on purpose.
+    /// With `skipped_counts`, an optional struct is there as soon as one of its leaves was left out
+    /// on purpose.
     pub(crate) fn new(slots: &'a [Slot], skipped_counts: bool) -> Self {
         Self { slots, cursor: 0, depth: 0, skipped_counts, read: Read::default() }
     }

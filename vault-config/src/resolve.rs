@@ -116,7 +116,8 @@ fn from_dotenv(leaf: &Leaf, dotenv: &Dotenv) -> Result<Option<Found>, Cause> {
     Ok(Some(Found::Value(value, Provenance::Dotenv { variable: leaf.variables.join(", "), place })))
 }
 
-/// One text, or a map of all parts of a pair. Half a pair is an error: two sources would make one credential.
+/// One text, or a map of all parts of a pair. Half a pair is an error: two sources would make one
+/// credential.
 fn assemble<V>(
     leaf: &Leaf,
     source: &str,
@@ -170,20 +171,28 @@ pub(crate) async fn fetch(
         fail_all(slots, &pending, &Arc::new(cause));
         return Vec::new();
     }
-    let wanted: BTreeSet<Request> = pending.iter().map(|(_, engine)| engine.request()).collect();
-    let answers = ask(vault, started, wanted.into_iter().collect()).await;
-    for (index, engine) in &pending {
-        let Some(slot) = slots.get_mut(*index) else { continue };
-        slot.found = match answers.get(&engine.request()) {
-            Some(Ok(answer)) => picked(engine.as_ref(), answer),
-            Some(Err(cause)) => {
-                let cause = Arc::clone(cause);
-                if cause.is_absence() { Found::Absent(Some(cause)) } else { Found::Failed(cause) }
-            }
-            None => Found::Failed(Arc::new(lost())),
-        };
+    let mut waiting: BTreeMap<Request, Pending> = BTreeMap::new();
+    for (index, engine) in pending {
+        waiting.entry(engine.request()).or_default().push((index, engine));
     }
-    unused(&pending, &answers)
+    let mut answers = ask(vault, started, waiting.keys().cloned().collect()).await;
+    let mut unread = Vec::new();
+    for (request, pending) in &waiting {
+        match answers.remove(request).unwrap_or_else(|| Err(Arc::new(lost()))) {
+            Ok(answer) => {
+                unread.extend(unused(request, &answer, pending));
+                for (index, engine) in pending {
+                    settle(slots, *index, picked(engine.as_ref(), &answer));
+                }
+            }
+            Err(cause) => {
+                for (index, _) in pending {
+                    settle(slots, *index, without(Arc::clone(&cause)));
+                }
+            }
+        }
+    }
+    unread
 }
 
 async fn ready(vault: &Vault, started: Instant) -> Result<(), Cause> {
@@ -239,22 +248,23 @@ fn picked(engine: &dyn Engine, answer: &Answer) -> Found {
             };
             Found::Value(value, provenance)
         }
-        Err(cause) => {
-            let cause = Arc::new(cause.at(format!("vault {}", engine.source())));
-            if cause.is_absence() { Found::Absent(Some(cause)) } else { Found::Failed(cause) }
-        }
+        Err(cause) => without(Arc::new(cause.at(format!("vault {}", engine.source())))),
     }
 }
 
-fn fail(slots: &mut [Slot], index: usize, cause: &Arc<Cause>) {
+fn without(cause: Arc<Cause>) -> Found {
+    if cause.is_absence() { Found::Absent(Some(cause)) } else { Found::Failed(cause) }
+}
+
+fn settle(slots: &mut [Slot], index: usize, found: Found) {
     if let Some(slot) = slots.get_mut(index) {
-        slot.found = Found::Failed(Arc::clone(cause));
+        slot.found = found;
     }
 }
 
 pub(crate) fn fail_all(slots: &mut [Slot], pending: &Pending, cause: &Arc<Cause>) {
     for (index, _) in pending {
-        fail(slots, *index, cause);
+        settle(slots, *index, Found::Failed(Arc::clone(cause)));
     }
 }
 
@@ -262,26 +272,17 @@ fn lost() -> Cause {
     Cause::new(ErrorKind::Protocol, "the request ended without an answer", "load again")
 }
 
-/// Keys of secrets that were read and that no field uses.
-fn unused(pending: &Pending, answers: &Answers) -> Vec<(String, String)> {
-    let mut unused = Vec::new();
-    for (request, answer) in answers {
-        let fields = || pending.iter().filter(|(_, engine)| engine.request() == *request);
-        let (Ok(answer), false) = (answer, fields().any(|(_, engine)| engine.key().is_none()))
-        else {
-            continue;
-        };
-        let used: BTreeSet<_> = fields().filter_map(|(_, engine)| engine.key()).collect();
-        let keys = answer.data.as_map().into_iter().flat_map(BTreeMap::keys);
-        let name = request.name();
-        unused.extend(
-            keys.filter(|key| !used.contains(key.as_str())).map(|key| (name.clone(), key.clone())),
-        );
-    }
-    unused
+/// Keys of a secret that was read and that no field uses: the secret's name and the key.
+fn unused(request: &Request, answer: &Answer, pending: &Pending) -> Vec<(String, String)> {
+    let used: Option<BTreeSet<&str>> = pending.iter().map(|(_, engine)| engine.key()).collect();
+    // A field without a key uses them all.
+    let (Some(used), Some(entries)) = (used, answer.data.as_map()) else { return Vec::new() };
+    let unused = entries.keys().filter(|key| !used.contains(key.as_str()));
+    unused.map(|key| (request.name(), key.clone())).collect()
 }
 
-/// Like [`fetch`], but credentials are not made: the token's capabilities on their paths are asked for instead.
+/// Like [`fetch`], but credentials are not made: the token's capabilities on their paths are asked
+/// for instead.
 pub(crate) async fn verify(
     vault: &Vault,
     pending: Pending,
@@ -319,7 +320,11 @@ pub(crate) async fn verify(
                 "the token may not read this path",
                 format!("let a policy of the token allow it:\n{}", grant.hcl()),
             );
-            fail(slots, *index, &Arc::new(cause.at(format!("vault {}", engine.source()))));
+            settle(
+                slots,
+                *index,
+                Found::Failed(Arc::new(cause.at(format!("vault {}", engine.source())))),
+            );
         }
     }
     unused

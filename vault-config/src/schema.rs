@@ -8,8 +8,8 @@ use crate::read::Reader;
 
 /// The compile-time plan of a configuration: every field, where it comes from, what it is called.
 ///
-/// [`VaultConfig::schema`](crate::VaultConfig::schema) returns it; nothing is read to make it. It can be written out as
-/// what an administrator or a colleague needs:
+/// [`VaultConfig::schema`](crate::VaultConfig::schema) returns it; nothing is read to make it. It
+/// can be written out as what an administrator or a colleague needs:
 ///
 /// ```
 /// use vault_config::{VaultConfig, secrecy::SecretString};
@@ -78,7 +78,8 @@ impl Schema {
     }
 }
 
-/// A struct of which nothing is set anywhere is `None`; as soon as one of its fields is, all have to be.
+/// A struct of which nothing is set anywhere is `None`; as soon as one of its fields is, all have
+/// to be.
 #[diagnostic::do_not_recommend]
 impl<T: VaultConfig> VaultConfig for Option<T> {
     fn schema() -> Schema {

@@ -62,12 +62,20 @@ impl Value {
         self.as_map()?.get(key)
     }
 
+    pub(crate) fn remove(&mut self, key: &str) -> Option<Value> {
+        match self {
+            Self::Map(map) => map.remove(key),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
     /// Whether `message` repeats any text or number in here, or any line of one, of `shortest`
-    /// characters or more. A type may have trimmed it, `Debug` escapes it, and JSON in text has parts.
+    /// characters or more. A type may have trimmed it, `Debug` escapes it, and JSON in text has
+    /// parts.
     pub(crate) fn appears_in(&self, message: &str, shortest: usize) -> bool {
         match self {
             Self::Text(text) | Self::Number(text) => {

@@ -84,7 +84,9 @@ async fn local<T: VaultConfig>(loader: Loader<T>, given: Given<'_>) -> Result<T,
 
 /// Writes JSON as it is: `serde_json` would make 1.1 of 1.10.
 async fn put(bao: &OpenBao, path: &str, json: &str) {
-    let answer = reqwest::Client::new()
+    let answer = vault_config_tests::client_builder()
+        .build()
+        .unwrap()
         .post(format!("{}/v1/{path}", bao.address()))
         .header("X-Vault-Token", bao.root_token())
         .body(json.to_owned())

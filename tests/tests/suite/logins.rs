@@ -153,7 +153,7 @@ async fn an_agent_adds_the_token() {
         last: Signal::Kill,
     });
     let tcp = format!("http://127.0.0.1:{port}");
-    while reqwest::Client::new().get(&tcp).send().await.is_err() {
+    while vault_config_tests::client_builder().build().unwrap().get(&tcp).send().await.is_err() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let unix = format!("unix://{}", socket.display());

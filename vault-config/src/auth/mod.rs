@@ -7,8 +7,8 @@
 //! | [`TokenFile`] | `VAULT_TOKEN_FILE`, else `~/.vault-token` | uses the token in a file, read at every login |
 //! | [`Agent`] | `VAULT_AGENT_ADDR`, or `VAULT_AUTH_METHOD=none` | sends no token: a local agent adds it |
 //!
-//! Without `VAULT_AUTH_METHOD` (`token`, `approle`, `token_file`, `none`) the first that is present is used, in
-//! this order.
+//! Without `VAULT_AUTH_METHOD` (`token`, `approle`, `token_file`, `none`) the first that is present
+//! is used, in this order.
 
 use std::fmt;
 use std::future::Future;
@@ -71,7 +71,8 @@ pub trait AuthMethod: fmt::Debug + Send + Sync + 'static {
     /// What errors and logs call it. Never anything secret.
     fn describe(&self) -> String;
 
-    /// Gets a token. Called again whenever a new one is needed, so files are read here and not before.
+    /// Gets a token. Called again whenever a new one is needed, so files are read here and not
+    /// before.
     fn login<'a>(&'a self, client: &'a LoginClient<'a>) -> LoginFuture<'a>;
 
     /// Whether a second login can give another token, as a fixed token's cannot.
@@ -93,7 +94,8 @@ impl AuthToken {
     /// A token made elsewhere.
     ///
     /// # Errors
-    /// A token that is empty or holds blanks or control characters: it would never reach the server whole.
+    /// A token that is empty or holds blanks or control characters: it would never reach the server
+    /// whole.
     pub fn new(secret: SecretString) -> Result<Self, LoginError> {
         let text = secret.expose_secret();
         if text.is_empty() {
@@ -156,10 +158,11 @@ impl<'a> LoginClient<'a> {
         Self { http }
     }
 
-    /// Posts `body` as JSON to `path` (such as `auth/approle/login`) and takes the token from the answer's `auth`.
+    /// Posts `body` as JSON to `path` (such as `auth/approle/login`) and takes the token from the
+    /// answer's `auth`.
     ///
-    /// It is tried again only when it cannot have arrived, or when Vault itself says that it did not look at it
-    /// (sealed, standby, rate limited): what can be used once is never sent twice.
+    /// It is tried again only when it cannot have arrived, or when Vault itself says that it did
+    /// not look at it (sealed, standby, rate limited): what can be used once is never sent twice.
     ///
     /// # Errors
     /// The server's refusal in its own words, or why it could not be reached.
@@ -309,7 +312,8 @@ fn read_file(path: &Path) -> Result<SecretString, LoginError> {
     }
 }
 
-/// The variable itself, or the file that its `_FILE` names. Both at once are an error: one would be ignored.
+/// The variable itself, or the file that its `_FILE` names. Both at once are an error: one would be
+/// ignored.
 fn value_or_file(env: &Official<'_>, name: &str) -> Result<Option<Given>, Cause> {
     let value = env.get(name)?;
     let file = env.get(&format!("{name}_FILE"))?;

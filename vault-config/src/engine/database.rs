@@ -12,8 +12,8 @@ use crate::value::Value;
 
 /// A database user name and its password: one value, made together and replaced together.
 ///
-/// In local mode it is read from two environment variables, `.._USERNAME` and `.._PASSWORD`, or from a
-/// map with the keys `username` and `password`. `Debug` shows neither.
+/// In local mode it is read from two environment variables, `.._USERNAME` and `.._PASSWORD`, or
+/// from a map with the keys `username` and `password`. `Debug` shows neither.
 ///
 /// ```
 /// use vault_config::{DatabaseCredentials, secrecy::ExposeSecret};

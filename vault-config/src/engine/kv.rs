@@ -113,11 +113,12 @@ pub(super) async fn read(session: &Session<'_>, location: &Location) -> Result<A
 
 async fn read_v2(session: &Session<'_>, location: &Location) -> Result<Answer, Cause> {
     let query = location.version.map(|version| ("version", version.to_string()));
-    let reply = session.get(&location.v2(), query).await?;
+    let mut reply = session.get(&location.v2(), query).await?;
     if reply.ok()
-        && let Some((data, version)) = versioned(&reply)
+        && let Some(version) = versioned(&reply)
     {
-        return Ok(Answer { data: data.clone(), version: Some(version), lease_seconds: None });
+        let data = reply.take_data().and_then(|mut data| data.remove("data")).unwrap_or_default();
+        return Ok(Answer { data, version: Some(version), lease_seconds: None });
     }
     if reply.no_route() {
         return Err(no_mount(location));
@@ -192,15 +193,14 @@ async fn read_v1(session: &Session<'_>, location: &Location) -> Result<Answer, C
     }
 }
 
-/// The secret's map and its version, if the answer is of version 2's shape.
-fn versioned(reply: &Reply) -> Option<(&Value, u64)> {
+/// The secret's version, if the answer is of version 2's shape.
+fn versioned(reply: &Reply) -> Option<u64> {
     let version = reply.data().get("metadata")?.get("version")?.as_u64()?;
-    let data = reply.data().get("data").filter(|data| data.as_map().is_some())?;
-    Some((data, version))
+    reply.data().get("data")?.as_map().map(|_| version)
 }
 
-fn unversioned(reply: Reply) -> Result<Answer, Cause> {
-    match reply.into_data() {
+fn unversioned(mut reply: Reply) -> Result<Answer, Cause> {
+    match reply.take_data() {
         Some(data) if data.as_map().is_some() => {
             Ok(Answer { data, version: None, lease_seconds: None })
         }

@@ -1,4 +1,5 @@
-//! One file per secrets engine: what a field declares, what is requested, what is read from the answer.
+//! One file per secrets engine: what a field declares, what is requested, what is read from the
+//! answer.
 
 use std::fmt::Debug;
 use std::sync::Arc;

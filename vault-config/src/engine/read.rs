@@ -54,10 +54,10 @@ impl Engine for Field {
 }
 
 pub(super) async fn read(session: &Session<'_>, path: &str) -> Result<Answer, Cause> {
-    let reply = session.get(path, None).await?;
+    let mut reply = session.get(path, None).await?;
     if reply.ok() {
         let lease_seconds = reply.lease_seconds();
-        return match reply.into_data() {
+        return match reply.take_data() {
             Some(data) if !data.is_null() => Ok(Answer { data, version: None, lease_seconds }),
             _ => Err(no_data()),
         };

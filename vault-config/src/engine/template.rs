@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::error::{Cause, ErrorKind};
 use crate::source::env::Environment;
 
-/// The variables of paths: set on the loader, else `VAULT_CONFIG_VAR_NAME`, else `{profile}` from figment.
+/// The variables of paths: set on the loader, else `VAULT_CONFIG_VAR_NAME`, else `{profile}` from
+/// figment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Variables {
     pub(crate) given: BTreeMap<String, String>,

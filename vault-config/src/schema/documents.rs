@@ -11,8 +11,9 @@ use crate::plan::{self, Leaf, LeafOrigin};
 impl Schema {
     /// The least policy that a token needs to load this configuration, in HCL.
     ///
-    /// A `{variable}` of a path becomes `+`, which stands for one segment. A KV secret whose version is not declared is
-    /// taken for version 2. Renewing and revoking the token itself is in the `default` policy.
+    /// A `{variable}` of a path becomes `+`, which stands for one segment. A KV secret whose
+    /// version is not declared is taken for version 2. Renewing and revoking the token itself is in
+    /// the `default` policy.
     #[must_use]
     pub fn policy(&self) -> String {
         let mut grants: BTreeMap<Grant, Vec<String>> = BTreeMap::new();

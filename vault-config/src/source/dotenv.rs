@@ -176,7 +176,8 @@ struct Taken {
 }
 
 impl Taken {
-    /// The number of the first line taken since the last call that is not blank or a comment, and the text from there.
+    /// The number of the first line taken since the last call that is not blank or a comment, and
+    /// the text from there.
     fn logical_line(&mut self) -> (usize, Zeroizing<String>) {
         let text = std::mem::take(&mut self.text);
         let count = text.split_inclusive('\n').count();

@@ -45,7 +45,8 @@ impl Layers {
         self.figment.profile()
     }
 
-    /// The value at a field's path, where each segment may have several names, and the layer it came from.
+    /// The value at a field's path, where each segment may have several names, and the layer it
+    /// came from.
     pub(crate) fn get(&self, path: &[Vec<&'static str>]) -> Option<(Value, String)> {
         let (last, parents) = path.split_last()?;
         let mut dict = &self.root;

@@ -30,7 +30,8 @@ impl RateLimit {
 /// When the next request may go, by the generic cell rate algorithm (ITU-T I.371).
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
-    /// Since the connection was made: when everything asked for so far would be done at the plain rate.
+    /// Since the connection was made: when everything asked for so far would be done at the plain
+    /// rate.
     done: Duration,
 }
 

@@ -43,8 +43,8 @@ impl Vault {
         self.token(None, since).await.map(drop)
     }
 
-    /// The token in hand, unless it is the one that was `refused`; then a new one. A login that failed
-    /// since `since` is not repeated: several wrong tries lock a role.
+    /// The token in hand, unless it is the one that was `refused`; then a new one. A login that
+    /// failed since `since` is not repeated: several wrong tries lock a role.
     pub(super) async fn token(
         &self,
         refused: Option<&Arc<Held>>,
@@ -103,8 +103,9 @@ impl Vault {
         Ok(token)
     }
 
-    /// After a 403: a new token if the old one is dead and can be replaced, `None` if it is alive. That
-    /// is asked once for all who were refused since `since`; a token that was alive may have died.
+    /// After a 403: a new token if the old one is dead and can be replaced, `None` if it is alive.
+    /// That is asked once for all who were refused since `since`; a token that was alive may have
+    /// died.
     pub(super) async fn replace_dead(
         &self,
         held: &Arc<Held>,
@@ -128,7 +129,8 @@ impl Vault {
         }
     }
 
-    /// A dead token and a missing permission are both 403; only a look at the token tells them apart.
+    /// A dead token and a missing permission are both 403; only a look at the token tells them
+    /// apart.
     async fn is_alive(&self, token: &SecretString) -> Result<bool, Cause> {
         let namespace = self.namespace();
         let call = Call { token: Some(token), namespace, ..Call::get("auth/token/lookup-self") };

@@ -1,4 +1,5 @@
-//! The connection: where the server is, how to log in, one token for every configuration that shares it.
+//! The connection: where the server is, how to log in, one token for every configuration that
+//! shares it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -31,8 +32,8 @@ use settings::{Address, Settings};
 
 /// A connection to HashiCorp Vault or OpenBao.
 ///
-/// Cheap to clone. It logs in on first use, and every configuration that shares it shares one login and
-/// one token. A login that failed is not kept: the next use tries again.
+/// Cheap to clone. It logs in on first use, and every configuration that shares it shares one login
+/// and one token. A login that failed is not kept: the next use tries again.
 ///
 /// ```no_run
 /// use vault_config::{Vault, auth::AppRole, secrecy::SecretString};
@@ -63,8 +64,8 @@ impl Vault {
         VaultBuilder::default()
     }
 
-    /// The connection that the process environment describes, by the official client's variables and those
-    /// of [`auth`](crate::auth).
+    /// The connection that the process environment describes, by the official client's variables
+    /// and those of [`auth`](crate::auth).
     ///
     /// # Errors
     /// Every malformed variable, no address, or nothing to log in with.
@@ -72,7 +73,8 @@ impl Vault {
         Self::from_environment(&Environment::Process)
     }
 
-    /// Like [`from_env`](Self::from_env), from variables given here: tests never touch the real environment.
+    /// Like [`from_env`](Self::from_env), from variables given here: tests never touch the real
+    /// environment.
     ///
     /// # Errors
     /// As [`from_env`](Self::from_env).
@@ -82,7 +84,8 @@ impl Vault {
         Self::from_environment(&Environment::given(variables))
     }
 
-    /// Fetches the fields of `T` that are marked for Vault, for a figment of your own; see [`Resolved`].
+    /// Fetches the fields of `T` that are marked for Vault, for a figment of your own; see
+    /// [`Resolved`].
     ///
     /// # Errors
     /// Every problem at once; see [`Error`].
@@ -224,7 +227,8 @@ impl fmt::Debug for VaultBuilder {
 }
 
 impl VaultBuilder {
-    /// Where the server is: `https://host:8200`, `http://127.0.0.1:8200` or `unix:///run/agent.sock`.
+    /// Where the server is: `https://host:8200`, `http://127.0.0.1:8200` or
+    /// `unix:///run/agent.sock`.
     #[must_use]
     pub fn address(mut self, address: impl Into<String>) -> Self {
         self.address = Some(address.into());
@@ -259,7 +263,8 @@ impl VaultBuilder {
         self
     }
 
-    /// The limit on concurrent connections over HTTP/1.1. Default: 64. Over TLS one HTTP/2 connection is used.
+    /// The limit on concurrent connections over HTTP/1.1. Default: 64. Over TLS one HTTP/2
+    /// connection is used.
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = Some(connections);
@@ -274,11 +279,11 @@ impl VaultBuilder {
         self
     }
 
-    /// A client of your own: its TLS, proxy and resolver settings are used as they are. Let it follow no
-    /// redirects: reqwest's own would carry the token along.
+    /// A client of your own: its TLS, proxy and resolver settings are used as they are. Let it
+    /// follow no redirects: reqwest's own would carry the token along.
     ///
-    /// reqwest is built without a crypto provider here; where nothing else turns on a TLS feature of it,
-    /// install one before you build a client, or it panics:
+    /// reqwest is built without a crypto provider here; where nothing else turns on a TLS feature
+    /// of it, install one before you build a client, or it panics:
     /// `rustls::crypto::ring::default_provider().install_default()`.
     #[must_use]
     pub fn http_client(mut self, client: reqwest::Client) -> Self {

@@ -1,5 +1,7 @@
 //! The server's answer, and what it means when it is not a success.
 
+use std::sync::Arc;
+
 use crate::engine::Grant;
 use crate::error::{Cause, ErrorKind};
 use crate::value::{Malformed, Value};
@@ -11,7 +13,7 @@ pub(crate) const MAX_BYTES: usize = 32 * 1024 * 1024;
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) body: Body,
-    pub(crate) address: String,
+    pub(crate) address: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -46,9 +48,10 @@ impl Reply {
         self.json().get("data").unwrap_or(&NOTHING)
     }
 
-    pub(crate) fn into_data(self) -> Option<Value> {
-        match self.body {
-            Body::Json(Value::Map(mut map)) => map.remove("data"),
+    /// Moves the data out, so that a secret is not held twice.
+    pub(crate) fn take_data(&mut self) -> Option<Value> {
+        match &mut self.body {
+            Body::Json(value) => value.remove("data"),
             _ => None,
         }
     }
@@ -92,7 +95,8 @@ impl Reply {
         ["errors", "request_id", "wrap_info"].iter().any(|key| self.json().get(key).is_some())
     }
 
-    /// Vault says that it did not look at the request. A proxy's own 503 or 429 may come after it did.
+    /// Vault says that it did not look at the request. A proxy's own 503 or 429 may come after it
+    /// did.
     pub(crate) fn refused_unread(&self) -> bool {
         let says = |words: &[&str]| {
             let said = self.words().to_lowercase();
@@ -118,7 +122,8 @@ impl Reply {
         self.words().contains("namespace not found")
     }
 
-    /// A 403 or 404 of the path that was asked for: not of the whole namespace, nor of the whole mount.
+    /// A 403 or 404 of the path that was asked for: not of the whole namespace, nor of the whole
+    /// mount.
     pub(crate) fn is_miss(&self) -> bool {
         let missed = matches!(self.status, 403 | 404) && self.speaks_vault();
         missed && !self.no_namespace() && !self.no_route()

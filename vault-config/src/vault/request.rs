@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
@@ -57,6 +57,8 @@ pub(crate) struct Http {
     multiplexed: AtomicBool,
     connected: AtomicBool,
     made: Instant,
+    /// The address, for messages.
+    shown: Arc<str>,
     taken: Mutex<Taken>,
 }
 
@@ -65,11 +67,12 @@ impl Http {
         Self {
             client,
             connections: Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)),
-            settings,
             multiplexed: AtomicBool::new(false),
             connected: AtomicBool::new(false),
             made: Instant::now(),
+            shown: settings.address.shown().into(),
             taken: Mutex::default(),
+            settings,
         }
     }
 
@@ -234,7 +237,7 @@ impl Http {
             .map(|text| text.split(';').next().unwrap_or(text).to_owned())
             .unwrap_or_else(|| "no content type".to_owned());
         let body = self.read(&mut response, content_type).await?;
-        let reply = Reply { status, body, address: self.settings.address.shown() };
+        let reply = Reply { status, body, address: Arc::clone(&self.shown) };
         Ok(Answered { reply, retry_after, location })
     }
 
@@ -255,7 +258,7 @@ impl Http {
     }
 
     fn here(&self) -> String {
-        format!("vault {}", self.settings.address.shown())
+        format!("vault {}", self.shown)
     }
 
     fn broken(&self, error: &reqwest::Error) -> Failure {
@@ -333,7 +336,8 @@ fn not_followed(status: u16) -> Cause {
     )
 }
 
-/// Where a redirect may lead: the cluster's own 307 over the same scheme, and over plain http to the same host only.
+/// Where a redirect may lead: the cluster's own 307 over the same scheme, and over plain http to
+/// the same host only.
 fn redirect(from: &Url, location: &str, status: u16) -> Result<Url, Cause> {
     let refused = |why: String| {
         Cause::new(

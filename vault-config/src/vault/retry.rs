@@ -18,7 +18,8 @@ pub(crate) enum Ended {
     Status {
         code: u16,
         retry_after: Option<Duration>,
-        /// Vault itself says that it did not look at the request: a proxy's 503 may come after it did.
+        /// Vault itself says that it did not look at the request: a proxy's 503 may come after it
+        /// did.
         unread: bool,
     },
     /// KV version 2 says that its mount is being upgraded: a 400 that passes.
@@ -35,8 +36,8 @@ pub(crate) enum Repeat {
 
 /// The wait before the next try, or `None` when this one was the last.
 ///
-/// `random` is in `0.0..1.0`: full jitter, so that instances started together do not return together.
-/// `left` is what remains of the deadline over all tries.
+/// `random` is in `0.0..1.0`: full jitter, so that instances started together do not return
+/// together. `left` is what remains of the deadline over all tries.
 pub(crate) fn wait(
     ended: Ended,
     repeat: Repeat,
@@ -66,7 +67,8 @@ pub(crate) fn startup_wait(tries: u32, random: f64, left: Duration) -> Option<Du
     (!left.is_zero()).then_some(wait.min(left))
 }
 
-/// `Retry-After`: seconds or a date, RFC 9110 section 10.2.3. A date that has passed asks for nothing.
+/// `Retry-After`: seconds or a date, RFC 9110 section 10.2.3. A date that has passed asks for
+/// nothing.
 pub(crate) fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));

@@ -38,7 +38,8 @@ impl Session<'_> {
         self.send(Call { query, ..Call::get(path) }).await
     }
 
-    /// What the token may do on each path: <https://openbao.org/api-docs/system/capabilities-self/>.
+    /// What the token may do on each path:
+    /// <https://openbao.org/api-docs/system/capabilities-self/>.
     pub(crate) async fn capabilities(&self, paths: &[String]) -> Result<Reply, Cause> {
         let body = Zeroizing::new(serde_json::json!({ "paths": paths }).to_string().into_bytes());
         self.send(Call::post("sys/capabilities-self", body, Repeat::Always)).await

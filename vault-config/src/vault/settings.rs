@@ -200,7 +200,8 @@ fn proxy(env: &Official<'_>) -> Result<Option<Url>, Cause> {
     Ok(read("PROXY_ADDR")?.or(read("HTTP_PROXY")?))
 }
 
-/// The official client's variables: `BAO_X` before `VAULT_X`, and a `BAO_X` set to nothing hides `VAULT_X`.
+/// The official client's variables: `BAO_X` before `VAULT_X`, and a `BAO_X` set to nothing hides
+/// `VAULT_X`.
 pub(crate) struct Official<'a>(pub(crate) &'a Environment);
 
 impl Official<'_> {
