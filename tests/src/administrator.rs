@@ -37,7 +37,6 @@ pub struct AppRoleIds {
 }
 
 /// A client whose TLS has a crypto provider: reqwest panics without one.
-#[must_use]
 pub fn client_builder() -> reqwest::ClientBuilder {
     drop(rustls::crypto::ring::default_provider().install_default());
     Client::builder()
