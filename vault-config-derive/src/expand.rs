@@ -64,7 +64,7 @@ impl<'a> Expansion<'a> {
 impl Expansion<'_> {
     fn schema(&self) -> TokenStream {
         let Self { input, krate, .. } = self;
-        let secrets = self.secrets();
+        let (secrets, plain_types) = (self.secrets(), self.plain_types());
         let (name, doc) = (input.name(), &input.doc);
         let texts = [("env_prefix", "__env_prefix"), ("kv", "__kv"), ("mount", "__mount")];
         let texts = texts.into_iter().filter_map(|(word, method)| {
@@ -77,6 +77,7 @@ impl Expansion<'_> {
         // Statements, since one long chain of calls is a deep tree for the compiler.
         quote! {
             #secrets
+            #plain_types
             let #schema = #krate::Schema::__new(#name, #doc) #(#texts)* #deny_unknown;
             #(let #schema = #schema.__field(#fields);)*
             #schema
@@ -101,6 +102,26 @@ impl Expansion<'_> {
             fn hides_its_value<T: #krate::Secret>() {}
             #(#demands)*
         })
+    }
+
+    /// A configuration struct without `nested` would be read without its own sources being asked. A type
+    /// parameter may be one or not; only its user knows.
+    fn plain_types(&self) -> TokenStream {
+        let private = &self.private;
+        let plain = self.input.fields.iter().filter(|field| {
+            matches!(field.origin(), Origin::Plain)
+                && field.serde.read_with.is_none()
+                && !generics::is_generic(field, self.input)
+        });
+        let checks = plain.map(|field| {
+            let ty = field.ty;
+            quote_spanned!(ty.span()=> is_plain::<#ty, _>();)
+        });
+        quote! {
+            #[allow(dead_code)]
+            fn is_plain<T: #private::PlainField<Hint>, Hint>() {}
+            #(#checks)*
+        }
     }
 
     fn schema_of(&self, field: &Field<'_>) -> TokenStream {

@@ -28,6 +28,13 @@ pub(crate) fn where_clause(input: &Input<'_>, krate: &Path) -> WhereClause {
     clause.clone()
 }
 
+/// Whether the field's type depends on a type parameter of the struct.
+pub(crate) fn is_generic(field: &Field<'_>, input: &Input<'_>) -> bool {
+    let parameters = input.original.generics.type_params();
+    let parameters: Vec<String> = parameters.map(|parameter| parameter.ident.to_string()).collect();
+    mentions(&parameters, field.ty.to_token_stream())
+}
+
 fn bounds(field: &Field<'_>, input: &Input<'_>, krate: &Path) -> Vec<TokenStream> {
     let private = quote!(#krate::__private);
     let mut bounds = Vec::new();

@@ -1,8 +1,8 @@
 //! The derive macro of `vault-config`; its documentation is in that crate.
 //!
-//! One stage a file: [`attr`] reads attributes against the tables of [`grammar`] and [`serde`],
-//! [`ast`] is the typed view of the struct, [`valid`] checks what one attribute alone cannot show,
-//! [`expand`] writes the impl, and [`fallback`] writes its stand-in when anything was wrong.
+//! One stage a file: `attr` reads attributes against the tables of `grammar` and `serde`,
+//! `ast` is the typed view of the struct, `valid` checks what one attribute alone cannot show,
+//! `expand` writes the impl, and `fallback` writes its stand-in when anything was wrong.
 
 mod ast;
 mod attr;

@@ -95,6 +95,10 @@ impl Fault {
         self.own.as_deref().map_or(&self.safe, |own| own)
     }
 
+    pub(crate) fn wants_json(&self) -> bool {
+        self.safe.contains("in text is JSON")
+    }
+
     /// The message for a field marked for Vault.
     pub(crate) fn guarded(&self) -> &str {
         &self.safe
@@ -234,13 +238,14 @@ impl<'de> Deserializer<'de> for FieldDeserializer<'_> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        if let Value::Number(text) | Value::Text(text) = self.present()?
-            && let Some(value) = switch(text)
-        {
-            self.keep(|| Value::Bool(value));
-            return visitor.visit_bool(value);
-        }
-        self.deserialize_any(visitor)
+        let (Value::Number(text) | Value::Text(text)) = self.present()? else {
+            return self.deserialize_any(visitor);
+        };
+        let Some(value) = switch(text) else {
+            return Err(Fault::safe("it is none of true, false, yes, no, on, off, 1 and 0"));
+        };
+        self.keep(|| Value::Bool(value));
+        visitor.visit_bool(value)
     }
 
     numbers! {

@@ -48,7 +48,9 @@
 //! VAULT_ADDR=https://vault.example.com:8200 VAULT_ROLE_ID=.. VAULT_SECRET_ID=.. ./billing
 //! ```
 //!
-//! [`auth`] lists the ways to log in; [`Vault::builder`] describes a connection in code.
+//! A server that is sealed, a standby or not up yet is waited for, 30 s by default: see
+//! [`Loader::startup_deadline`]. [`auth`] lists the ways to log in; [`Vault::builder`] describes a
+//! connection in code.
 //!
 //! | variable (each also as `BAO_..`, which goes first) | what it says |
 //! |---|---|
@@ -185,6 +187,6 @@ pub mod __private {
     pub use crate::engine::database::{Database, DatabaseStatic};
     pub use crate::engine::kv::Kv;
     pub use crate::engine::read::Read;
-    pub use crate::read::{Fallback, Reader};
+    pub use crate::read::{Fallback, PlainField, Reader};
     pub use crate::schema::Field;
 }

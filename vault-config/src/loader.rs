@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use figment::Figment;
 
 use crate::VaultConfig;
-use crate::engine::Variables;
+use crate::engine::{Unset, Variables};
 use crate::error::{Cause, Error, ErrorKind, Problem, nearest};
 use crate::mode::{Chosen, Mode, choose};
 use crate::plan;
@@ -76,6 +76,10 @@ impl<T: VaultConfig> Loader<T> {
 
     /// Base layers of plain values: TOML, JSON, profiles. They stand below the environment and
     /// `.env`.
+    ///
+    /// With figment's feature `toml`, a file with a table for each profile is
+    /// `Figment::from(Toml::file("app.toml").nested()).select("production")`. A file that is not there
+    /// is an empty layer for figment, and so is a profile that no table is for.
     pub fn figment(mut self, figment: Figment) -> Self {
         self.figment = Some(figment);
         self
@@ -202,7 +206,8 @@ impl<T: VaultConfig> Loader<T> {
     /// checked against their types and dropped.
     ///
     /// # Errors
-    /// As [`load`](Self::load). Validators of structs that hold a credential are not run.
+    /// As [`load`](Self::load). Validators of structs that hold a credential are not run. It does not show
+    /// that an engine is mounted or that a role exists: a token that may read everything passes.
     pub async fn check(self) -> Result<Report, Error> {
         let mut prepared = self.prepare(false);
         prepared.ask(true).await;
@@ -255,7 +260,7 @@ impl<T: VaultConfig> Loader<T> {
             given: self.variables,
             environment: self.environment.clone(),
             profile: profiled.then(|| layers.profile().to_string()),
-            placeholder: None,
+            unset: Unset::Problem,
         };
         let leaves = plan::leaves(&schema, self.env_prefix.as_deref(), &variables);
         problems.extend(plan::duplicates(&leaves));
@@ -389,7 +394,10 @@ async fn wait_for(
         };
         tries += 1;
         let left = end.saturating_duration_since(Instant::now());
-        let Some(wait) = retry::startup_wait(tries, fastrand::f64(), left) else { return unused };
+        let Some(wait) = retry::startup_wait(tries, fastrand::f64(), left) else {
+            resolve::waited(slots, &pending, deadline);
+            return unused;
+        };
         if told != Some(cause.kind) {
             tracing::warn!(address = %vault.address().shown(), "waiting for Vault: {}", cause.what);
             told = Some(cause.kind);

@@ -34,6 +34,14 @@ impl Leaf {
         !matches!(self.origin, LeafOrigin::Plain)
     }
 
+    /// What the field asks Vault for.
+    pub(crate) fn source(&self) -> Option<String> {
+        match &self.origin {
+            LeafOrigin::Vault(engine) => Some(engine.source()),
+            _ => None,
+        }
+    }
+
     /// The field takes a secret with all its keys, whose names are no secrets.
     pub(crate) fn is_whole(&self) -> bool {
         match &self.origin {

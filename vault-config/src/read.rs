@@ -55,6 +55,18 @@ pub(crate) enum Found {
 /// `validate = path`, with its message as text.
 type Validate<T> = fn(&T) -> Result<(), String>;
 
+/// What a plain field's type has to be: anything but a configuration struct, whose fields would be read
+/// without being asked where they come from. For such a type two impls fit, and the compiler names them.
+#[doc(hidden)]
+pub trait PlainField<Hint> {}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct WriteVaultNestedOnThisField;
+
+impl<T> PlainField<()> for T {}
+impl<T: VaultConfig> PlainField<WriteVaultNestedOnThisField> for T {}
+
 /// What a field is when no source has it.
 #[doc(hidden)]
 #[derive(Debug)]
@@ -72,6 +84,13 @@ pub struct Reader<'a> {
     depth: usize,
     skipped_counts: bool,
     read: Read,
+}
+
+/// What is known of an optional struct before it is read.
+pub(crate) enum Outlook {
+    Found,
+    Failed,
+    Absent,
 }
 
 /// What a reading came to, besides the struct.
@@ -94,14 +113,30 @@ impl<'a> Reader<'a> {
         self.read
     }
 
-    /// For an optional struct: whether any of its next `count` leaves has a value or a failure.
-    pub(crate) fn has_any(&self, count: usize) -> bool {
-        let next = self.slots.iter().skip(self.cursor).take(count);
-        next.into_iter().any(|slot| match slot.found {
-            Found::Value(..) | Found::Failed(_) => true,
+    /// For an optional struct: what is known of its next `count` leaves.
+    pub(crate) fn outlook(&self, count: usize) -> Outlook {
+        let next = || self.slots.iter().skip(self.cursor).take(count);
+        let found = next().any(|slot| match slot.found {
+            Found::Value(..) => true,
             Found::Skipped => self.skipped_counts,
-            Found::Absent(_) => false,
-        })
+            Found::Failed(_) | Found::Absent(_) => false,
+        });
+        match found {
+            true => Outlook::Found,
+            false if next().any(|slot| slot.failure().is_some()) => Outlook::Failed,
+            false => Outlook::Absent,
+        }
+    }
+
+    /// Tells the failures of an optional struct that nothing says is wanted, and not what it lacks.
+    pub(crate) fn fail(&mut self, count: usize) {
+        for slot in self.slots.iter().skip(self.cursor).take(count) {
+            if let Found::Failed(cause) = &slot.found {
+                let problem = slot.leaf.problem(slot.looked.clone(), Arc::clone(cause));
+                self.read.problems.push(problem);
+            }
+        }
+        self.cursor += count;
     }
 
     pub(crate) fn skip(&mut self, count: usize) {
@@ -177,7 +212,12 @@ impl Reader<'_> {
     ) -> Result<Option<(T, Provenance)>, Arc<Cause>> {
         let leaf = &slot.leaf;
         match (&slot.found, fallback) {
-            (Found::Skipped, _) => Ok(None),
+            (Found::Skipped, _) => {
+                if let (true, Some(source)) = (self.skipped_counts, leaf.source()) {
+                    self.read.fields.push((leaf.path.clone(), Provenance::NotMade { source }));
+                }
+                Ok(None)
+            }
             (Found::Failed(cause), _) => Err(Arc::clone(cause)),
             (Found::Value(value, provenance), _) => {
                 let shape = RefCell::default();
@@ -228,14 +268,21 @@ fn wrong_type(leaf: &Leaf, fault: &Fault, value: &Value, provenance: &Provenance
         }
         true => guarded,
     };
-    let help = format!("give it a value that reads as {}", leaf.ty);
+    let quotes = match provenance {
+        Provenance::Dotenv { .. } if fault.wants_json() => {
+            "; in .env, JSON stands in single quotes"
+        }
+        _ => "",
+    };
+    let help = format!("give it a value that reads as {}{quotes}", leaf.ty);
     Arc::new(Cause::new(ErrorKind::WrongType, what, help).at(provenance.to_string()))
 }
 
 fn missing(leaf: &Leaf) -> Arc<Cause> {
     let variables = leaf.variables.join(" and ");
     let help = format!(
-        "set {variables}, or {} in a file, or give the field a default (or the type Option)",
+        "set {variables} in the environment or in .env, or {} in a file, or give the field a default (or the \
+         type Option)",
         leaf.key()
     );
     Arc::new(Cause::new(ErrorKind::Missing, "no source has a value for it", help))

@@ -32,6 +32,11 @@ pub enum Provenance {
         /// How long the credential lives, in seconds, when it is leased.
         lease_seconds: Option<u64>,
     },
+    /// Vault or OpenBao, but it was not made: a check makes no credential, and only asks whether the token may.
+    NotMade {
+        /// The source, such as `database database/creds/readonly`.
+        source: String,
+    },
     /// The field's own default.
     Default,
     /// Nowhere: the field is `None`.
@@ -51,6 +56,9 @@ impl fmt::Display for Provenance {
                 write!(f, "vault {source} (leased for {seconds} s)")
             }
             Self::Vault { source, .. } => write!(f, "vault {source}"),
+            Self::NotMade { source } => {
+                write!(f, "vault {source} (not made; the token may read it)")
+            }
             Self::Default => f.write_str("default"),
             Self::Absent => f.write_str("nowhere (None)"),
         }

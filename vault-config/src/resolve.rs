@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
@@ -95,11 +95,12 @@ impl Sources<'_> {
 fn from_dotenv(leaf: &Leaf, dotenv: &Dotenv) -> Result<Option<Found>, Cause> {
     let source = dotenv.path().display().to_string();
     if leaf.is_vault()
-        && let Some(line) = leaf.variables.iter().find_map(|variable| dotenv.expanded_at(variable))
+        && let Some((what, line)) =
+            leaf.variables.iter().find_map(|variable| dotenv.altered(variable))
     {
         return Err(Cause::new(
             ErrorKind::Dotenv,
-            "the value holds an unescaped $, which would be replaced by the variable it names",
+            format!("the value holds {what}"),
             "put the value in single quotes: NAME='..'",
         )
         .at(format!("{source} line {line}")));
@@ -265,6 +266,18 @@ fn settle(slots: &mut [Slot], index: usize, found: Found) {
 pub(crate) fn fail_all(slots: &mut [Slot], pending: &Pending, cause: &Arc<Cause>) {
     for (index, _) in pending {
         settle(slots, *index, Found::Failed(Arc::clone(cause)));
+    }
+}
+
+/// Says of what still fails how long it was waited for.
+pub(crate) fn waited(slots: &mut [Slot], pending: &Pending, deadline: Duration) {
+    if deadline.is_zero() {
+        return;
+    }
+    for (index, _) in pending {
+        let Some(cause) = slots.get(*index).and_then(Slot::failure).cloned() else { continue };
+        let hint = format!("it was waited for {deadline:?}; .startup_deadline(..) sets how long");
+        settle(slots, *index, Found::Failed(Arc::new(cause.hint(&hint))));
     }
 }
 

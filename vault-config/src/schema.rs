@@ -4,7 +4,7 @@ mod documents;
 
 use crate::VaultConfig;
 use crate::engine::Declare;
-use crate::read::Reader;
+use crate::read::{Outlook, Reader};
 
 /// The compile-time plan of a configuration: every field, where it comes from, what it is called.
 ///
@@ -88,11 +88,17 @@ impl<T: VaultConfig> VaultConfig for Option<T> {
 
     fn __read(reader: &mut Reader<'_>) -> Option<Self> {
         let count = T::schema().leaf_count();
-        if reader.has_any(count) {
-            return T::__read(reader).map(Some);
+        match reader.outlook(count) {
+            Outlook::Found => T::__read(reader).map(Some),
+            Outlook::Failed => {
+                reader.fail(count);
+                None
+            }
+            Outlook::Absent => {
+                reader.skip(count);
+                Some(None)
+            }
         }
-        reader.skip(count);
-        Some(None)
     }
 }
 

@@ -419,3 +419,35 @@ fn debug_of_a_schema_and_of_a_builder_hides_values() {
     let shown = format!("{shown} {:?}", builder.build().unwrap_err());
     assert!(!shown.contains("hunter2"), "{shown}");
 }
+
+#[test]
+fn documents_keep_the_variables_of_paths() {
+    #[derive(VaultConfig)]
+    struct Varied {
+        #[vault(kv = "{env}/app")]
+        key: SecretString,
+        #[vault(nested)]
+        spare: Option<Spare>,
+    }
+    #[derive(VaultConfig)]
+    struct Spare {
+        #[vault(database = "{env}-ro")]
+        database: DatabaseCredentials,
+    }
+    let schema = Varied::schema();
+    assert!(schema.to_markdown().contains("`kv secret/{env}/app#key`"), "{}", schema.to_markdown());
+    assert!(schema.policy().contains("path \"secret/data/+/app\""), "{}", schema.policy());
+    assert!(schema.policy().contains("path \"database/creds/+\""), "{}", schema.policy());
+    let template = schema.env_template();
+    assert!(
+        template.contains("# SecretString; from vault kv secret/{env}/app#key where there is one"),
+        "{template}"
+    );
+    assert!(
+        template.contains("# SPARE_DATABASE_USERNAME=\n# SPARE_DATABASE_PASSWORD=\n"),
+        "{template}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&schema.json_schema()).unwrap();
+    assert_eq!(json["properties"]["key"]["writeOnly"], true);
+    assert_eq!(json["properties"]["spare"]["properties"]["database"]["type"], "object");
+}

@@ -147,7 +147,7 @@ async fn what_is_missing_is_told_with_what_is_there() {
 
     2. old: SecretString
        env OLD: not set
-       vault kv secret/app?version=9: nothing is stored there; secret/ is KV version 2
+       vault kv secret/app?version=9: there is no version 9 of it, or nothing is stored there
        help: name a version that is there: vault kv metadata get -mount=secret app; or take `version` away for the newest
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
@@ -620,7 +620,7 @@ async fn a_server_that_cannot_be_reached_says_why() {
     1. password: SecretString
        env APP_PASSWORD: not set
        vault http://127.0.0.1:PORT: connection closed before message completed
-       help: the connection was made and then lost: a proxy, a restart of the server, or TLS spoken to a plain port (or the reverse)
+       help: the connection was made and then lost: a proxy, a restart of the server, or plain http spoken to a port for https
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
     ");
@@ -631,7 +631,7 @@ async fn a_server_that_cannot_be_reached_says_why() {
     1. password: SecretString
        env APP_PASSWORD: not set
        vault http://127.0.0.1:PORT: connection closed before message completed
-       help: the connection was made and then lost: a proxy, a restart of the server, or TLS spoken to a plain port (or the reverse)
+       help: the connection was made and then lost: a proxy, a restart of the server, or plain http spoken to a port for https
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
     ");
@@ -642,7 +642,7 @@ async fn a_server_that_cannot_be_reached_says_why() {
     1. password: SecretString
        env APP_PASSWORD: not set
        vault http://127.0.0.1:PORT: invalid HTTP version parsed
-       help: the connection was made and then lost: a proxy, a restart of the server, or TLS spoken to a plain port (or the reverse)
+       help: the connection was made and then lost: a proxy, a restart of the server, or plain http spoken to a port for https
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
     ");
@@ -673,7 +673,7 @@ async fn a_body_that_is_torn_says_so() {
     1. password: SecretString
        env APP_PASSWORD: not set
        vault http://127.0.0.1:PORT: end of file before message length reached
-       help: the connection was made and then lost: a proxy, a restart of the server, or TLS spoken to a plain port (or the reverse)
+       help: the connection was made and then lost: a proxy, a restart of the server, or plain http spoken to a port for https
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
     ");
@@ -749,8 +749,8 @@ async fn each_bad_certificate_has_its_own_sentence() {
 
     1. password: SecretString
        env APP_PASSWORD: not set
-       vault https://127.0.0.1:PORT: received corrupt message of type InvalidContentType
-       help: the connection was made and then lost: a proxy, a restart of the server, or TLS spoken to a plain port (or the reverse)
+       vault https://127.0.0.1:PORT: this port does not speak https
+       help: say http:// in the address, or name the port that speaks https
 
     Vault mode, because VAULT_ADDR is https://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
     ");
@@ -895,7 +895,7 @@ async fn a_value_of_the_wrong_type_is_never_quoted() {
        help: give it a value that reads as u16
 
     6. from_env: bool
-       env APP_FROM_ENV: invalid type: found a string, expected a boolean
+       env APP_FROM_ENV: it is none of true, false, yes, no, on, off, 1 and 0
        help: give it a value that reads as bool
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
@@ -1040,19 +1040,19 @@ async fn local_mode_says_where_a_value_could_be() {
        env APP_PORT: not set
        DIRECTORY/.env: no APP_PORT
        no source has a value for it
-       help: set APP_PORT, or port in a file, or give the field a default (or the type Option)
+       help: set APP_PORT in the environment or in .env, or port in a file, or give the field a default (or the type Option)
 
     2. smtp.password: SecretString
        env APP_SMTP_PASSWORD: not set
        DIRECTORY/.env: no APP_SMTP_PASSWORD
        no source has a value for it
-       help: set APP_SMTP_PASSWORD, or smtp.password in a file, or give the field a default (or the type Option)
+       help: set APP_SMTP_PASSWORD in the environment or in .env, or smtp.password in a file, or give the field a default (or the type Option)
 
     3. database: DatabaseCredentials
        env APP_DATABASE_USERNAME, APP_DATABASE_PASSWORD: not set
        DIRECTORY/.env: no APP_DATABASE_USERNAME, APP_DATABASE_PASSWORD
        no source has a value for it
-       help: set APP_DATABASE_USERNAME and APP_DATABASE_PASSWORD, or database in a file, or give the field a default (or the type Option)
+       help: set APP_DATABASE_USERNAME and APP_DATABASE_PASSWORD in the environment or in .env, or database in a file, or give the field a default (or the type Option)
 
     Local mode, because no Vault address is configured; set VAULT_ADDR to read secrets from Vault.
     ");
@@ -1062,17 +1062,17 @@ async fn local_mode_says_where_a_value_could_be() {
     1. port: u16
        env APP_PORT: not set
        no source has a value for it
-       help: set APP_PORT, or port in a file, or give the field a default (or the type Option)
+       help: set APP_PORT in the environment or in .env, or port in a file, or give the field a default (or the type Option)
 
     2. smtp.password: SecretString
        env APP_SMTP_PASSWORD: not set
        no source has a value for it
-       help: set APP_SMTP_PASSWORD, or smtp.password in a file, or give the field a default (or the type Option)
+       help: set APP_SMTP_PASSWORD in the environment or in .env, or smtp.password in a file, or give the field a default (or the type Option)
 
     3. database: DatabaseCredentials
        env APP_DATABASE_USERNAME, APP_DATABASE_PASSWORD: not set
        no source has a value for it
-       help: set APP_DATABASE_USERNAME and APP_DATABASE_PASSWORD, or database in a file, or give the field a default (or the type Option)
+       help: set APP_DATABASE_USERNAME and APP_DATABASE_PASSWORD in the environment or in .env, or database in a file, or give the field a default (or the type Option)
 
     Local mode, because no Vault address is configured; set VAULT_ADDR to read secrets from Vault.
     ");
@@ -1107,7 +1107,7 @@ async fn a_bad_dotenv_file_is_told_by_line_and_never_quoted() {
        env APP_PASSWORD: not set
        DIRECTORY/.env: no APP_PASSWORD
        no source has a value for it
-       help: set APP_PASSWORD, or password in a file, or give the field a default (or the type Option)
+       help: set APP_PASSWORD in the environment or in .env, or password in a file, or give the field a default (or the type Option)
 
     Local mode, because no Vault address is configured; set VAULT_ADDR to read secrets from Vault.
     "#);

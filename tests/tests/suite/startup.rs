@@ -64,6 +64,8 @@ async fn the_deadline_ends_the_wait_with_the_precise_error() {
     for deadline in [Duration::ZERO, Duration::from_millis(300)] {
         let error = loader::<Config>(&nobody).startup_deadline(deadline).load().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
+        let waited = error.problems()[0].help().contains("it was waited for 300ms");
+        assert_eq!(waited, !deadline.is_zero(), "{error}");
     }
 }
 

@@ -251,6 +251,9 @@
 //!
 //! # serde's attributes
 //!
+//! They work with and without `derive(Deserialize)`. A `Duration`, for one, is written `30s` with
+//! `#[serde(with = "humantime_serde")]`; without it serde wants `{"secs": 30, "nanos": 0}`.
+//!
 //! A struct that also derives `Deserialize` says nothing twice: `rename`, `rename_all`, `default`,
 //! `alias`, `deserialize_with` and `with` are honoured as they are. One that cannot be honoured
 //! (`flatten`, `skip`, ..) does not compile.

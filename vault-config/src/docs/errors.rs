@@ -31,7 +31,7 @@
 //! 2. api_key: SecretString
 //!    env APP_API_KEY: not set
 //!    no source has a value for it
-//!    help: set APP_API_KEY, or api_key in a file, or give the field a default (or the type Option)
+//!    help: set APP_API_KEY in the environment or in .env, or api_key in a file, or give the field a default (or the type Option)
 //!
 //! Local mode, because the program asks for it with .mode(Mode::Local); .mode(Mode::Vault) reads secrets from Vault.");
 //! # }

@@ -15,8 +15,8 @@
 //!
 //! `cargo bench -p vault-config-tests --features compare --bench load` compares, in one run, with a
 //! reqwest program written by hand that makes the same calls, and with vaultrs. Every load is a
-//! process of its own. Times are medians in milliseconds at a round trip of 20 ms, from a busy machine
-//! with two cores, so read the ratios, and no more than two digits of them.
+//! process of its own. Times are medians in milliseconds at a round trip of 20 ms, from a busy
+//! machine with two cores, so read the ratios, and no more than two digits of them.
 //!
 //! | plain HTTP | 1 path | 10 paths | 100 paths | 100 fields in 5 paths |
 //! |---|--:|--:|--:|--:|
@@ -32,9 +32,9 @@
 //! | vaultrs, all at once | 105 (1.11) | 109 (1.07) | 215 (1.17) | 108 (1.09) |
 //! | vaultrs, one by one | 102 (1.07) | 332 (3.3) | 2756 (15) | 208 (2.1) |
 //!
-//! CPU time is 1.0 to 1.2 times that of the program by hand on plain HTTP. Over TLS with ring, where
-//! the whole load costs 18 ms of CPU for 100 paths, it is 1.2 to 1.4 times: about 30 µs a request,
-//! for retries, errors that can be told, and values that are wiped.
+//! CPU time is 1.0 to 1.2 times that of the program by hand on plain HTTP. Over TLS with ring,
+//! where the whole load costs 18 ms of CPU for 100 paths, it is 1.2 to 1.4 times: about 30 µs a
+//! request, for retries, errors that can be told, and values that are wiped.
 //!
 //! **Crypto provider.** CPU time of a whole load of one path over TLS, start-up included: 5 ms with
 //! ring, 45 to 60 ms with aws-lc-rs, whose random generator seeds itself from timing jitter, and

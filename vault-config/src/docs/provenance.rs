@@ -42,7 +42,11 @@
 //!
 //! ```sh
 //! APP_API_KEY='pa$$word # with "anything" in it'
+//! APP_HOSTS='["a.example", "b.example"]'
 //! ```
+//!
+//! The same goes for a `#` after a blank in a value without quotes, which would cut the value off.
+//! Plain fields are read as dotenvy reads them, whatever their type: mark a secret for Vault.
 //!
 //! # Text until the type asks
 //!

@@ -278,9 +278,12 @@ fn miss(reply: Reply, wire: &str, location: &Location, mount: &Mount) -> Cause {
         return cause;
     }
     let what = match mount {
-        Mount::Kv(version) => {
-            format!("nothing is stored there; {}/ is KV version {version}", location.mount)
-        }
+        Mount::Kv(engine) => match location.version {
+            Some(version) => {
+                format!("there is no version {version} of it, or nothing is stored there")
+            }
+            None => format!("nothing is stored there; {}/ is KV version {engine}", location.mount),
+        },
         Mount::Other(engine) => {
             return Cause::new(
                 ErrorKind::WrongMount,

@@ -13,7 +13,7 @@ pub(crate) mod kv;
 pub(crate) mod read;
 mod template;
 
-pub(crate) use template::Variables;
+pub(crate) use template::{Unset, Variables};
 
 /// What a field's attributes say of its engine, before variables are filled in.
 #[doc(hidden)]

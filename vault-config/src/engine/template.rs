@@ -12,8 +12,21 @@ pub(crate) struct Variables {
     pub(crate) given: BTreeMap<String, String>,
     pub(crate) environment: Environment,
     pub(crate) profile: Option<String>,
-    /// For documents made without loading: every variable is this text.
-    pub(crate) placeholder: Option<&'static str>,
+    pub(crate) unset: Unset,
+}
+
+/// No path has it: the object replacement character.
+const ANY: char = '\u{fffc}';
+
+/// What stands for a variable; documents are made without loading.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Unset {
+    #[default]
+    Problem,
+    /// `+`, as policies write any one segment.
+    AnySegment,
+    /// `{name}`, as the struct writes it.
+    Kept,
 }
 
 impl Variables {
@@ -27,13 +40,21 @@ impl Variables {
             rest = tail;
         }
         filled.push_str(rest);
+        if self.unset == Unset::AnySegment {
+            // `+` stands for a whole segment and for nothing less.
+            let segments =
+                filled.split('/').map(|segment| if segment.contains(ANY) { "+" } else { segment });
+            return Ok(segments.collect::<Vec<_>>().join("/"));
+        }
         check(&filled, template)?;
         Ok(filled)
     }
 
     fn get(&self, name: &str, template: &str) -> Result<String, Cause> {
-        if let Some(text) = self.placeholder {
-            return Ok(text.to_owned());
+        match self.unset {
+            Unset::Problem => {}
+            Unset::AnySegment => return Ok(ANY.to_string()),
+            Unset::Kept => return Ok(format!("{{{name}}}")),
         }
         if let Some(value) = self.given.get(name) {
             return Ok(value.clone());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{Field, Origin, Schema};
-use crate::engine::{Grant, Variables};
+use crate::engine::{Grant, Unset, Variables};
 use crate::plan::{self, Leaf, LeafOrigin};
 
 impl Schema {
@@ -17,7 +17,7 @@ impl Schema {
     #[must_use]
     pub fn policy(&self) -> String {
         let mut grants: BTreeMap<Grant, Vec<String>> = BTreeMap::new();
-        for leaf in self.leaves("+") {
+        for leaf in self.leaves(Unset::AnySegment) {
             if let LeafOrigin::Vault(engine) = &leaf.origin {
                 grants.entry(engine.grant()).or_default().push(leaf.path);
             }
@@ -33,7 +33,7 @@ impl Schema {
     #[must_use]
     pub fn env_template(&self) -> String {
         let mut text = comment(self.doc);
-        for (leaf, field) in self.leaves("..").iter().zip(self.leaf_fields()) {
+        for (leaf, field) in self.leaves(Unset::Kept).iter().zip(self.leaf_fields()) {
             text.push('\n');
             text.push_str(&comment(field.doc));
             text.push_str(&comment(&format!("{}{}", field.ty, note(leaf, field))));
@@ -51,7 +51,7 @@ impl Schema {
         let mut text =
             "| field | type | variable | source in Vault | when absent | what it is |\n|---|---|---|---|---|---|\n"
                 .to_owned();
-        for (leaf, field) in self.leaves("..").iter().zip(self.leaf_fields()) {
+        for (leaf, field) in self.leaves(Unset::Kept).iter().zip(self.leaf_fields()) {
             let variables: Vec<_> = leaf.variables.iter().map(|v| format!("`{v}`")).collect();
             let source = source(leaf).map_or_else(String::new, |source| format!("`{source}`"));
             let row = [
@@ -81,8 +81,8 @@ impl Schema {
         format!("{schema:#}")
     }
 
-    fn leaves(&self, placeholder: &'static str) -> Vec<Leaf> {
-        let variables = Variables { placeholder: Some(placeholder), ..Variables::default() };
+    fn leaves(&self, unset: Unset) -> Vec<Leaf> {
+        let variables = Variables { unset, ..Variables::default() };
         plan::leaves(self, None, &variables)
     }
 

@@ -22,6 +22,7 @@ pub(crate) struct Entry {
     value: Zeroizing<String>,
     line: usize,
     expands: bool,
+    cut: bool,
 }
 
 /// Which `.env` file to read.
@@ -72,9 +73,17 @@ impl Dotenv {
         self.entries.get(name).filter(|entry| !entry.value.is_empty())
     }
 
-    /// The line of a variable whose value dotenvy has altered: it holds an unescaped `$`.
-    pub(crate) fn expanded_at(&self, name: &str) -> Option<usize> {
-        self.entries.get(name).filter(|entry| entry.expands).map(|entry| entry.line)
+    /// What dotenvy has altered in a variable's value, and in which line.
+    pub(crate) fn altered(&self, name: &str) -> Option<(&'static str, usize)> {
+        let entry = self.entries.get(name)?;
+        let what = match (entry.expands, entry.cut) {
+            (true, _) => "an unescaped $, which would be replaced by the variable it names",
+            (false, true) => {
+                "a # after a blank and outside of quotes, which would cut it off there"
+            }
+            (false, false) => return None,
+        };
+        Some((what, entry.line))
     }
 
     fn parse(path: &Path, mut bytes: Zeroizing<Vec<u8>>) -> Self {
@@ -98,7 +107,8 @@ impl Dotenv {
             match item {
                 None => return dotenv,
                 Some(Ok((name, value))) if scan.whole => {
-                    let entry = Entry { value: Zeroizing::new(value), line, expands: scan.expands };
+                    let Scan { expands, cut, .. } = scan;
+                    let entry = Entry { value: Zeroizing::new(value), line, expands, cut };
                     dotenv.entries.insert(name, entry);
                 }
                 Some(_) => dotenv.problems.push(dotenv.bad_line(line, scan.whole)),
@@ -130,20 +140,25 @@ impl Entry {
 
 struct Scan {
     expands: bool,
+    /// A comment follows a value without quotes: it may be part of a secret.
+    cut: bool,
     /// Every quote that opens also closes, and nothing follows the value but a comment.
     whole: bool,
 }
 
 /// Walks the raw text of one variable by dotenvy's own quoting rules.
 fn scan(text: &str) -> Scan {
-    let mut scan = Scan { expands: false, whole: true };
+    let mut scan = Scan { expands: false, cut: false, whole: true };
     let Some((_, value)) = text.split_once('=') else { return scan };
     let mut quote = None;
     let mut characters = value.trim().chars().peekable();
-    let (mut blank, mut dangling) = (true, false);
+    let (mut blank, mut dangling, mut quoted) = (true, false, false);
     while let Some(character) = characters.next() {
         match (quote, character) {
-            (None, '#') if blank => return scan,
+            (None, '#') if blank => {
+                scan.cut = !quoted && !value.trim_start().starts_with('#');
+                return scan;
+            }
             (None, '\n') => {
                 scan.whole = false;
                 return scan;
@@ -153,7 +168,10 @@ fn scan(text: &str) -> Scan {
             // dotenvy drops a backslash that has nothing to escape.
             (_, '\\') => dangling = characters.next().is_none(),
             (_, '$') => scan.expands = true,
-            (None, '\'' | '"') => quote = Some(character),
+            (None, '\'' | '"') => {
+                quoted = true;
+                quote = Some(character);
+            }
             _ => {}
         }
         blank = matches!(character, ' ' | '\t');
@@ -246,7 +264,20 @@ mod tests {
             ("A='x'\"$B c\"", true),
             ("A='it'\\''s $B'", false),
         ] {
-            assert_eq!(parse(text).expanded_at("A").is_some(), expands, "{text}");
+            assert_eq!(parse(text).entries["A"].expands, expands, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_comment_after_a_value_without_quotes_is_seen() {
+        for (text, cut) in [
+            ("A=a #b", true),
+            ("A=a#b", false),
+            ("A='a' # b", false),
+            ("A='a #b'", false),
+            ("A= # b", false),
+        ] {
+            assert_eq!(parse(text).entries["A"].cut, cut, "{text}");
         }
     }
 

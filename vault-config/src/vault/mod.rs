@@ -108,7 +108,8 @@ impl Vault {
             (Ok(Some(settings)), Ok(auth)) => {
                 Self::open(settings, auth, environment.clone(), None).map_err(|cause| vec![cause])
             }
-            (Ok(None), auth) => Err(std::iter::once(no_address()).chain(auth.err()).collect()),
+            // Without a server there is nothing to log in to.
+            (Ok(None), _) => Err(vec![no_address()]),
             (Ok(Some(_)), Err(cause)) => Err(vec![cause]),
             (Err(mut causes), auth) => {
                 causes.extend(auth.err());

@@ -410,8 +410,13 @@ fn diagnose(error: &reqwest::Error, settings: &Settings) -> (Ended, Cause) {
     let ended = if error.is_connect() { Ended::NotSent } else { Ended::Broken };
     let detail =
         chain().last().map_or_else(|| "the connection broke".to_owned(), ToString::to_string);
-    let help = "the connection was made and then lost: a proxy, a restart of the server, or TLS spoken to a \
-                plain port (or the reverse)";
+    // The first bytes of a plain HTTP answer, read as a TLS record.
+    if detail.contains("InvalidContentType") {
+        let help = "say http:// in the address, or name the port that speaks https";
+        return (ended, Cause::new(ErrorKind::Connection, "this port does not speak https", help));
+    }
+    let help = "the connection was made and then lost: a proxy, a restart of the server, or plain http \
+                spoken to a port for https";
     (ended, Cause::new(ErrorKind::Connection, detail, help))
 }
 

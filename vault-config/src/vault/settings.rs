@@ -70,6 +70,9 @@ impl Address {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(bad("the address must not hold a query or a fragment"));
         }
+        if url.path().trim_end_matches('/').ends_with("/v1") {
+            return Err(bad("the address ends in /v1, which is added to it by itself"));
+        }
         Ok(Self { url, socket: None, said_by: said_by.to_owned() })
     }
 

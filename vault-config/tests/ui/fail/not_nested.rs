@@ -11,3 +11,16 @@ struct Config {
 }
 
 fn main() {}
+
+/// Without `nested` its `kv` would never be asked.
+#[derive(VaultConfig)]
+struct Forgotten {
+    smtp: Smtp,
+    spare: Option<Smtp>,
+}
+
+#[derive(serde::Deserialize, VaultConfig)]
+struct Smtp {
+    #[vault(kv = "smtp")]
+    password: vault_config::secrecy::SecretString,
+}
