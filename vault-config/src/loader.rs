@@ -14,7 +14,7 @@ use crate::error::{Cause, Error, ErrorKind, Problem, nearest};
 use crate::mode::{Chosen, Mode, choose};
 use crate::plan;
 use crate::provider::{self, Resolved};
-use crate::read::{Read, Reader, Slot};
+use crate::read::{Purpose, Read, Reader, Slot};
 use crate::report::Report;
 use crate::resolve::{self, Pending, Sources};
 use crate::schema::Schema;
@@ -191,7 +191,7 @@ impl<T: VaultConfig> Loader<T> {
     pub async fn load_with_report(self) -> Result<(T, Report), Error> {
         let mut prepared = self.prepare(false);
         prepared.gather::<T>().await;
-        let (built, read) = prepared.read::<T>(false);
+        let (built, read) = prepared.read::<T>(Purpose::Build);
         prepared.problems.extend(read.problems);
         match built {
             Some(config) if prepared.problems.is_empty() => {
@@ -211,7 +211,7 @@ impl<T: VaultConfig> Loader<T> {
     pub async fn check(self) -> Result<Report, Error> {
         let mut prepared = self.prepare(false);
         prepared.ask(true).await;
-        let (_, read) = prepared.read::<T>(true);
+        let (_, read) = prepared.read::<T>(Purpose::Check);
         prepared.problems.extend(read.problems);
         match prepared.problems.is_empty() {
             true => Ok(prepared.report(read.fields)),
@@ -229,7 +229,7 @@ impl<T: VaultConfig> Loader<T> {
         let mut prepared = self.prepare(true);
         prepared.sentence = Some("Secrets for a figment are read from Vault alone.".to_owned());
         prepared.gather::<T>().await;
-        let (_, read) = prepared.read::<T>(false);
+        let (_, read) = prepared.read::<T>(Purpose::Provide);
         let (wrong, other): (Vec<_>, Vec<_>) =
             read.problems.into_iter().partition(|problem| problem.kind() == ErrorKind::WrongType);
         prepared.problems.extend(other);
@@ -331,12 +331,11 @@ impl Prepared {
     }
 
     fn is_doomed<T: VaultConfig>(&self) -> bool {
-        !self.problems.is_empty() || !self.read::<T>(false).1.problems.is_empty()
+        !self.problems.is_empty() || !self.read::<T>(Purpose::Build).1.problems.is_empty()
     }
 
-    /// With `skipped`, what was left out on purpose counts as there.
-    fn read<T: VaultConfig>(&self, skipped: bool) -> (Option<T>, Read) {
-        let mut reader = Reader::new(&self.slots, skipped);
+    fn read<T: VaultConfig>(&self, purpose: Purpose) -> (Option<T>, Read) {
+        let mut reader = Reader::new(&self.slots, purpose);
         let built = T::__read(&mut reader);
         (built, reader.into_read())
     }

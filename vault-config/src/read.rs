@@ -82,8 +82,18 @@ pub struct Reader<'a> {
     slots: &'a [Slot],
     cursor: usize,
     depth: usize,
-    skipped_counts: bool,
+    purpose: Purpose,
     read: Read,
+}
+
+/// What a reading is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Build,
+    /// What was left out on purpose counts as there.
+    Check,
+    /// Every value is kept in the shape its type asks for.
+    Provide,
 }
 
 /// What is known of an optional struct before it is read.
@@ -103,10 +113,8 @@ pub(crate) struct Read {
 }
 
 impl<'a> Reader<'a> {
-    /// With `skipped_counts`, an optional struct is there as soon as one of its leaves was left out
-    /// on purpose.
-    pub(crate) fn new(slots: &'a [Slot], skipped_counts: bool) -> Self {
-        Self { slots, cursor: 0, depth: 0, skipped_counts, read: Read::default() }
+    pub(crate) fn new(slots: &'a [Slot], purpose: Purpose) -> Self {
+        Self { slots, cursor: 0, depth: 0, purpose, read: Read::default() }
     }
 
     pub(crate) fn into_read(self) -> Read {
@@ -118,7 +126,7 @@ impl<'a> Reader<'a> {
         let next = || self.slots.iter().skip(self.cursor).take(count);
         let found = next().any(|slot| match slot.found {
             Found::Value(..) => true,
-            Found::Skipped => self.skipped_counts,
+            Found::Skipped => self.purpose == Purpose::Check,
             Found::Failed(_) | Found::Absent(_) => false,
         });
         match found {
@@ -213,17 +221,16 @@ impl Reader<'_> {
         let leaf = &slot.leaf;
         match (&slot.found, fallback) {
             (Found::Skipped, _) => {
-                if let (true, Some(source)) = (self.skipped_counts, leaf.source()) {
+                if let (Purpose::Check, Some(source)) = (self.purpose, leaf.source()) {
                     self.read.fields.push((leaf.path.clone(), Provenance::NotMade { source }));
                 }
                 Ok(None)
             }
             (Found::Failed(cause), _) => Err(Arc::clone(cause)),
             (Found::Value(value, provenance), _) => {
-                let shape = RefCell::default();
-                let built = read(FieldDeserializer::shaped(value, &shape))
+                let built = self
+                    .read_value(index, value, read)
                     .map_err(|fault| wrong_type(leaf, &fault, value, provenance))?;
-                self.read.shapes.push((index, shape.take()));
                 Ok(Some((built, provenance.clone())))
             }
             (Found::Absent(_), Some(Fallback::Value(make))) => {
@@ -231,10 +238,9 @@ impl Reader<'_> {
             }
             (Found::Absent(_), Some(Fallback::Text(text))) => {
                 let value = Value::text(text);
-                let shape = RefCell::default();
-                let built = read(FieldDeserializer::shaped(&value, &shape))
+                let built = self
+                    .read_value(index, &value, read)
                     .map_err(|fault| wrong_type(leaf, &fault, &value, &Provenance::Default))?;
-                self.read.shapes.push((index, shape.take()));
                 Ok(Some((built, Provenance::Default)))
             }
             (Found::Absent(cause), None) => {
@@ -246,6 +252,23 @@ impl Reader<'_> {
                 }
             }
         }
+    }
+}
+
+impl Reader<'_> {
+    fn read_value<T>(
+        &mut self,
+        index: usize,
+        value: &Value,
+        read: impl for<'d> Fn(FieldDeserializer<'d>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        if self.purpose != Purpose::Provide {
+            return read(FieldDeserializer::new(value));
+        }
+        let shape = RefCell::default();
+        let built = read(FieldDeserializer::shaped(value, &shape))?;
+        self.read.shapes.push((index, shape.take()));
+        Ok(built)
     }
 }
 

@@ -247,7 +247,8 @@ impl Http {
         if announced > MAX_BYTES {
             return Ok(Body::TooLarge);
         }
-        let mut bytes = Zeroizing::new(Vec::with_capacity(announced.max(4096)));
+        // Just what is announced: all of it is wiped again, byte by byte.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(announced));
         while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(&error))? {
             if bytes.len() + chunk.len() > MAX_BYTES {
                 return Ok(Body::TooLarge);
