@@ -21,7 +21,7 @@ use crate::schema::Schema;
 use crate::source::dotenv::{Choice, Dotenv};
 use crate::source::env::Environment;
 use crate::source::layers::{Layers, Unknown};
-use crate::vault::{Vault, retry};
+use crate::vault::{Vault, retry, settings};
 
 /// Says where a configuration is read from, then reads it.
 ///
@@ -78,8 +78,8 @@ impl<T: VaultConfig> Loader<T> {
     /// `.env`.
     ///
     /// With figment's feature `toml`, a file with a table for each profile is
-    /// `Figment::from(Toml::file("app.toml").nested()).select("production")`. A file that is not there
-    /// is an empty layer for figment, and so is a profile that no table is for.
+    /// `Figment::from(Toml::file("app.toml").nested()).select("production")`. A file that is not
+    /// there is an empty layer for figment, and so is a profile that no table is for.
     pub fn figment(mut self, figment: Figment) -> Self {
         self.figment = Some(figment);
         self
@@ -145,9 +145,9 @@ impl<T: VaultConfig> Loader<T> {
 
     /// How long to wait for a server that is not up yet: its connection is refused, it is sealed, a
     /// standby, or without a leader. Default: 30 s. Zero fails at once, and so does any other
-    /// problem.
+    /// problem. At most 24 h.
     pub fn startup_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.deadline = deadline.min(settings::LONGEST_TIMEOUT);
         self
     }
 
@@ -206,8 +206,9 @@ impl<T: VaultConfig> Loader<T> {
     /// checked against their types and dropped.
     ///
     /// # Errors
-    /// As [`load`](Self::load). Validators of structs that hold a credential are not run. It does not show
-    /// that an engine is mounted or that a role exists: a token that may read everything passes.
+    /// As [`load`](Self::load). Validators of structs that hold a credential are not run. It does
+    /// not show that an engine is mounted or that a role exists: a token that may read everything
+    /// passes.
     pub async fn check(self) -> Result<Report, Error> {
         let mut prepared = self.prepare(false);
         prepared.ask(true).await;

@@ -355,6 +355,10 @@ async fn a_wait_beyond_measure_is_no_panic() {
     let login = AppRole::new("role", "secret");
     let vault = Vault::builder().address(server.address()).auth(login).timeout(Duration::MAX);
     drop(vault.max_connections(usize::MAX).build().unwrap());
+    let server = answering(|request| secret(request.path())).await;
+    let variables = [("VAULT_ADDR", &*server.address()), ("VAULT_TOKEN", "t")];
+    let loader = Covered::loader().without_dotenv().env_source(variables);
+    loader.startup_deadline(Duration::MAX).load().await.unwrap();
 }
 
 #[test]
