@@ -153,7 +153,14 @@ async fn an_agent_adds_the_token() {
         last: Signal::Kill,
     });
     let tcp = format!("http://127.0.0.1:{port}");
-    while vault_config_tests::client_builder().build().unwrap().get(&tcp).send().await.is_err() {
+    // It listens before it has logged in.
+    let client = vault_config_tests::client_builder().build().unwrap();
+    let lookup = format!("{tcp}/v1/auth/token/lookup-self");
+    let is_ready = async || {
+        let answer = client.get(&lookup).header("X-Vault-Request", "true").send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    };
+    while !is_ready().await {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let unix = format!("unix://{}", socket.display());
