@@ -24,6 +24,7 @@ pub(crate) struct Field<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) ty: &'a Type,
     pub(crate) doc: String,
+    pub(crate) deprecated: bool,
     pub(crate) vault: Args,
     pub(crate) serde: FieldWords,
     /// The field's key in files, which may be the work of the struct's `rename_all`.
@@ -103,7 +104,8 @@ impl<'a> Field<'a> {
                 Key { name, span: ident.span() }
             }
         };
-        Some(Self { ident, ty: &field.ty, doc: doc(&field.attrs), vault, serde, key })
+        let deprecated = field.attrs.iter().any(|attr| attr.path().is_ident("deprecated"));
+        Some(Self { ident, ty: &field.ty, doc: doc(&field.attrs), deprecated, vault, serde, key })
     }
 
     pub(crate) fn name(&self) -> String {

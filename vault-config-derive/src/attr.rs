@@ -7,6 +7,7 @@ use syn::{Attribute, Expr, ExprPath, Ident, Lit, LitInt, LitStr, Token, parenthe
 
 use crate::errors::Errors;
 use crate::grammar::{Level, Takes, TextCheck};
+use crate::text::{self, Interval};
 
 /// What the `#[vault(..)]` attributes of one field or of the struct say.
 #[derive(Default)]
@@ -21,6 +22,7 @@ pub(crate) enum Value {
     Nothing,
     Text(LitStr),
     Number(LitInt),
+    Interval(Interval),
     Path(ExprPath),
     Expr(Expr),
     /// Reported already; it stands here so that the word still counts as given.
@@ -67,6 +69,13 @@ impl Args {
     pub(crate) fn number(&self, word: &str) -> Option<&LitInt> {
         match &self.get(word)?.value {
             Value::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn interval(&self, word: &str) -> Option<Interval> {
+        match self.get(word)?.value {
+            Value::Interval(interval) => Some(interval),
             _ => None,
         }
     }
@@ -176,6 +185,10 @@ fn value(takes: Takes, word: &Word, errors: &mut Errors) -> Value {
             Some(number) => Value::Number(number),
             None => wrong(takes, name, given, errors),
         },
+        (Takes::Interval, Given::Value(given)) => match text_of(given) {
+            Some(text) => interval(name, &text, errors),
+            None => wrong(takes, name, given, errors),
+        },
         (Takes::Path | Takes::PathOrText, Given::Value(given)) => match path_of(takes, given) {
             Some(path) => Value::Path(path),
             None => wrong(takes, name, given, errors),
@@ -191,6 +204,16 @@ fn checked(name: &Ident, text: LitStr, check: TextCheck, errors: &mut Errors) ->
         Ok(()) => Value::Text(text),
         Err(why) => {
             errors.at(&text, format!("`{name}` {why}"));
+            Value::Wrong
+        }
+    }
+}
+
+fn interval(name: &Ident, text: &LitStr, errors: &mut Errors) -> Value {
+    match text::interval(&text.value()) {
+        Ok(interval) => Value::Interval(interval),
+        Err(why) => {
+            errors.at(text, format!("`{name}` {why}"));
             Value::Wrong
         }
     }

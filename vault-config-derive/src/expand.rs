@@ -9,6 +9,7 @@ use crate::ast::{Fallback, Field, Input, Origin};
 use crate::attr::{Args, Value};
 use crate::errors::Errors;
 use crate::grammar::{COMPANIONS, Source, Takes};
+use crate::text::Interval;
 use crate::{fallback, generics, tidy, valid};
 
 pub(crate) fn derive(input: &DeriveInput) -> TokenStream {
@@ -197,6 +198,7 @@ impl Expansion<'_> {
     }
 
     fn companion(&self, word: &str, takes: Takes, args: &Args) -> TokenStream {
+        let private = &self.private;
         match takes {
             Takes::Flag => {
                 let given = args.has(word);
@@ -206,6 +208,14 @@ impl Expansion<'_> {
                 // Without the suffix the user may have written: the declared type decides.
                 let digits = args.number(word).map(|n| LitInt::new(n.base10_digits(), n.span()));
                 self.optional(digits.as_ref())
+            }
+            Takes::Interval => {
+                let refresh = quote!(#private::Refresh);
+                let every = args.interval(word).map(|interval| match interval {
+                    Interval::Never => quote!(#refresh::Never),
+                    Interval::Every(millis) => quote!(#refresh::Every(#millis)),
+                });
+                self.optional(every)
             }
             _ => self.optional(args.text(word)),
         }
@@ -227,29 +237,60 @@ impl Expansion<'_> {
     fn read(&self) -> TokenStream {
         let reader = reader();
         let slots: Vec<Ident> = (0..self.input.fields.len()).map(slot).collect();
-        let reads = self.input.fields.iter().map(|field| self.read_of(field));
+        let reads =
+            self.input.fields.iter().enumerate().map(|(index, field)| self.read_of(index, field));
         let names = self.input.fields.iter().map(|field| field.ident);
         let validate = self.validator(self.input.vault.get("validate").map(|arg| &arg.value));
+        let offsets = self.offsets();
         quote! {
+            #offsets
             #(let #slots = #reads;)*
             #reader.finish(Self { #(#names: #slots?),* }, #validate)
         }
     }
 
-    fn read_of(&self, field: &Field<'_>) -> TokenStream {
+    fn read_of(&self, index: usize, field: &Field<'_>) -> TokenStream {
         let (reader, ty) = (reader(), field.ty);
+        let offset = offset(index);
         if field.is_nested() {
             let krate = &self.krate;
             // The first line says what `schema` says too: a missing impl is one error and not two.
             return quote!({
                 let _ = <#ty as #krate::VaultConfig>::schema;
-                #reader.nested::<#ty>()
+                #reader.nested::<#ty>(#offset)
             });
         }
         let read = self.deserialize(field);
         let fallback = self.optional(field.fallback(self.input).map(|f| self.fallback(field, &f)));
         let validate = self.validator(field.vault.get("validate").map(|arg| &arg.value));
-        quote!(#reader.field::<#ty>(#read, #fallback, #validate))
+        quote!(#reader.field::<#ty>(#offset, #read, #fallback, #validate))
+    }
+
+    /// Where each field lies in the struct. `offset_of!` counts as a use of the field wherever it stands but
+    /// in a derived `Clone`: there, the compiler still tells of a field that the program never reads.
+    fn offsets(&self) -> TokenStream {
+        let Self { input, private, .. } = self;
+        let (name, count) = (&input.original.ident, input.fields.len());
+        let (impl_generics, ty_generics, where_clause) = input.original.generics.split_for_impl();
+        let fields = input.fields.iter().map(|field| field.ident);
+        let offsets: Vec<Ident> = (0..count).map(offset).collect();
+        let deprecated = input.fields.iter().any(|field| field.deprecated);
+        let allowed = deprecated.then(|| quote!(#[allow(deprecated)]));
+        let core = quote!(#private::core);
+        quote! {
+            struct __Offsets<T>([#core::primitive::usize; #count], #core::marker::PhantomData<T>);
+
+            #[automatically_derived]
+            #allowed
+            impl #impl_generics #core::clone::Clone for __Offsets<#name #ty_generics> #where_clause {
+                fn clone(&self) -> Self {
+                    Self([#(#core::mem::offset_of!(#name #ty_generics, #fields)),*], #core::marker::PhantomData)
+                }
+            }
+
+            let [#(#offsets),*] =
+                #core::clone::Clone::clone(&__Offsets::<Self>([0; #count], #core::marker::PhantomData)).0;
+        }
     }
 
     fn deserialize(&self, field: &Field<'_>) -> TokenStream {
@@ -313,6 +354,10 @@ fn reader() -> Ident {
     Ident::new("reader", Span::mixed_site())
 }
 
+fn offset(index: usize) -> Ident {
+    format_ident!("offset{index}", span = Span::mixed_site())
+}
+
 fn slot(index: usize) -> Ident {
     format_ident!("field{index}", span = Span::mixed_site())
 }
@@ -356,6 +401,10 @@ mod tests {
             struct Config {
                 #[vault(default, validate = check)]
                 plain: u16,
+                #[vault(kv = "app", refresh = "5m")]
+                r#secret: u16,
+                #[vault(nested)]
+                nested: Inner,
             }
         });
         let expansion = expansion.to_string().replace(":: vault_config :: __private ::", "PRIVATE");

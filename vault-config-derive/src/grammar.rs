@@ -20,7 +20,7 @@ pub(crate) static SOURCES: [Source; 4] = [
         takes: Takes::FlagOrText(text::path),
         declares: "Kv",
         value: "path",
-        companions: &["key", "mount", "version", "kv_version", "whole"],
+        companions: &["key", "mount", "version", "kv_version", "whole", "refresh"],
     },
     Source {
         word: "database",
@@ -41,19 +41,20 @@ pub(crate) static SOURCES: [Source; 4] = [
         takes: Takes::Text(text::path),
         declares: "Read",
         value: "path",
-        companions: &["key"],
+        companions: &["key", "refresh"],
     },
 ];
 
 type Word = (&'static str, Takes);
 
 /// Words that say more about a source; what [`Source::companions`] refers to.
-pub(crate) static COMPANIONS: [Word; 5] = [
+pub(crate) static COMPANIONS: [Word; 6] = [
     ("key", Takes::Text(text::not_empty)),
     ("mount", Takes::Text(text::path)),
     ("version", Takes::Number),
     ("kv_version", Takes::Number),
     ("whole", Takes::Flag),
+    ("refresh", Takes::Interval),
 ];
 
 static GENERAL: [Word; 6] = [
@@ -82,6 +83,8 @@ pub(crate) enum Takes {
     Text(TextCheck),
     FlagOrText(TextCheck),
     Number,
+    /// A duration, or `never`.
+    Interval,
     Path,
     PathOrText,
     FlagOrExpr,
@@ -99,6 +102,9 @@ impl Takes {
                 format!("`{word}` takes a string or nothing: `{word} = \"..\"` or `{word}`")
             }
             Self::Number => format!("`{word}` takes a whole number without quotes: `{word} = 2`"),
+            Self::Interval => format!(
+                "`{word}` takes a duration or `never`, in quotes: `{word} = \"5m\"` or `{word} = \"never\"`"
+            ),
             Self::Path => {
                 format!("`{word}` takes a path without quotes: `{word} = path::to::function`")
             }

@@ -1,5 +1,7 @@
 //! What a text in an attribute must be. Each check says what is wrong and, where one is known, the cure.
 
+use std::time::Duration;
+
 pub(crate) fn not_empty(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("must not be empty".to_owned());
@@ -86,6 +88,34 @@ fn variable(name: &str) -> Result<(), String> {
     }
 }
 
+/// How often something is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interval {
+    Never,
+    /// In milliseconds.
+    Every(u64),
+}
+
+pub(crate) fn interval(text: &str) -> Result<Interval, String> {
+    const LEAST: Duration = Duration::from_secs(1);
+    const MOST: Duration = Duration::from_secs(24 * 60 * 60);
+    const FORM: &str =
+        "write a duration such as `\"5m\"`, `\"90s\"` or `\"1h 30m\"`, or `\"never\"`";
+    if text == "never" {
+        return Ok(Interval::Never);
+    }
+    let Ok(every) = humantime::parse_duration(text) else {
+        return Err(format!("is not a duration: {FORM}"));
+    };
+    if every < LEAST {
+        return Err(format!("is at least 1s: {FORM}"));
+    }
+    if every > MOST {
+        return Err(format!("is at most 24h: {FORM}"));
+    }
+    Ok(Interval::Every(every.as_secs() * 1_000 + u64::from(every.subsec_millis())))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +142,51 @@ mod tests {
             "{", "}", "a}", "{env", "{}", "{a{b}}", "{a-b}", "{a/b}", "{ü}",
         ] {
             assert!(path(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn intervals() {
+        for (good, millis) in [
+            ("1s", 1_000),
+            ("1000ms", 1_000),
+            ("1500ms", 1_500),
+            ("90s", 90_000),
+            ("5m", 300_000),
+            ("1h 30m", 5_400_000),
+            ("1h30m", 5_400_000),
+            ("24h", 86_400_000),
+            ("1day", 86_400_000),
+        ] {
+            assert_eq!(interval(good), Ok(Interval::Every(millis)), "{good}");
+        }
+        assert_eq!(interval("never"), Ok(Interval::Never));
+    }
+
+    #[test]
+    fn what_is_no_interval() {
+        for (bad, why) in [
+            ("", "is not a duration"),
+            ("5", "is not a duration"),
+            ("m", "is not a duration"),
+            ("-5m", "is not a duration"),
+            ("5 parsecs", "is not a duration"),
+            ("Never", "is not a duration"),
+            (" never", "is not a duration"),
+            ("99999999999999999999s", "is not a duration"),
+            ("0s", "is at least 1s"),
+            ("500ms", "is at least 1s"),
+            ("999ms", "is at least 1s"),
+            ("999999us", "is at least 1s"),
+            ("24h 1ns", "is at most 24h"),
+            ("25h", "is at most 24h"),
+            ("500000years", "is at most 24h"),
+        ] {
+            let outcome = interval(bad);
+            assert!(
+                matches!(&outcome, Err(message) if message.starts_with(why) && message.contains("`\"5m\"`")),
+                "{bad}: {outcome:?}"
+            );
         }
     }
 

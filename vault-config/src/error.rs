@@ -155,6 +155,10 @@ impl Problem {
         Self { field: None, sources: Vec::new(), cause: Arc::new(cause) }
     }
 
+    pub(crate) fn general_of(cause: Arc<Cause>) -> Self {
+        Self { field: None, sources: Vec::new(), cause }
+    }
+
     pub(crate) fn of_field(
         path: &str,
         ty: &'static str,
@@ -283,6 +287,9 @@ pub enum ErrorKind {
     TokenInvalid,
     /// The server refused the login.
     LoginRefused,
+    /// What came wrapped was unwrapped before, or comes from elsewhere: somebody may have read or
+    /// replaced it.
+    Tampered,
     /// Nothing to log in with was found.
     NoLogin,
     /// The server is sealed.

@@ -49,12 +49,12 @@
 //! ```
 //!
 //! A server that is sealed, a standby or not up yet is waited for, 30 s by default: see
-//! [`Loader::startup_deadline`]. [`auth`] lists the ways to log in; [`Vault::builder`] describes a
-//! connection in code.
+//! [`Loader::startup_deadline`]. [`auth`] lists the ways to log in, and [`docs::connecting`] what
+//! each needs and trusts; [`Vault::builder`] describes a connection in code.
 //!
 //! | variable (each also as `BAO_..`, which goes first) | what it says |
 //! |---|---|
-//! | `VAULT_ADDR` | `https://host:8200`, `http://..` or `unix:///path` |
+//! | `VAULT_ADDR` | `https://host:8200`, `http://..` or `unix:///path`; several nodes of one cluster are joined by commas |
 //! | `VAULT_AGENT_ADDR` | a local agent's address; goes before `VAULT_ADDR` |
 //! | `VAULT_NAMESPACE` | the namespace of every request |
 //! | `VAULT_CACERT`, `VAULT_CACERT_BYTES`, `VAULT_CAPATH` | trust these authorities and no others: a PEM file, PEM text, a folder |
@@ -100,7 +100,8 @@
 //!   `rustls::crypto::ring::default_provider().install_default()`.
 //! * `aws-lc-rs`: rustls with aws-lc-rs instead. It starts more slowly: see [`docs::performance`].
 //! * `native-tls`: the system's TLS library; choose it with `default-features = false`.
-//! * none of them: plain http and Unix sockets, or a [`reqwest::Client`](VaultBuilder::http_client)
+//! * `aws`: the login by AWS IAM (`auth::AwsIam`).
+//! * no TLS feature: plain http and Unix sockets, or a [`reqwest::Client`](VaultBuilder::http_client)
 //!   of your own.
 //!
 //! # What is wiped
@@ -117,6 +118,7 @@ mod coerce;
 pub mod docs;
 mod engine;
 mod error;
+pub mod live;
 mod loader;
 mod mode;
 mod plan;
@@ -130,9 +132,10 @@ mod source;
 mod value;
 mod vault;
 
-pub use engine::database::DatabaseCredentials;
+pub use engine::database::{ConnectionUrlError, DatabaseCredentials};
 pub use error::{Error, ErrorKind, Problem};
 pub use figment;
+pub use live::Live;
 pub use loader::Loader;
 pub use mode::Mode;
 pub use provider::Resolved;
@@ -187,6 +190,7 @@ pub mod __private {
     pub use crate::engine::database::{Database, DatabaseStatic};
     pub use crate::engine::kv::Kv;
     pub use crate::engine::read::Read;
+    pub use crate::engine::refresh::Refresh;
     pub use crate::read::{Fallback, PlainField, Reader};
     pub use crate::schema::Field;
 }

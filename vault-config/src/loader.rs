@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use figment::Figment;
 
 use crate::VaultConfig;
-use crate::engine::{Unset, Variables};
+use crate::engine::{Request, Unset, Variables};
 use crate::error::{Cause, Error, ErrorKind, Problem, nearest};
+use crate::live::{Live, Options, Start};
 use crate::mode::{Chosen, Mode, choose};
 use crate::plan;
 use crate::provider::{self, Resolved};
 use crate::read::{Purpose, Read, Reader, Slot};
 use crate::report::Report;
-use crate::resolve::{self, Pending, Sources};
+use crate::resolve::{self, Asked, Given, Pending, Sources};
 use crate::schema::Schema;
 use crate::source::dotenv::{Choice, Dotenv};
 use crate::source::env::Environment;
@@ -55,6 +56,7 @@ pub struct Loader<T> {
     env_overrides: bool,
     variables: BTreeMap<String, String>,
     deadline: Duration,
+    watch: Options,
     target: PhantomData<fn() -> T>,
 }
 
@@ -70,6 +72,7 @@ impl<T: VaultConfig> Loader<T> {
             env_overrides: true,
             variables: BTreeMap::new(),
             deadline: Duration::from_secs(30),
+            watch: Options { every: Duration::from_secs(300), overlap: None },
             target: PhantomData,
         }
     }
@@ -151,6 +154,47 @@ impl<T: VaultConfig> Loader<T> {
         self
     }
 
+    /// How often [`watch`](Self::watch) reads KV secrets again, give or take a tenth. Default:
+    /// 5 min; a field's own `refresh = ".."` goes first. At least 1 s, at most 24 h.
+    pub fn refresh_every(mut self, interval: Duration) -> Self {
+        self.watch.every = interval.clamp(Duration::from_secs(1), settings::LONGEST_TIMEOUT);
+        self
+    }
+
+    /// How long a credential that [`watch`](Self::watch) has replaced is left to live, counted from
+    /// when the new one was published. It lives on until every subscriber has taken the new one,
+    /// but not beyond its own end. Default: the rest of its life.
+    pub fn overlap(mut self, overlap: Duration) -> Self {
+        self.watch.overlap = Some(overlap);
+        self
+    }
+
+    /// Loads the configuration and keeps it fresh from then on, on a task of its own; see [`Live`].
+    /// In local mode it stays as it was loaded.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub async fn watch(self) -> Result<Live<T>, Error>
+    where
+        T: Send + Sync + 'static,
+    {
+        let options = self.watch;
+        let mut prepared = self.prepare(false);
+        prepared.gather::<T>().await;
+        let Some((config, read)) = prepared.build::<T>() else {
+            return Err(prepared.fail().await);
+        };
+        Ok(Live::start(Start {
+            name: prepared.name,
+            config,
+            slots: prepared.slots,
+            spans: read.spans,
+            given: prepared.given.into_values().collect(),
+            vault: prepared.vault.and_then(Result::ok),
+            options,
+        }))
+    }
+
     /// Loads the configuration.
     ///
     /// # Errors
@@ -191,14 +235,10 @@ impl<T: VaultConfig> Loader<T> {
     pub async fn load_with_report(self) -> Result<(T, Report), Error> {
         let mut prepared = self.prepare(false);
         prepared.gather::<T>().await;
-        let (built, read) = prepared.read::<T>(Purpose::Build);
-        prepared.problems.extend(read.problems);
-        match built {
-            Some(config) if prepared.problems.is_empty() => {
-                Ok((config, prepared.report(read.fields)))
-            }
-            _ => Err(prepared.error()),
-        }
+        let Some((config, read)) = prepared.build::<T>() else {
+            return Err(prepared.fail().await);
+        };
+        Ok((config, prepared.report(read.fields)))
     }
 
     /// Does all that a load does without making credentials: it logs in, reads every secret, and
@@ -235,7 +275,7 @@ impl<T: VaultConfig> Loader<T> {
             read.problems.into_iter().partition(|problem| problem.kind() == ErrorKind::WrongType);
         prepared.problems.extend(other);
         if !prepared.problems.is_empty() {
-            return Err(prepared.error());
+            return Err(prepared.fail().await);
         }
         let figment = provider::figment(&prepared.slots, &read.shapes, &wrong);
         Ok(Resolved::new(figment, prepared.report(read.fields)))
@@ -273,6 +313,7 @@ impl<T: VaultConfig> Loader<T> {
             vault_mode: chosen.vault,
         };
         let (slots, pending) = sources.look_up(leaves);
+        let is_own = self.vault.is_none();
         let vault = connection(
             self.vault,
             &self.environment,
@@ -284,11 +325,13 @@ impl<T: VaultConfig> Loader<T> {
             slots,
             pending,
             vault,
+            is_own,
             deadline: self.deadline,
             problems,
             sentence: chosen.sentence,
             unknown,
             unused: Vec::new(),
+            given: BTreeMap::new(),
         }
     }
 }
@@ -310,11 +353,14 @@ struct Prepared {
     slots: Vec<Slot>,
     pending: Pending,
     vault: Option<Result<Vault, Vec<Cause>>>,
+    /// Nobody else has the connection.
+    is_own: bool,
     deadline: Duration,
     problems: Vec<Problem>,
     sentence: Option<String>,
     unknown: Vec<(String, String)>,
     unused: Vec<(String, String)>,
+    given: BTreeMap<Request, Given>,
 }
 
 impl Prepared {
@@ -329,6 +375,13 @@ impl Prepared {
             }
         }
         self.ask(false).await;
+    }
+
+    /// The struct; or everything that is wrong, among the problems.
+    fn build<T: VaultConfig>(&mut self) -> Option<(T, Read)> {
+        let (built, mut read) = self.read::<T>(Purpose::Build);
+        self.problems.append(&mut read.problems);
+        built.filter(|_| self.problems.is_empty()).map(|config| (config, read))
     }
 
     fn is_doomed<T: VaultConfig>(&self) -> bool {
@@ -346,7 +399,10 @@ impl Prepared {
         match &self.vault {
             None => {}
             Some(Ok(vault)) => {
-                self.unused = wait_for(vault, pending, &mut self.slots, self.deadline, check).await;
+                let asked = wait_for(vault, pending, &mut self.slots, self.deadline, check).await;
+                self.unused = asked.unused;
+                self.given =
+                    asked.given.into_iter().map(|given| (given.request.clone(), given)).collect();
             }
             Some(Err(causes)) => {
                 let mut causes = causes.iter().cloned();
@@ -356,6 +412,18 @@ impl Prepared {
                 self.problems.extend(causes.map(Problem::general));
             }
         }
+    }
+
+    /// A load that fails leaves no credential behind, where the token is its own to revoke.
+    async fn fail(self) -> Error {
+        let has_leases = self
+            .given
+            .values()
+            .any(|given| given.facts.as_ref().is_some_and(|facts| facts.lease.is_some()));
+        if let Some(Ok(vault)) = self.vault.as_ref().filter(|_| has_leases && self.is_own) {
+            let _ = tokio::time::timeout(Duration::from_secs(5), vault.revoke_all()).await;
+        }
+        self.error()
     }
 
     fn error(self) -> Error {
@@ -380,26 +448,29 @@ async fn wait_for(
     slots: &mut [Slot],
     deadline: Duration,
     check: bool,
-) -> Vec<(String, String)> {
-    let (end, mut tries, mut unused, mut told) = (Instant::now() + deadline, 0, Vec::new(), None);
+) -> Asked {
+    let (end, mut tries, mut told) = (Instant::now() + deadline, 0, None);
+    let mut asked = Asked::default();
     loop {
-        unused.extend(match check {
+        let more = match check {
             true => resolve::verify(vault, pending.clone(), slots).await,
             false => resolve::fetch(vault, pending.clone(), slots).await,
-        });
+        };
+        asked.unused.extend(more.unused);
+        asked.given.extend(more.given);
         pending.retain(|(index, _)| slots.get(*index).is_some_and(Slot::waits_for_the_server));
         let Some(cause) = pending.first().and_then(|(index, _)| slots.get(*index)?.failure())
         else {
-            return unused;
+            return asked;
         };
         tries += 1;
         let left = end.saturating_duration_since(Instant::now());
         let Some(wait) = retry::startup_wait(tries, fastrand::f64(), left) else {
             resolve::waited(slots, &pending, deadline);
-            return unused;
+            return asked;
         };
         if told != Some(cause.kind) {
-            tracing::warn!(address = %vault.address().shown(), "waiting for Vault: {}", cause.what);
+            tracing::warn!(address = %vault.addresses().shown(), "waiting for Vault: {}", cause.what);
             told = Some(cause.kind);
         }
         tokio::time::sleep(wait).await;

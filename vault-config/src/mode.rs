@@ -4,7 +4,7 @@ use crate::error::{Cause, ErrorKind};
 use crate::source::dotenv::Dotenv;
 use crate::source::env::Environment;
 use crate::vault::Vault;
-use crate::vault::settings::{self, Address};
+use crate::vault::settings::{self, Addresses};
 
 /// Whether fields marked for Vault are read from Vault or from local sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,7 +44,10 @@ pub(crate) fn choose(
         mode => (mode, SaidBy::Program),
     };
     let address = match (mode, vault) {
-        (Mode::Auto, Some(vault)) => Some(said(&vault.address().said_by, Some(vault.address()))),
+        (Mode::Auto, Some(vault)) => {
+            let addresses = vault.addresses();
+            Some(said(&addresses.first.said_by, Some(addresses)))
+        }
         (Mode::Auto, None) => configured(environment)?,
         _ => None,
     };
@@ -96,14 +99,15 @@ fn from_environment(environment: &Environment) -> Result<(Mode, SaidBy), Cause> 
 
 fn configured(environment: &Environment) -> Result<Option<String>, Cause> {
     let found = settings::configured_address(environment)?;
-    Ok(found
-        .map(|(variable, value)| said(&variable, Address::parse(&value, &variable).ok().as_ref())))
+    Ok(found.map(|(variable, value)| {
+        said(&variable, Addresses::parse(&value, &variable).ok().as_ref())
+    }))
 }
 
 /// A malformed address is told as a problem of its own, and not quoted.
-fn said(by: &str, address: Option<&Address>) -> String {
-    match address {
-        Some(address) => format!("{by} is {}", address.shown()),
+fn said(by: &str, addresses: Option<&Addresses>) -> String {
+    match addresses {
+        Some(addresses) => format!("{by} is {}", addresses.shown()),
         None => format!("{by} is set"),
     }
 }

@@ -52,6 +52,17 @@ pub(crate) enum Found {
     Skipped,
 }
 
+impl Found {
+    /// Whether readers would see no difference.
+    pub(crate) fn same_value(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Value(one, _), Self::Value(another, _)) => one == another,
+            (Self::Value(..), _) | (_, Self::Value(..)) => false,
+            _ => true,
+        }
+    }
+}
+
 /// `validate = path`, with its message as text.
 type Validate<T> = fn(&T) -> Result<(), String>;
 
@@ -82,8 +93,47 @@ pub struct Reader<'a> {
     slots: &'a [Slot],
     cursor: usize,
     depth: usize,
+    place: Place,
     purpose: Purpose,
     read: Read,
+}
+
+/// The bytes of the outermost struct that a leaf lies in: a view of any of them sees the leaf change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: usize,
+    /// The first byte after it.
+    pub(crate) end: usize,
+}
+
+/// Where the struct that is being read is going to lie.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// At this offset in the outermost struct.
+    Inline(usize),
+    /// Inside of what lies there: where exactly its fields are, such as those of a `Box`, no offset tells.
+    Behind(Span),
+}
+
+impl Place {
+    /// The bytes of a `T` at `offset` of the struct.
+    fn span<T>(self, offset: usize) -> Span {
+        match self {
+            Self::Inline(base) => {
+                let start = base + offset;
+                Span { start, end: start + size_of::<T>() }
+            }
+            Self::Behind(span) => span,
+        }
+    }
+
+    /// The place of a struct at `offset` of the struct.
+    fn inner(self, offset: usize) -> Self {
+        match self {
+            Self::Inline(base) => Self::Inline(base + offset),
+            Self::Behind(_) => self,
+        }
+    }
 }
 
 /// What a reading is for.
@@ -110,11 +160,13 @@ pub(crate) struct Read {
     pub(crate) fields: Vec<(String, Provenance)>,
     /// Every value in the shape its type asked for, by the leaf's index.
     pub(crate) shapes: Vec<(usize, Value)>,
+    /// Where every leaf lies, by its index; also those of an optional struct that is absent.
+    pub(crate) spans: Vec<(usize, Span)>,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(slots: &'a [Slot], purpose: Purpose) -> Self {
-        Self { slots, cursor: 0, depth: 0, purpose, read: Read::default() }
+        Self { slots, cursor: 0, depth: 0, place: Place::Inline(0), purpose, read: Read::default() }
     }
 
     pub(crate) fn into_read(self) -> Read {
@@ -136,30 +188,48 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Tells the failures of an optional struct that nothing says is wanted, and not what it lacks.
-    pub(crate) fn fail(&mut self, count: usize) {
+    /// Reads a struct whose leaves lie somewhere inside of `T`, or behind a pointer of it.
+    pub(crate) fn behind<T, B>(&mut self, read: impl FnOnce(&mut Self) -> B) -> B {
+        let around = self.place;
+        self.place = Place::Behind(around.span::<T>(0));
+        let built = read(self);
+        self.place = around;
+        built
+    }
+
+    /// Tells the failures of an optional struct `T` that nothing says is wanted, and not what it lacks.
+    pub(crate) fn fail<T>(&mut self, count: usize) {
         for slot in self.slots.iter().skip(self.cursor).take(count) {
             if let Found::Failed(cause) = &slot.found {
                 let problem = slot.leaf.problem(slot.looked.clone(), Arc::clone(cause));
                 self.read.problems.push(problem);
             }
         }
-        self.cursor += count;
+        self.pass::<T>(count);
     }
 
-    pub(crate) fn skip(&mut self, count: usize) {
+    pub(crate) fn skip<T>(&mut self, count: usize) {
         for slot in self.slots.iter().skip(self.cursor).take(count) {
             self.read.fields.push((slot.leaf.path.clone(), Provenance::Absent));
         }
-        self.cursor += count;
+        self.pass::<T>(count);
+    }
+
+    fn pass<T>(&mut self, count: usize) {
+        let span = self.place.span::<T>(0);
+        let leaves = self.cursor..self.cursor + count;
+        self.cursor = leaves.end;
+        self.read.spans.extend(leaves.map(|leaf| (leaf, span)));
     }
 }
 
 #[doc(hidden)]
 impl Reader<'_> {
-    /// Reads the next leaf. `None` when there is a problem, which is then among the others.
+    /// Reads the next leaf, a field at `offset` of its struct. `None` when there is a problem, which
+    /// is then among the others.
     pub fn field<T>(
         &mut self,
+        offset: usize,
         read: impl for<'d> Fn(FieldDeserializer<'d>) -> Result<T, Fault>,
         fallback: Option<Fallback<T>>,
         validate: Option<Validate<T>>,
@@ -167,6 +237,7 @@ impl Reader<'_> {
         let index = self.cursor;
         let slot = self.slots.get(index)?;
         self.cursor += 1;
+        self.read.spans.push((index, self.place.span::<T>(offset)));
         let (built, provenance) = match self.build(index, slot, read, fallback) {
             Ok(built) => built?,
             Err(cause) => {
@@ -184,11 +255,14 @@ impl Reader<'_> {
         Some(built)
     }
 
-    /// Reads the leaves of a struct inside the struct.
-    pub fn nested<T: VaultConfig>(&mut self) -> Option<T> {
+    /// Reads the leaves of a struct inside the struct, at `offset`.
+    pub fn nested<T: VaultConfig>(&mut self, offset: usize) -> Option<T> {
+        let around = self.place;
+        self.place = around.inner(offset);
         self.depth += 1;
         let built = T::__read(self);
         self.depth -= 1;
+        self.place = around;
         built
     }
 
@@ -321,5 +395,184 @@ fn unquoted(message: String, slots: &[Slot]) -> String {
         true => "the validator refuses the value (its message repeats the value and is withheld)"
             .to_owned(),
         false => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::engine::Variables;
+    use crate::plan;
+
+    #[derive(VaultConfig)]
+    #[vault(crate = "crate")]
+    struct Outer {
+        first: u8,
+        #[vault(nested)]
+        inner: Inner,
+        #[vault(kv = "app")]
+        r#type: Option<SecretString>,
+        #[vault(nested)]
+        optional: Option<Inner>,
+        #[vault(nested)]
+        boxed: Box<Inner>,
+        #[vault(nested)]
+        both: Option<Box<Inner>>,
+        last: u64,
+    }
+
+    #[derive(VaultConfig)]
+    #[vault(crate = "crate")]
+    struct Inner {
+        flag: bool,
+        #[vault(nested)]
+        pair: Pair<u16>,
+        #[vault(nested)]
+        far: Option<Pair<u8>>,
+    }
+
+    #[derive(VaultConfig)]
+    #[vault(crate = "crate")]
+    struct Pair<T> {
+        left: T,
+        right: u64,
+    }
+
+    /// The spans of a reading in which the leaves are what `find` says by their paths.
+    fn spans<T: VaultConfig>(find: impl Fn(&str) -> Found) -> Vec<(String, Span)> {
+        let leaves = plan::leaves(&T::schema(), None, &Variables::default());
+        let slots: Vec<_> = leaves
+            .into_iter()
+            .map(|leaf| Slot { found: find(&leaf.path), looked: Vec::new(), leaf })
+            .collect();
+        let mut reader = Reader::new(&slots, Purpose::Build);
+        let _ = T::__read(&mut reader);
+        let spans = reader.into_read().spans;
+        assert!(spans.iter().map(|(leaf, _)| *leaf).eq(0..slots.len()));
+        spans.into_iter().map(|(leaf, span)| (slots[leaf].leaf.path.clone(), span)).collect()
+    }
+
+    fn one(_: &str) -> Found {
+        Found::Value(Value::text("1"), Provenance::Default)
+    }
+
+    fn failed(_: &str) -> Found {
+        Found::Failed(Arc::new(Cause::new(ErrorKind::Sealed, "", "")))
+    }
+
+    fn at<T>(start: usize) -> Span {
+        Span { start, end: start + size_of::<T>() }
+    }
+
+    fn expected(base: usize) -> Vec<(String, Span)> {
+        let inner = base + offset_of!(Outer, inner);
+        let pair = inner + offset_of!(Inner, pair);
+        let far = at::<Option<Pair<u8>>>(inner + offset_of!(Inner, far));
+        let mut spans = vec![
+            ("first", at::<u8>(base + offset_of!(Outer, first))),
+            ("inner.flag", at::<bool>(inner + offset_of!(Inner, flag))),
+            ("inner.pair.left", at::<u16>(pair + offset_of!(Pair<u16>, left))),
+            ("inner.pair.right", at::<u64>(pair + offset_of!(Pair<u16>, right))),
+            ("inner.far.left", far),
+            ("inner.far.right", far),
+            ("type", at::<Option<SecretString>>(base + offset_of!(Outer, r#type))),
+        ];
+        let whole = [
+            ("optional", at::<Option<Inner>>(base + offset_of!(Outer, optional))),
+            ("boxed", at::<Box<Inner>>(base + offset_of!(Outer, boxed))),
+            ("both", at::<Option<Box<Inner>>>(base + offset_of!(Outer, both))),
+        ];
+        let mut spans: Vec<_> =
+            spans.drain(..).map(|(path, span)| (path.to_owned(), span)).collect();
+        for (field, span) in whole {
+            for leaf in ["flag", "pair.left", "pair.right", "far.left", "far.right"] {
+                spans.push((format!("{field}.{leaf}"), span));
+            }
+        }
+        spans.push(("last".to_owned(), at::<u64>(base + offset_of!(Outer, last))));
+        spans
+    }
+
+    #[test]
+    fn every_leaf_has_the_bytes_it_lies_in() {
+        assert_eq!(spans::<Outer>(one), expected(0));
+    }
+
+    #[test]
+    fn what_is_absent_or_failed_has_its_bytes_too() {
+        assert_eq!(spans::<Outer>(|_| Found::Absent(None)), expected(0));
+        assert_eq!(spans::<Outer>(failed), expected(0));
+        assert_eq!(spans::<Outer>(|_| Found::Skipped), expected(0));
+        // The absent optional struct inside of a present one.
+        assert_eq!(
+            spans::<Outer>(|path| match path {
+                path if path.contains("far") => Found::Absent(None),
+                path => one(path),
+            }),
+            expected(0)
+        );
+    }
+
+    #[test]
+    fn a_generic_struct_gives_its_fields_where_they_lie() {
+        #[derive(VaultConfig)]
+        #[vault(crate = "crate")]
+        struct Around<T, const SIZE: usize> {
+            small: u8,
+            #[vault(nested)]
+            nested: T,
+            #[serde(deserialize_with = "zeroes")]
+            array: [u8; SIZE],
+        }
+
+        fn zeroes<'de, D, const SIZE: usize>(_: D) -> Result<[u8; SIZE], D::Error>
+        where
+            D: serde::Deserializer<'de>,
+        {
+            Ok([0; SIZE])
+        }
+
+        let spans = spans::<Around<Outer, 3>>(one);
+        let nested = offset_of!(Around<Outer, 3>, nested);
+        let inside: Vec<_> = expected(nested)
+            .into_iter()
+            .map(|(path, span)| (format!("nested.{path}"), span))
+            .collect();
+        assert_eq!(spans[0].1, at::<u8>(offset_of!(Around<Outer, 3>, small)));
+        assert_eq!(spans[1..spans.len() - 1], inside);
+        assert_eq!(spans[spans.len() - 1].1, at::<[u8; 3]>(offset_of!(Around<Outer, 3>, array)));
+    }
+
+    #[test]
+    fn an_optional_or_boxed_configuration_is_one_span() {
+        for spans in [spans::<Option<Outer>>(one), spans::<Option<Outer>>(|_| Found::Absent(None))]
+        {
+            assert!(spans.iter().all(|(_, span)| *span == at::<Option<Outer>>(0)));
+        }
+        assert!(spans::<Box<Outer>>(one).iter().all(|(_, span)| *span == at::<Box<Outer>>(0)));
+    }
+
+    #[test]
+    fn a_view_and_its_span_are_the_same_bytes() {
+        let mut slots = Vec::new();
+        for leaf in plan::leaves(&Outer::schema(), None, &Variables::default()) {
+            slots.push(Slot { found: one(&leaf.path), looked: Vec::new(), leaf });
+        }
+        let mut reader = Reader::new(&slots, Purpose::Build);
+        let config = Outer::__read(&mut reader).unwrap();
+        let spans = reader.into_read().spans;
+        let start = |index: usize| spans[index].1.start;
+        let of = |at: *const u8| at.addr() - std::ptr::from_ref(&config).addr();
+        assert_eq!(start(0), of(&raw const config.first));
+        assert_eq!(start(2), of((&raw const config.inner.pair.left).cast()));
+        assert_eq!(start(3), of((&raw const config.inner.pair.right).cast()));
+        assert_eq!(start(6), of((&raw const config.r#type).cast()));
+        assert_eq!(start(7), of((&raw const config.optional).cast()));
+        assert_eq!(start(12), of((&raw const config.boxed).cast()));
+        assert_eq!(start(22), of((&raw const config.last).cast()));
     }
 }

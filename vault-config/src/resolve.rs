@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use crate::engine::{Answer, Engine, Request};
+use crate::engine::{Answer, Engine, Facts, Request};
 use crate::error::{Cause, ErrorKind, Problem};
 use crate::plan::{Leaf, LeafOrigin};
 use crate::read::{Found, Slot};
@@ -158,42 +158,56 @@ fn assemble<V>(
     }
 }
 
+/// What one request gave, besides the values.
+pub(crate) struct Given {
+    pub(crate) request: Request,
+    pub(crate) fields: Pending,
+    /// `None` for what is absent, and for what failed.
+    pub(crate) facts: Option<Facts>,
+}
+
+/// What was asked for, and the keys that no field uses: the secret's name and the key.
+#[derive(Default)]
+pub(crate) struct Asked {
+    pub(crate) given: Vec<Given>,
+    pub(crate) unused: Vec<(String, String)>,
+}
+
 /// Asks for every distinct request once, concurrently, and gives each leaf its part.
-pub(crate) async fn fetch(
-    vault: &Vault,
-    pending: Pending,
-    slots: &mut [Slot],
-) -> Vec<(String, String)> {
+pub(crate) async fn fetch(vault: &Vault, pending: Pending, slots: &mut [Slot]) -> Asked {
+    let mut asked = Asked::default();
     if pending.is_empty() {
-        return Vec::new();
+        return asked;
     }
     let started = Instant::now();
     if let Err(cause) = ready(vault, started).await {
         fail_all(slots, &pending, &Arc::new(cause));
-        return Vec::new();
+        return asked;
     }
     let mut waiting: BTreeMap<Request, Pending> = BTreeMap::new();
     for (index, engine) in pending {
         waiting.entry(engine.request()).or_default().push((index, engine));
     }
     let mut answers = ask(vault, started, waiting.keys().cloned().collect()).await;
-    let mut unread = Vec::new();
-    for (request, pending) in &waiting {
-        match answers.remove(request).unwrap_or_else(|| Err(Arc::new(lost()))) {
+    for (request, fields) in waiting {
+        let facts = match answers.remove(&request).unwrap_or_else(|| Err(Arc::new(lost()))) {
             Ok(answer) => {
-                unread.extend(unused(request, &answer, pending));
-                for (index, engine) in pending {
+                asked.unused.extend(unused(&request, &answer, &fields));
+                for (index, engine) in &fields {
                     settle(slots, *index, picked(engine.as_ref(), &answer));
                 }
+                Some(answer.into_facts())
             }
             Err(cause) => {
-                for (index, _) in pending {
+                for (index, _) in &fields {
                     settle(slots, *index, without(Arc::clone(&cause)));
                 }
+                None
             }
-        }
+        };
+        asked.given.push(Given { request, fields, facts });
     }
-    unread
+    asked
 }
 
 async fn ready(vault: &Vault, started: Instant) -> Result<(), Cause> {
@@ -235,17 +249,17 @@ async fn ask(vault: &Vault, started: Instant, requests: Vec<Request>) -> Answers
 }
 
 async fn send(vault: &Vault, started: Instant, request: &Request) -> Result<Answer, Arc<Cause>> {
-    let answer = request.send(&Session { vault, started }).await;
+    let answer = request.send(&Session::since(vault, started)).await;
     answer.map_err(|cause| Arc::new(cause.at(format!("vault {}", request.name()))))
 }
 
-fn picked(engine: &dyn Engine, answer: &Answer) -> Found {
+pub(crate) fn picked(engine: &dyn Engine, answer: &Answer) -> Found {
     match engine.pick(answer) {
         Ok(value) => {
             let provenance = Provenance::Vault {
                 source: engine.source(),
                 version: answer.version,
-                lease_seconds: answer.lease_seconds,
+                lease_seconds: answer.lease_seconds(),
             };
             Found::Value(value, provenance)
         }
@@ -296,20 +310,16 @@ fn unused(request: &Request, answer: &Answer, pending: &Pending) -> Vec<(String,
 
 /// Like [`fetch`], but credentials are not made: the token's capabilities on their paths are asked
 /// for instead.
-pub(crate) async fn verify(
-    vault: &Vault,
-    pending: Pending,
-    slots: &mut [Slot],
-) -> Vec<(String, String)> {
+pub(crate) async fn verify(vault: &Vault, pending: Pending, slots: &mut [Slot]) -> Asked {
     let (minted, read): (Pending, Pending) =
         pending.into_iter().partition(|(_, engine)| engine.request().mints());
-    let unused = fetch(vault, read, slots).await;
+    let asked = fetch(vault, read, slots).await;
     if minted.is_empty() {
-        return unused;
+        return asked;
     }
     let paths: BTreeSet<String> = minted.iter().map(|(_, engine)| engine.grant().path).collect();
     let paths: Vec<String> = paths.into_iter().collect();
-    let reply = match (Session { vault, started: Instant::now() }).capabilities(&paths).await {
+    let reply = match Session::now(vault).capabilities(&paths).await {
         Ok(reply) if reply.ok() => Ok(reply),
         Ok(reply) => Err(reply.into_cause().at("vault sys/capabilities-self")),
         Err(cause) => Err(cause),
@@ -318,7 +328,7 @@ pub(crate) async fn verify(
         Ok(reply) => reply,
         Err(cause) => {
             fail_all(slots, &minted, &Arc::new(cause));
-            return unused;
+            return asked;
         }
     };
     for (index, engine) in &minted {
@@ -340,7 +350,7 @@ pub(crate) async fn verify(
             );
         }
     }
-    unused
+    asked
 }
 
 /// The problems that no field owns.

@@ -89,13 +89,13 @@ impl<T: VaultConfig> VaultConfig for Option<T> {
     fn __read(reader: &mut Reader<'_>) -> Option<Self> {
         let count = T::schema().leaf_count();
         match reader.outlook(count) {
-            Outlook::Found => T::__read(reader).map(Some),
+            Outlook::Found => reader.behind::<Self, _>(T::__read).map(Some),
             Outlook::Failed => {
-                reader.fail(count);
+                reader.fail::<Self>(count);
                 None
             }
             Outlook::Absent => {
-                reader.skip(count);
+                reader.skip::<Self>(count);
                 Some(None)
             }
         }
@@ -109,7 +109,7 @@ impl<T: VaultConfig> VaultConfig for Box<T> {
     }
 
     fn __read(reader: &mut Reader<'_>) -> Option<Self> {
-        T::__read(reader).map(Box::new)
+        reader.behind::<Self, _>(T::__read).map(Box::new)
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 const MAX_DEPTH: usize = 128;
 
 /// A number keeps its text, so that `1.10` in KV is still `1.10` for a `SecretString`.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub enum Value {
     #[default]
     Null,

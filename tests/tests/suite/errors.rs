@@ -63,7 +63,7 @@ async fn local<T: VaultConfig>(dotenv: &str) -> Error {
 }
 
 /// The text of an error of this kind, without what differs from run to run.
-fn told(error: &Error, kind: ErrorKind) -> String {
+pub(super) fn told(error: &Error, kind: ErrorKind) -> String {
     assert_eq!(error.kind(), kind, "{error}");
     plain(&error.to_string())
 }
@@ -1010,8 +1010,8 @@ async fn many_fields_that_fail_for_one_reason_are_told_once() {
     cannot load Twenty: 1 problem
 
     1. a, b, c, d, e, f, g, h, i, j, k, l and 8 more
-       nothing to log in with was found; looked for VAULT_TOKEN or BAO_TOKEN, VAULT_ROLE_ID or VAULT_ROLE_ID_FILE, VAULT_AGENT_ADDR, VAULT_TOKEN_FILE, and the file ~/.vault-token
-       help: set VAULT_ROLE_ID and VAULT_SECRET_ID, or one of the others
+       nothing to log in with was found; looked for VAULT_TOKEN or BAO_TOKEN, VAULT_WRAPPED_TOKEN or VAULT_WRAPPED_TOKEN_FILE, VAULT_ROLE_ID or VAULT_ROLE_ID_FILE, VAULT_AGENT_ADDR, VAULT_AUTH_ROLE with VAULT_KUBERNETES_TOKEN_FILE or the file /var/run/secrets/kubernetes.io/serviceaccount/token, VAULT_TOKEN_FILE, and the file ~/.vault-token
+       help: set VAULT_ROLE_ID and VAULT_SECRET_ID, or one of the others; VAULT_AUTH_METHOD names any other login
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
     ");
@@ -1279,7 +1279,7 @@ async fn garbage_in_a_setting_names_the_variable_and_never_the_value() {
     1. password: SecretString
        env APP_PASSWORD: not set
        env VAULT_AUTH_METHOD: names no login of vault-config
-       help: use one of token, approle, token_file, none
+       help: use one of token, wrapped_token, approle, kubernetes, jwt, userpass, ldap, radius, cert, aws, gcp, azure, github, token_file, none
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
     ");
@@ -1288,8 +1288,8 @@ async fn garbage_in_a_setting_names_the_variable_and_never_the_value() {
 
     1. password: SecretString
        env APP_PASSWORD: not set
-       nothing to log in with was found; looked for VAULT_TOKEN or BAO_TOKEN, VAULT_ROLE_ID or VAULT_ROLE_ID_FILE, VAULT_AGENT_ADDR, VAULT_TOKEN_FILE, and the file ~/.vault-token
-       help: set VAULT_ROLE_ID and VAULT_SECRET_ID, or one of the others
+       nothing to log in with was found; looked for VAULT_TOKEN or BAO_TOKEN, VAULT_WRAPPED_TOKEN or VAULT_WRAPPED_TOKEN_FILE, VAULT_ROLE_ID or VAULT_ROLE_ID_FILE, VAULT_AGENT_ADDR, VAULT_AUTH_ROLE with VAULT_KUBERNETES_TOKEN_FILE or the file /var/run/secrets/kubernetes.io/serviceaccount/token, VAULT_TOKEN_FILE, and the file ~/.vault-token
+       help: set VAULT_ROLE_ID and VAULT_SECRET_ID, or one of the others; VAULT_AUTH_METHOD names any other login
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
     ");
@@ -1569,7 +1569,22 @@ async fn an_answer_that_is_too_large_is_not_read_to_its_end() {
 
 /// Everything that any crate traces, at every level, fields included.
 #[derive(Clone, Default)]
-struct Traced(Arc<Mutex<String>>);
+pub(super) struct Traced(Arc<Mutex<String>>);
+
+impl Traced {
+    /// Records what this thread traces, until the answer is dropped.
+    pub(super) fn of_this_thread(&self) -> impl Sized + use<> {
+        let subscriber = tracing_subscriber::registry().with(self.clone());
+        // With one subscriber alone, whatever another test's thread reaches first would never be traced here.
+        let another = tracing::Dispatch::new(tracing_subscriber::registry());
+        (tracing::subscriber::set_default(subscriber), another)
+    }
+
+    /// How many lines hold this.
+    pub(super) fn count(&self, text: &str) -> usize {
+        self.0.lock().unwrap().lines().filter(|line| line.contains(text)).count()
+    }
+}
 
 impl Visit for Traced {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
@@ -1598,7 +1613,7 @@ impl<S: tracing::Subscriber> Layer<S> for Traced {
 }
 
 /// What an error shows in any way.
-fn shown(error: &Error) -> String {
+pub(super) fn shown(error: &Error) -> String {
     let mut shown = format!("{error}\n{error:?}\n{error:#?}\n");
     let mut source = error.source();
     while let Some(inner) = source {
@@ -1659,10 +1674,7 @@ fn canaries() -> Value {
 #[tokio::test]
 async fn no_secret_is_ever_told() {
     let traced = Traced::default();
-    let subscriber = tracing_subscriber::registry().with(traced.clone());
-    let _this_thread = tracing::subscriber::set_default(subscriber);
-    // With one subscriber alone, whatever another test's thread reaches first would never be traced here.
-    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
+    let _this_thread = traced.of_this_thread();
     let mut errors = Vec::new();
     // What the server makes up.
     let mut made: Vec<String> = Vec::new();
@@ -1726,6 +1738,10 @@ async fn no_secret_is_ever_told() {
         "SKIP_VERIFY",
         "ROLE_ID",
         "SECRET_ID",
+        "WRAPPED_SECRET_ID",
+        "WRAPPED_TOKEN",
+        "AUTH_ROLE",
+        "AUTH_MOUNT",
         "CACERT_BYTES",
         "CLIENT_KEY_BYTES",
         "PROXY_ADDR",
@@ -1760,7 +1776,7 @@ async fn no_secret_is_ever_told() {
     }
 }
 
-fn check(errors: &[Error], traced: &Traced, secrets: &[String]) {
+pub(super) fn check(errors: &[Error], traced: &Traced, secrets: &[String]) {
     let traced = traced.0.lock().unwrap();
     for secret in secrets.iter().map(String::as_str).chain([CANARY]) {
         for error in errors {

@@ -10,33 +10,38 @@ use vault_config_tests::process::{Process, Program, Signal};
 use vault_config_tests::{AppRoleIds, OpenBao, port, provision};
 
 #[derive(Debug, VaultConfig)]
-struct Config {
+pub(super) struct Config {
     #[vault(kv = "app")]
-    key: SecretString,
+    pub(super) key: SecretString,
 }
 
 const POLICY: &str = r#"path "secret/data/app" { capabilities = ["read"] }"#;
 
-async fn server() -> (OpenBao, AppRoleIds) {
-    let bao = OpenBao::dev().await;
-    bao.kv_put("secret", "app", json!({ "key": "k" })).await;
-    bao.policy("app", POLICY).await;
+pub(super) async fn server() -> (OpenBao, AppRoleIds) {
+    let bao = set_up(OpenBao::dev().await).await;
     let ids = bao.approle("app", &["app"], json!({})).await;
     bao.clear_audit();
     (bao, ids)
 }
 
-async fn load(variables: &[(&str, &str)]) -> Result<Config, Error> {
+/// With what [`Config`] wants, and a policy to read it.
+pub(super) async fn set_up(bao: OpenBao) -> OpenBao {
+    bao.kv_put("secret", "app", json!({ "key": "k" })).await;
+    bao.policy("app", POLICY).await;
+    bao
+}
+
+pub(super) async fn load(variables: &[(&str, &str)]) -> Result<Config, Error> {
     Config::loader().without_dotenv().env_source(variables.iter().copied()).load().await
 }
 
-async fn assert_logs_in(variables: &[(&str, &str)]) {
+pub(super) async fn assert_logs_in(variables: &[(&str, &str)]) {
     let config = load(variables).await;
     let config = config.unwrap_or_else(|error| panic!("{variables:?}: {error}"));
     assert_eq!(config.key.expose_secret(), "k");
 }
 
-fn file(folder: &Path, name: &str, text: &str) -> String {
+pub(super) fn file(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     std::fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
@@ -108,15 +113,11 @@ async fn files_are_read_at_every_login() {
     assert_eq!(load().await.unwrap().key.expose_secret(), "k");
 }
 
-/// A real proxy that adds its token, and refuses requests without `X-Vault-Request`.
-#[tokio::test]
-async fn an_agent_adds_the_token() {
-    let (bao, ids) = server().await;
-    let folder = tempfile::tempdir().unwrap();
-    let role_id = file(folder.path(), "role_id", &ids.role_id);
-    let secret_id = file(folder.path(), "secret_id", &ids.secret_id);
-    let (port, socket) = (port::free_pair(), folder.path().join("agent.sock"));
-    let configuration = format!(
+/// The part of an agent's configuration that logs it in with these ids.
+fn auto_auth(bao: &OpenBao, ids: &AppRoleIds, folder: &Path, sink: &str) -> String {
+    let role_id = file(folder, "role_id", &ids.role_id);
+    let secret_id = file(folder, "secret_id", &ids.secret_id);
+    format!(
         r#"
         vault {{ address = "{}" }}
         auto_auth {{
@@ -127,7 +128,22 @@ async fn an_agent_adds_the_token() {
               remove_secret_id_file_after_reading = false
             }}
           }}
+          {sink}
         }}
+        "#,
+        bao.address(),
+    )
+}
+
+/// A real proxy that adds its token, and refuses requests without `X-Vault-Request`.
+#[tokio::test]
+async fn an_agent_adds_the_token() {
+    let (bao, ids) = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (port, socket) = (port::free_pair(), folder.path().join("agent.sock"));
+    let configuration = format!(
+        r#"
+        {}
         api_proxy {{ use_auto_auth_token = true }}
         listener "tcp" {{
           address = "127.0.0.1:{port}"
@@ -140,7 +156,7 @@ async fn an_agent_adds_the_token() {
           require_request_header = true
         }}
         "#,
-        bao.address(),
+        auto_auth(&bao, &ids, folder.path(), ""),
         socket.display(),
     );
     let configuration = file(folder.path(), "proxy.hcl", &configuration);
@@ -166,6 +182,50 @@ async fn an_agent_adds_the_token() {
     let unix = format!("unix://{}", socket.display());
     assert_logs_in(&[("VAULT_AGENT_ADDR", &tcp)]).await;
     assert_logs_in(&[("VAULT_ADDR", &unix), ("VAULT_AUTH_METHOD", "none")]).await;
+}
+
+/// A real agent, and the file that it writes its token to.
+#[tokio::test]
+async fn an_agents_sink_is_a_token_file() {
+    let (bao, ids) = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let sink = folder.path().join("sink");
+    let to_file = format!(r#"sink "file" {{ config = {{ path = "{}" }} }}"#, sink.display());
+    let configuration = auto_auth(&bao, &ids, folder.path(), &to_file);
+    let configuration = file(folder.path(), "agent.hcl", &configuration);
+    let agent = || Program {
+        path: provision::openbao(),
+        arguments: vec!["agent".to_owned(), format!("-config={configuration}")],
+        environment: Vec::new(),
+        directory: folder.path().to_owned(),
+        user: None,
+        last: Signal::Kill,
+    };
+    let written = async || {
+        let mut tries = 0;
+        while std::fs::read_to_string(&sink).unwrap_or_default().is_empty() {
+            tries += 1;
+            assert!(tries < 1500, "the agent writes no token");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let first = Process::start(&agent());
+    written().await;
+    let token_file = ("VAULT_TOKEN_FILE", sink.to_str().unwrap());
+    assert_logs_in(&[("VAULT_ADDR", bao.address()), token_file]).await;
+
+    // The token ends; the agent that is started again writes another, which the next login finds.
+    let vault = Vault::builder().address(bao.address()).auth(TokenFile::new(&sink));
+    let vault = vault.build().unwrap();
+    let load =
+        || Config::loader().without_dotenv().env_source([("", ""); 0]).vault(vault.clone()).load();
+    load().await.unwrap();
+    drop(first);
+    std::fs::remove_file(&sink).unwrap();
+    bao.write("sys/leases/revoke-prefix/auth/approle/login", json!({})).await;
+    let _second = Process::start(&agent());
+    written().await;
+    assert_eq!(load().await.unwrap().key.expose_secret(), "k");
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! The official client's variables, each seen at work.
 
+use std::time::Duration;
+
 use serde_json::json;
 use vault_config::secrecy::{ExposeSecret, SecretString};
-use vault_config::{Error, ErrorKind, VaultConfig};
+use vault_config::{Error, ErrorKind, Vault, VaultConfig};
 use vault_config_tests::{Authority, OpenBao, ScriptedAnswer, ScriptedServer};
 
 #[derive(Debug, VaultConfig)]
@@ -98,6 +100,42 @@ async fn a_client_certificate_where_the_server_demands_one() {
     let half = load(&[base.as_slice(), &[("VAULT_CLIENT_CERT", cert)]].concat()).await.unwrap_err();
     assert_eq!(half.kind(), ErrorKind::Setting);
     assert!(half.to_string().contains("VAULT_CLIENT_KEY"), "{half}");
+}
+
+/// Certificates are renewed in place while a service runs for months.
+#[tokio::test]
+async fn certificates_are_read_again_when_they_change_on_disk() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let bao = OpenBao::with_mutual_tls(&authority).await;
+    bao.kv_put("secret", "app", json!({ "key": "k" })).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (old, new) = (stranger.client("app"), authority.client("app"));
+    let put = |from: &std::path::Path, to: &str| std::fs::copy(from, path(to)).unwrap();
+    put(stranger.ca_cert(), "ca.pem");
+    put(&old.cert, "cert.pem");
+    put(&old.key, "key.pem");
+    let vault = Vault::builder()
+        .address(bao.address())
+        .auth(vault_config::auth::Token::new(bao.root_token()))
+        .ca_certificate_file(path("ca.pem"))
+        .client_certificate_files(path("cert.pem"), path("key.pem"))
+        .max_retries(0)
+        .build()
+        .unwrap();
+    let load = || Config::loader().without_dotenv().vault(vault.clone()).load();
+    assert_eq!(load().await.unwrap_err().kind(), ErrorKind::Untrusted);
+    put(authority.ca_cert(), "ca.pem");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    // The server is trusted now, and does not trust the client yet.
+    assert_ne!(load().await.unwrap_err().kind(), ErrorKind::Untrusted);
+    std::fs::write(path("cert.pem"), "half written").unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    load().await.unwrap_err();
+    put(&new.cert, "cert.pem");
+    put(&new.key, "key.pem");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(load().await.unwrap().key.expose_secret(), "k");
 }
 
 #[tokio::test]

@@ -1,20 +1,38 @@
-//! Ways to log in.
+//! Ways to log in; [`docs::connecting`](crate::docs::connecting) says what the administrator runs for
+//! each, and what it trusts.
 //!
-//! | type | variables | what it does |
-//! |---|---|---|
-//! | [`Token`] | `VAULT_TOKEN`, `BAO_TOKEN` | uses a token that somebody else made |
-//! | [`AppRole`] | `VAULT_ROLE_ID`, `VAULT_SECRET_ID`, each also with `_FILE`; `VAULT_AUTH_MOUNT` for another mount than `approle` | logs in as a role |
-//! | [`TokenFile`] | `VAULT_TOKEN_FILE`, else `~/.vault-token` | uses the token in a file, read at every login |
-//! | [`Agent`] | `VAULT_AGENT_ADDR`, or `VAULT_AUTH_METHOD=none` | sends no token: a local agent adds it |
+//! `VAULT_AUTH_METHOD` names one; `VAULT_AUTH_ROLE` and `VAULT_AUTH_MOUNT` say as which role of the
+//! server, and where it has the method. Every variable is also read as `BAO_..`, which goes first.
 //!
-//! Without `VAULT_AUTH_METHOD` (`token`, `approle`, `token_file`, `none`) the first that is present
-//! is used, in this order.
+//! | type | name | variables | what it does |
+//! |---|---|---|---|
+//! | [`Token`] | `token` | `VAULT_TOKEN` | uses a token that somebody else made |
+//! | [`WrappedToken`] | `wrapped_token` | `VAULT_WRAPPED_TOKEN`, also with `_FILE`; `VAULT_WRAPPED_TOKEN_MADE_BY` | unwraps a token that somebody else made |
+//! | [`AppRole`] | `approle` | `VAULT_ROLE_ID`, and `VAULT_SECRET_ID` or `VAULT_WRAPPED_SECRET_ID`, each also with `_FILE` | logs in as a role |
+//! | [`Kubernetes`] | `kubernetes` | `VAULT_AUTH_ROLE`; `VAULT_KUBERNETES_TOKEN_FILE` for another file than the pod's own | logs in with the service account of a pod |
+//! | [`Jwt`] | `jwt` | `VAULT_JWT` or `VAULT_JWT_FILE` | logs in with a token of an identity provider |
+//! | [`UserPass`] | `userpass` | `VAULT_USERNAME`, and `VAULT_PASSWORD` or `VAULT_PASSWORD_FILE` | logs in with a password that the server keeps |
+//! | [`Ldap`] | `ldap` | as `userpass` | logs in with a password that a directory checks |
+//! | [`Radius`] | `radius` | as `userpass` | logs in with a password that a RADIUS server checks |
+//! | [`Cert`] | `cert` | `VAULT_CLIENT_CERT`, `VAULT_CLIENT_KEY` | logs in with the connection's TLS certificate |
+//! | `AwsIam`, with the feature `aws` | `aws` | AWS's own; `VAULT_AUTH_ROLE`, `VAULT_AWS_REGION`, `VAULT_AWS_IAM_SERVER_ID` | logs in as a role of AWS IAM |
+//! | [`Gcp`] | `gcp` | `VAULT_AUTH_ROLE` | logs in with the service account of a machine in Google Cloud |
+//! | [`Azure`] | `azure` | `VAULT_AUTH_ROLE`; `VAULT_AZURE_RESOURCE`, `AZURE_CLIENT_ID` | logs in with the managed identity of a machine in Azure |
+//! | [`GitHub`] | `github` | `VAULT_AUTH_GITHUB_TOKEN`, also with `_FILE` | logs in with a personal access token |
+//! | [`TokenFile`] | `token_file` | `VAULT_TOKEN_FILE`, else `~/.vault-token` | uses the token in a file, read at every login |
+//! | [`Agent`] | `none` | `VAULT_AGENT_ADDR` | sends no token: a local agent adds it |
+//!
+//! Without `VAULT_AUTH_METHOD` the first that is present is used: `VAULT_TOKEN` or
+//! `VAULT_WRAPPED_TOKEN`, `VAULT_ROLE_ID`,
+//! `VAULT_AGENT_ADDR`, `VAULT_AUTH_ROLE` where there is a Kubernetes token, a token file. Which one
+//! it was is logged at `debug`.
 
 use std::fmt;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
@@ -24,18 +42,47 @@ use crate::error::{Cause, ErrorKind};
 use crate::source::env::Environment;
 use crate::value::Value;
 use crate::vault::Repeat;
+use crate::vault::reply::seconds;
 use crate::vault::request::{Call, Http};
 use crate::vault::settings::Official;
 
 mod agent;
 mod approle;
+#[cfg(feature = "aws")]
+mod aws;
+mod azure;
+mod cert;
+mod check;
+mod gcp;
+mod github;
+mod jwt;
+mod kubernetes;
+mod ldap;
+mod metadata;
+mod password;
+mod radius;
 mod token;
 mod token_file;
+mod userpass;
+mod wrapped_token;
+mod wrapping;
 
 pub use agent::Agent;
 pub use approle::AppRole;
+#[cfg(feature = "aws")]
+pub use aws::AwsIam;
+pub use azure::Azure;
+pub use cert::Cert;
+pub use gcp::Gcp;
+pub use github::GitHub;
+pub use jwt::Jwt;
+pub use kubernetes::Kubernetes;
+pub use ldap::Ldap;
+pub use radius::Radius;
 pub use token::Token;
 pub use token_file::TokenFile;
+pub use userpass::UserPass;
+pub use wrapped_token::WrappedToken;
 
 /// A way to log in. Implement it for one of your own.
 ///
@@ -44,18 +91,18 @@ pub use token_file::TokenFile;
 /// use vault_config::{Vault, secrecy::{ExposeSecret, SecretString}};
 ///
 /// #[derive(Debug)]
-/// struct UserPass { name: String, password: SecretString }
+/// struct Okta { name: String, password: SecretString }
 ///
-/// impl AuthMethod for UserPass {
+/// impl AuthMethod for Okta {
 ///     fn describe(&self) -> String {
-///         format!("userpass at auth/userpass as {}", self.name)
+///         format!("okta at auth/okta as {}", self.name)
 ///     }
 ///
 ///     fn login<'a>(&'a self, client: &'a LoginClient<'a>) -> LoginFuture<'a> {
 ///         Box::pin(async move {
 ///             let body = [("password", self.password.expose_secret())];
 ///             let body = std::collections::BTreeMap::from(body);
-///             client.post(&format!("auth/userpass/login/{}", self.name), &body).await
+///             client.post(&format!("auth/okta/login/{}", self.name), &body).await
 ///         })
 ///     }
 /// }
@@ -63,7 +110,7 @@ pub use token_file::TokenFile;
 /// # fn main() -> Result<(), vault_config::Error> {
 /// let vault = Vault::builder()
 ///     .address("http://127.0.0.1:8200")
-///     .auth(UserPass { name: "billing".into(), password: "hunter2".into() })
+///     .auth(Okta { name: "billing".into(), password: "hunter2".into() })
 ///     .build()?;
 /// # Ok(()) }
 /// ```
@@ -79,6 +126,11 @@ pub trait AuthMethod: fmt::Debug + Send + Sync + 'static {
     fn can_repeat(&self) -> bool {
         true
     }
+
+    /// The file whose change means that there is something new to log in with.
+    fn watched_file(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// What [`AuthMethod::login`] returns.
@@ -88,6 +140,30 @@ pub type LoginFuture<'a> = Pin<Box<dyn Future<Output = Result<AuthToken, LoginEr
 #[derive(Debug, Clone)]
 pub struct AuthToken {
     secret: Option<SecretString>,
+    granted: Option<Granted>,
+}
+
+/// What the server says of a token that it made for a login.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Granted {
+    /// Zero: it never ends.
+    pub(crate) ttl: Duration,
+    pub(crate) renewable: bool,
+    /// Zero: without limit.
+    pub(crate) uses: u64,
+}
+
+impl Granted {
+    /// From a login's `auth`, whose time to live is called `lease_duration`, or from
+    /// `lookup-self`, which calls it `ttl`.
+    pub(crate) fn read(facts: &Value, ttl: &str, kind: &str) -> Self {
+        let batch = facts.get(kind).and_then(Value::as_str) == Some("batch");
+        Self {
+            ttl: seconds(facts.get(ttl)),
+            renewable: !batch && facts.get("renewable").and_then(Value::as_bool) == Some(true),
+            uses: facts.get("num_uses").and_then(Value::as_u64).unwrap_or_default(),
+        }
+    }
 }
 
 impl AuthToken {
@@ -110,15 +186,20 @@ impl AuthToken {
                 "take it away; a token file may end in a line break, a variable may not",
             ));
         }
-        Ok(Self { secret: Some(secret) })
+        Ok(Self { secret: Some(secret), granted: None })
     }
 
     pub(crate) fn none() -> Self {
-        Self { secret: None }
+        Self { secret: None, granted: None }
     }
 
     pub(crate) fn secret(&self) -> Option<&SecretString> {
         self.secret.as_ref()
+    }
+
+    /// Nothing for a token that was made elsewhere: it is not ours to revoke.
+    pub(crate) fn granted(&self) -> Option<&Granted> {
+        self.granted.as_ref()
     }
 }
 
@@ -181,9 +262,12 @@ impl<'a> LoginClient<'a> {
         if !reply.ok() {
             return Err(unquoted(refused(reply, path), &body).into());
         }
-        let token = reply.json().get("auth").and_then(|auth| auth.get("client_token"));
-        match token.and_then(Value::as_str) {
-            Some(token) if is_token(token) => Ok(AuthToken { secret: Some(token.into()) }),
+        let auth = reply.json().get("auth").unwrap_or(&Value::Null);
+        match auth.get("client_token").and_then(Value::as_str) {
+            Some(token) if is_token(token) => Ok(AuthToken {
+                secret: Some(token.into()),
+                granted: Some(Granted::read(auth, "lease_duration", "token_type")),
+            }),
             Some(token) if !token.is_empty() => Err(LoginError(Cause::new(
                 ErrorKind::Protocol,
                 "the server accepted the login and gave a token with characters that no token has",
@@ -198,25 +282,39 @@ impl<'a> LoginClient<'a> {
     }
 }
 
+/// What a login's body may hold that is no secret.
+const PUBLIC: [&str; 7] =
+    ["role", "name", "username", "subscription_id", "resource_group_name", "vm_name", "vmss_name"];
+
 /// A server may repeat what it was sent; role_id and secret_id are never told.
 fn unquoted(cause: Cause, body: &[u8]) -> Cause {
     // Shorter ones are words of any sentence, and no secrets.
     const SHORTEST: usize = 8;
-    let sent = std::str::from_utf8(body).ok().and_then(|body| Value::from_json(body).ok());
+    let mut sent = std::str::from_utf8(body).ok().and_then(|body| Value::from_json(body).ok());
+    if let Some(sent) = &mut sent {
+        // No secrets: the server's sentence is about them.
+        for public in PUBLIC {
+            sent.remove(public);
+        }
+    }
     match sent.is_some_and(|sent| sent.appears_in(&cause.what, SHORTEST)) {
-        true => Cause {
-            what: "the server refused the login (its words repeat what was sent and are withheld)"
-                .to_owned(),
-            ..cause
-        },
+        true => withheld(cause),
         false => cause,
     }
+}
+
+fn withheld(cause: Cause) -> Cause {
+    let what = "the server refused the login (its words repeat what was sent and are withheld)";
+    Cause { what: what.to_owned(), ..cause }
 }
 
 fn refused(reply: crate::vault::Reply, path: &str) -> Cause {
     match reply.status {
         400 if !reply.words().is_empty() => {
             Cause::new(ErrorKind::LoginRefused, format!("{} (HTTP 400)", reply.words()), "")
+        }
+        403 if !reply.words().contains("permission denied") && !reply.words().is_empty() => {
+            Cause::new(ErrorKind::LoginRefused, format!("{} (HTTP 403)", reply.words()), "")
         }
         403 => Cause::new(
             ErrorKind::LoginRefused,
@@ -225,7 +323,7 @@ fn refused(reply: crate::vault::Reply, path: &str) -> Cause {
                 "check that the auth method is mounted at {} (vault auth list) and that the namespace is right\n\
                  the server says the same while a login is locked after several wrong tries: vault read \
                  sys/locked-users",
-                path.trim_end_matches("/login")
+                path.split_once("/login").map_or(path, |(mount, _)| mount)
             ),
         ),
         404 if !reply.no_namespace() => Cause::new(
@@ -241,7 +339,7 @@ fn refused(reply: crate::vault::Reply, path: &str) -> Cause {
 pub(crate) fn detect(environment: &Environment) -> Result<Arc<dyn AuthMethod>, Cause> {
     let env = Official(environment);
     let Some((variable, chosen)) = env.get("AUTH_METHOD")? else {
-        return first_present(&env);
+        return first_present(&env, Path::new(kubernetes::SERVICE_ACCOUNT_TOKEN));
     };
     let missing = |needs: &str| {
         Cause::new(
@@ -251,65 +349,135 @@ pub(crate) fn detect(environment: &Environment) -> Result<Arc<dyn AuthMethod>, C
         )
         .at(format!("env {variable}"))
     };
-    let found: Option<Arc<dyn AuthMethod>> = match chosen.as_str() {
-        "none" => Some(Arc::new(Agent::new())),
-        "token" => token::from_environment(&env)?,
-        "approle" => approle::from_environment(&env)?,
-        "token_file" => token_file::from_environment(&env)?,
-        _ => {
-            return Err(Cause::new(
-                ErrorKind::Setting,
-                "names no login of vault-config",
-                "use one of token, approle, token_file, none",
-            )
-            .at(format!("env {variable}")));
-        }
+    let Some((_, needs, read)) = METHODS.iter().find(|(name, ..)| *name == chosen.as_str()) else {
+        let names: Vec<_> = METHODS.iter().map(|(name, ..)| *name).collect();
+        return Err(Cause::new(
+            ErrorKind::Setting,
+            "names no login of vault-config",
+            format!("use one of {}", names.join(", ")),
+        )
+        .at(format!("env {variable}")));
     };
-    found.ok_or_else(|| {
-        missing(match chosen.as_str() {
-            "token" => "VAULT_TOKEN",
-            "approle" => "VAULT_ROLE_ID",
-            _ => "VAULT_TOKEN_FILE, or a token in ~/.vault-token",
-        })
-    })
+    read(&env).map_err(|cause| cause.at(format!("env {variable}")))?.ok_or_else(|| missing(needs))
 }
 
-fn first_present(env: &Official<'_>) -> Result<Arc<dyn AuthMethod>, Cause> {
-    if let Some(token) = token::from_environment(env)? {
-        return Ok(token);
-    }
-    if let Some(approle) = approle::from_environment(env)? {
-        return Ok(approle);
-    }
-    if env.get("AGENT_ADDR")?.is_some() {
-        return Ok(Arc::new(Agent::new()));
-    }
-    if let Some(file) = token_file::from_environment(env)? {
-        return Ok(file);
-    }
+/// `None` without the variable that the method needs.
+type Found = Result<Option<Arc<dyn AuthMethod>>, Cause>;
+type FromEnvironment = fn(&Official<'_>) -> Found;
+
+/// What `VAULT_AUTH_METHOD` may name, what it needs at least, and who reads it.
+const METHODS: &[(&str, &str, FromEnvironment)] = &[
+    ("token", "VAULT_TOKEN", token::from_environment),
+    (
+        "wrapped_token",
+        "VAULT_WRAPPED_TOKEN or VAULT_WRAPPED_TOKEN_FILE",
+        wrapped_token::from_environment,
+    ),
+    ("approle", "VAULT_ROLE_ID", approle::from_environment),
+    ("kubernetes", "VAULT_AUTH_ROLE", kubernetes::from_environment),
+    ("jwt", "VAULT_JWT or VAULT_JWT_FILE", jwt::from_environment),
+    ("userpass", password::NEEDS, userpass::from_environment),
+    ("ldap", password::NEEDS, ldap::from_environment),
+    ("radius", password::NEEDS, radius::from_environment),
+    ("cert", "VAULT_CLIENT_CERT and VAULT_CLIENT_KEY", cert::from_environment),
+    ("aws", "", aws),
+    ("gcp", "VAULT_AUTH_ROLE", gcp::from_environment),
+    ("azure", "VAULT_AUTH_ROLE", azure::from_environment),
+    ("github", "VAULT_AUTH_GITHUB_TOKEN or VAULT_AUTH_GITHUB_TOKEN_FILE", github::from_environment),
+    ("token_file", "VAULT_TOKEN_FILE, or a token in ~/.vault-token", token_file::from_environment),
+    ("none", "", |_| Ok(Some(Arc::new(Agent::new())))),
+];
+
+#[cfg(feature = "aws")]
+fn aws(env: &Official<'_>) -> Found {
+    aws::from_environment(env)
+}
+
+#[cfg(not(feature = "aws"))]
+fn aws(_: &Official<'_>) -> Found {
     Err(Cause::new(
-        ErrorKind::NoLogin,
-        "nothing to log in with was found; looked for VAULT_TOKEN or BAO_TOKEN, VAULT_ROLE_ID or \
-         VAULT_ROLE_ID_FILE, VAULT_AGENT_ADDR, VAULT_TOKEN_FILE, and the file ~/.vault-token",
-        "set VAULT_ROLE_ID and VAULT_SECRET_ID, or one of the others",
+        ErrorKind::Setting,
+        "names a login that vault-config was built without",
+        "turn on its feature `aws`",
     ))
+}
+
+/// When nothing names a method.
+fn first_present(
+    env: &Official<'_>,
+    kubernetes_token: &Path,
+) -> Result<Arc<dyn AuthMethod>, Cause> {
+    let agent = || -> Found { Ok(env.get("AGENT_ADDR")?.map(|_| Arc::new(Agent::new()) as _)) };
+    let ways: [&dyn Fn() -> Found; 6] = [
+        // First, to tell a token that would hide it.
+        &|| wrapped_token::from_environment(env),
+        &|| token::from_environment(env),
+        &|| approle::from_environment(env),
+        &agent,
+        &|| kubernetes::if_present(env, kubernetes_token),
+        &|| token_file::from_environment(env),
+    ];
+    for way in ways {
+        if let Some(found) = way()? {
+            tracing::debug!(method = %found.describe(), "logs in by the first way that is present");
+            return Ok(found);
+        }
+    }
+    Err(nothing_present(kubernetes_token))
+}
+
+fn nothing_present(kubernetes_token: &Path) -> Cause {
+    let cause = Cause::new(
+        ErrorKind::NoLogin,
+        format!(
+            "nothing to log in with was found; looked for VAULT_TOKEN or BAO_TOKEN, VAULT_WRAPPED_TOKEN or \
+             VAULT_WRAPPED_TOKEN_FILE, VAULT_ROLE_ID or \
+             VAULT_ROLE_ID_FILE, VAULT_AGENT_ADDR, VAULT_AUTH_ROLE with VAULT_KUBERNETES_TOKEN_FILE or the file {}, \
+             VAULT_TOKEN_FILE, and the file ~/.vault-token",
+            kubernetes_token.display()
+        ),
+        "set VAULT_ROLE_ID and VAULT_SECRET_ID, or one of the others; VAULT_AUTH_METHOD names any other login",
+    );
+    match kubernetes_token.is_file() {
+        true => {
+            cause.hint("this pod has a Kubernetes token: VAULT_AUTH_ROLE=<role> logs in with it")
+        }
+        false => cause,
+    }
 }
 
 /// The text of a file without the line break at its end.
 fn read_file(path: &Path) -> Result<SecretString, LoginError> {
-    let bytes = std::fs::read(path).map(Zeroizing::new).map_err(|error| {
-        LoginError::new(
-            format!("{} cannot be read: {error}", path.display()),
-            "name a file that this process may read",
-        )
-    })?;
+    let bytes =
+        std::fs::read(path).map(Zeroizing::new).map_err(|error| unreadable(path, &error))?;
     match std::str::from_utf8(&bytes).map(str::trim) {
         Ok(text) if !text.is_empty() => Ok(SecretString::from(text)),
-        _ => Err(LoginError::new(
-            format!("{} is empty or not text", path.display()),
-            "write the token or id into it, and nothing else",
-        )),
+        _ => Err(not_text(path)),
     }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> LoginError {
+    LoginError::new(
+        format!("{} cannot be read: {error}", path.display()),
+        "name a file that this process may read",
+    )
+}
+
+fn not_text(path: &Path) -> LoginError {
+    LoginError::new(
+        format!("{} is empty or not text", path.display()),
+        "write the token or id into it, and nothing else",
+    )
+}
+
+/// Of two variables one would be ignored.
+fn both(variable: &str, other: &str) -> Cause {
+    Cause::new(
+        ErrorKind::Setting,
+        format!("{variable} and {other} are both set"),
+        "unset one of them",
+    )
+    .at(format!("env {variable}"))
 }
 
 /// The variable itself, or the file that its `_FILE` names. Both at once are an error: one would be
@@ -318,12 +486,7 @@ fn value_or_file(env: &Official<'_>, name: &str) -> Result<Option<Given>, Cause>
     let value = env.get(name)?;
     let file = env.get(&format!("{name}_FILE"))?;
     match (value, file) {
-        (Some((variable, _)), Some((file, _))) => Err(Cause::new(
-            ErrorKind::Setting,
-            format!("{variable} and {file} are both set"),
-            "unset one of them",
-        )
-        .at(format!("env {variable}"))),
+        (Some((variable, _)), Some((file, _))) => Err(both(&variable, &file)),
         (Some((variable, value)), None) => {
             if value.trim() != value.as_str() {
                 return Err(Cause::new(
@@ -340,6 +503,29 @@ fn value_or_file(env: &Official<'_>, name: &str) -> Result<Option<Given>, Cause>
     }
 }
 
+/// `auth/team/approle/` is taken for `team/approle`.
+fn below_auth(mount: &str) -> String {
+    let mount = mount.trim_matches('/');
+    mount.strip_prefix("auth/").unwrap_or(mount).to_owned()
+}
+
+/// Where the method is mounted below `auth/`.
+fn mount(env: &Official<'_>, usual: &str) -> Result<String, Cause> {
+    let read = |text: &str| {
+        let mount = below_auth(text);
+        let wrong = || check::NO_MOUNT.to_owned();
+        check::is_mount(&mount).then_some(mount).ok_or_else(wrong)
+    };
+    Ok(env.parse("AUTH_MOUNT", read)?.unwrap_or_else(|| usual.to_owned()))
+}
+
+/// The role of the auth method.
+fn role(env: &Official<'_>) -> Result<Option<String>, Cause> {
+    env.parse("AUTH_ROLE", |text| {
+        check::is_name(text).then(|| text.to_owned()).ok_or_else(|| check::NO_NAME.to_owned())
+    })
+}
+
 /// A value, or the file it is read from at every login.
 #[derive(Debug, Clone)]
 enum Given {
@@ -353,5 +539,66 @@ impl Given {
             Self::Value(value) => Ok(value.clone()),
             Self::File(path) => read_file(path),
         }
+    }
+
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Value(_) => None,
+            Self::File(path) => Some(path),
+        }
+    }
+
+    /// How a sentence about it begins.
+    fn holds(&self, value_is: &str) -> String {
+        match self {
+            Self::Value(_) => value_is.to_owned(),
+            Self::File(path) => format!("{} holds", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn present(variables: &[(&str, &str)], kubernetes_token: &str) -> Result<String, Cause> {
+        let environment = Environment::given(variables.iter().copied());
+        let token = Path::new(env!("CARGO_MANIFEST_DIR")).join(kubernetes_token);
+        first_present(&Official(&environment), &token).map(|method| method.describe())
+    }
+
+    #[test]
+    fn the_first_way_that_is_present_is_taken() {
+        let all = [
+            ("VAULT_TOKEN", "t"),
+            ("VAULT_ROLE_ID", "r"),
+            ("VAULT_AGENT_ADDR", "http://127.0.0.1:1"),
+            ("VAULT_AUTH_ROLE", "billing"),
+            ("VAULT_TOKEN_FILE", "/t"),
+        ];
+        let found = [
+            "token from VAULT_TOKEN",
+            "approle at auth/approle",
+            "none (an agent adds the token)",
+            "kubernetes at auth/kubernetes as \"billing\"",
+            "token file /t",
+        ];
+        // Any file stands for the token of a pod.
+        for (first, found) in found.iter().enumerate() {
+            assert_eq!(present(&all[first..], "Cargo.toml").unwrap(), *found);
+        }
+        assert_eq!(present(&all[3..], "no-such-file").unwrap(), found[4]);
+        let named = [("VAULT_KUBERNETES_TOKEN_FILE", "/k"), ("VAULT_TOKEN_FILE", "/t")];
+        assert_eq!(present(&named, "no-such-file").unwrap_err().help, "set VAULT_AUTH_ROLE");
+    }
+
+    #[test]
+    fn a_pod_without_a_role_is_told_what_it_lacks() {
+        let cause = present(&[], "Cargo.toml").unwrap_err();
+        assert_eq!(cause.kind, ErrorKind::NoLogin);
+        assert!(cause.help.contains("VAULT_AUTH_ROLE=<role> logs in with it"), "{}", cause.help);
+        let cause = present(&[], "no-such-file").unwrap_err();
+        assert!(!cause.help.contains("this pod"), "{}", cause.help);
+        assert!(cause.what.contains("no-such-file"), "{}", cause.what);
     }
 }

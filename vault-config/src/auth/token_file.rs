@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{AuthMethod, AuthToken, LoginClient, LoginFuture, read_file};
@@ -25,6 +25,10 @@ impl AuthMethod for TokenFile {
 
     fn login<'a>(&'a self, _: &'a LoginClient<'a>) -> LoginFuture<'a> {
         Box::pin(async move { AuthToken::new(read_file(&self.path)?) })
+    }
+
+    fn watched_file(&self) -> Option<&Path> {
+        Some(&self.path)
     }
 }
 

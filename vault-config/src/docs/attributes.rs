@@ -99,12 +99,38 @@
 //! }
 //! ```
 //!
+//! ## `refresh`: how often it is read again
+//!
+//! For a configuration that is watched: how often this secret is read again, whatever the
+//! configuration says of all others. `never` keeps what the first read gave. It goes with `kv`, and
+//! with `read` where the answer has no lease; a lease says itself when it has to be renewed.
+//!
+//! ```
+//! # use vault_config::{VaultConfig, secrecy::SecretString};
+//! #[derive(VaultConfig)]
+//! struct AppConfig {
+//!     #[vault(kv = "my-app/flags", refresh = "10s", plain)]
+//!     read_only: bool,
+//!     #[vault(kv = "my-app", refresh = "1h 30m")]
+//!     api_key: SecretString,
+//!     #[vault(kv = "my-app/seed", refresh = "never")]
+//!     seed: SecretString,
+//!     #[vault(read = "cubbyhole/ticket", key = "ticket", refresh = "30m")]
+//!     ticket: SecretString,
+//! }
+//! ```
+//!
+//! A duration is written as in `90s`, `5m`, `1h 30m` or `1500ms`, from `1s` to `24h`; any other
+//! does not compile. A configuration that is loaded once ignores it.
+//!
 //! ## `database` and `database_static`: a user of a database
 //!
 //! A dynamic role makes a user for this process, with a lease; a static role gives a user whose
 //! password the server rotates. Both are one [`DatabaseCredentials`](crate::DatabaseCredentials).
 //! `mount` names another mount than `database`. In the environment they are two variables:
 //! `DATABASE_USERNAME` and `DATABASE_PASSWORD` for a field `database`.
+//! [`connection_url`](crate::DatabaseCredentials::connection_url) puts them into the URL that a
+//! driver takes.
 //!
 //! ```
 //! # use vault_config::{VaultConfig, DatabaseCredentials};

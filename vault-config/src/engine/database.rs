@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use secrecy::SecretString;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::{Answer, Declare, Engine, Grant, Request, Scope};
@@ -45,6 +47,85 @@ impl DatabaseCredentials {
     #[must_use]
     pub fn password(&self) -> &SecretString {
         &self.password
+    }
+
+    /// The URL that a database driver connects with: `template` with the user name for
+    /// `{{username}}` and the password for `{{password}}`, both percent-encoded.
+    ///
+    /// Everything but ASCII letters, digits and `-._~` is encoded, so that a password with `@` or
+    /// `/` stays a password anywhere in the URL. The rest of the template stays as it is. Each
+    /// placeholder may stand any number of times, and one of them has to.
+    ///
+    /// ```
+    /// use vault_config::{DatabaseCredentials, secrecy::ExposeSecret};
+    /// # struct PgPool;
+    /// # impl PgPool {
+    /// #     async fn connect(_: &str) -> Result<Self, std::fmt::Error> { Ok(Self) }
+    /// # }
+    ///
+    /// async fn pool(database: &DatabaseCredentials) -> Result<PgPool, Box<dyn std::error::Error>> {
+    ///     let url = database.connection_url("postgres://{{username}}:{{password}}@db:5432/app?sslmode=require")?;
+    ///     Ok(PgPool::connect(url.expose_secret()).await?)
+    /// }
+    ///
+    /// let url = DatabaseCredentials::new("v-app", "p@ss/1").connection_url("mysql://{{username}}:{{password}}@db/app")?;
+    /// assert_eq!(url.expose_secret(), "mysql://v-app:p%40ss%2F1@db/app");
+    /// # let _ = pool;
+    /// # Ok::<(), vault_config::ConnectionUrlError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The template has no placeholder, one that is unknown, or a `{{` without its `}}`.
+    pub fn connection_url(&self, template: &str) -> Result<SecretString, ConnectionUrlError> {
+        let mut pieces = Vec::new();
+        let mut rest = template;
+        while let Some((before, inside)) = rest.split_once("{{") {
+            let at = template.len() - rest.len() + before.len();
+            let (name, after) = inside.split_once("}}").ok_or(Fault::Unclosed { at })?;
+            let value = match name {
+                "username" => self.username(),
+                "password" => self.password.expose_secret(),
+                _ => return Err(Fault::Unknown { at }.into()),
+            };
+            pieces.push(before);
+            pieces.extend(utf8_percent_encode(value, &ENCODED));
+            rest = after;
+        }
+        if pieces.is_empty() {
+            return Err(Fault::NoPlaceholder.into());
+        }
+        pieces.push(rest);
+        // Allocated once, at its full size: text that grows leaves copies behind.
+        let url = Zeroizing::new(pieces.concat());
+        Ok(url.as_str().into())
+    }
+}
+
+/// Everything but the unreserved characters of RFC 3986.
+const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What is wrong with the template of a [`connection_url`](DatabaseCredentials::connection_url).
+///
+/// `Display` says it in one sentence, with the place in bytes from the template's beginning and the
+/// placeholders that there are. Neither it nor `Debug` repeats any of the template, which may hold
+/// a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}; the placeholders are {{{{username}}}} and {{{{password}}}}")]
+pub struct ConnectionUrlError(Fault);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Fault {
+    #[error("the template of the connection URL has no placeholder")]
+    NoPlaceholder,
+    #[error("the template of the connection URL has an unknown placeholder at byte {at}")]
+    Unknown { at: usize },
+    #[error("the template of the connection URL has a {{{{ without its }}}} at byte {at}")]
+    Unclosed { at: usize },
+}
+
+impl From<Fault> for ConnectionUrlError {
+    fn from(fault: Fault) -> Self {
+        Self(fault)
     }
 }
 
@@ -131,5 +212,76 @@ impl Engine for Field {
 
     fn grant(&self) -> Grant {
         Grant::read(self.path.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(username: &str, password: &str, template: &str) -> Result<String, ConnectionUrlError> {
+        let url = DatabaseCredentials::new(username, password).connection_url(template)?;
+        Ok(url.expose_secret().to_owned())
+    }
+
+    #[test]
+    fn values_are_encoded_and_the_template_is_not() {
+        let template = "postgres://{{username}}:{{password}}@[::1]:5432/ä pp?sslmode=require&a={b}";
+        assert_eq!(
+            url("v-Ap_p.1~", "@:/?#[]%{}&=+ üñ\0", template).as_deref(),
+            Ok(
+                "postgres://v-Ap_p.1~:%40%3A%2F%3F%23%5B%5D%25%7B%7D%26%3D%2B%20%C3%BC%C3%B1%00@[::1]:5432/ä \
+                pp?sslmode=require&a={b}"
+            )
+        );
+        assert_eq!(
+            url("", "", template).as_deref(),
+            Ok(&*template.replace("{{username}}:{{password}}", ":"))
+        );
+    }
+
+    #[test]
+    fn each_placeholder_stands_any_number_of_times() {
+        for (template, filled) in [
+            ("{{username}}", "u"),
+            ("{{password}}{{password}}", "pp"),
+            ("a{{password}}b{{username}}c{{password}}d}}", "apbucpd}}"),
+        ] {
+            assert_eq!(url("u", "p", template).as_deref(), Ok(filled), "{template}");
+        }
+    }
+
+    #[test]
+    fn values_are_not_templates() {
+        assert_eq!(
+            url("{{password}}", "{{username}}", "{{username}}:{{password}}").as_deref(),
+            Ok("%7B%7Bpassword%7D%7D:%7B%7Busername%7D%7D")
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_without_the_template() {
+        const END: &str = "; the placeholders are {{username}} and {{password}}";
+        for (template, what) in [
+            ("", "has no placeholder"),
+            ("postgres://hunter2@db", "has no placeholder"),
+            ("postgres://{username}:hunter2@db", "has no placeholder"),
+            ("{{hunter2}}", "has an unknown placeholder at byte 0"),
+            ("{{username}}:{{user}}@db?hunter2", "has an unknown placeholder at byte 13"),
+            ("ü{{ username }}", "has an unknown placeholder at byte 2"),
+            ("{{Username}}", "has an unknown placeholder at byte 0"),
+            ("{{{username}}}", "has an unknown placeholder at byte 0"),
+            ("{{}}", "has an unknown placeholder at byte 0"),
+            ("{{username:hunter2@db", "has a {{ without its }} at byte 0"),
+            ("{{username}}:{{password@db?hunter2", "has a {{ without its }} at byte 13"),
+            ("{{username}}:{{password}@db?hunter2", "has a {{ without its }} at byte 13"),
+        ] {
+            let error = url("hunter2", "hunter2", template).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("the template of the connection URL {what}{END}")
+            );
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
     }
 }

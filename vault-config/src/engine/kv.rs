@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::{Answer, Declare, Engine, Grant, Request, Scope, no_data};
+use super::{Answer, Declare, Engine, Grant, Refresh, Request, Scope, no_data};
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
 use crate::vault::{Mount, Reply, Session};
@@ -18,6 +18,7 @@ pub struct Kv {
     pub version: Option<u64>,
     pub kv_version: Option<u8>,
     pub whole: bool,
+    pub refresh: Option<Refresh>,
 }
 
 /// One secret of a KV mount.
@@ -54,6 +55,7 @@ impl Eq for Location {}
 struct Field {
     location: Location,
     key: Option<String>,
+    refresh: Option<Refresh>,
 }
 
 impl Declare for Kv {
@@ -72,7 +74,7 @@ impl Declare for Kv {
             kv_version: self.kv_version,
         };
         let key = (!self.whole).then(|| self.key.unwrap_or(scope.field).to_owned());
-        Ok(Arc::new(Field { location, key }))
+        Ok(Arc::new(Field { location, key, refresh: self.refresh }))
     }
 }
 
@@ -97,6 +99,10 @@ impl Engine for Field {
         self.key.as_deref()
     }
 
+    fn refresh(&self) -> Option<Refresh> {
+        self.refresh
+    }
+
     fn grant(&self) -> Grant {
         let Location { mount, path, kv_version, .. } = &self.location;
         match kv_version {
@@ -116,6 +122,10 @@ impl Location {
         format!("{}/{}{version}", self.mount, self.path)
     }
 
+    pub(super) fn is_pinned(&self) -> bool {
+        self.version.is_some()
+    }
+
     fn v1(&self) -> String {
         format!("{}/{}", self.mount, self.path)
     }
@@ -123,6 +133,31 @@ impl Location {
     fn v2(&self) -> String {
         format!("{}/data/{}", self.mount, self.path)
     }
+}
+
+/// <https://openbao.org/api-docs/secret/kv/kv-v2/#read-secret-metadata>
+pub(super) async fn has_changed(
+    session: &Session<'_>,
+    location: &Location,
+    version: u64,
+) -> Result<Option<bool>, Cause> {
+    let path = format!("{}/metadata/{}", location.mount, location.path);
+    let reply = session.get(&path, None).await?;
+    if reply.is_miss() {
+        return Ok((reply.status == 404).then_some(true));
+    }
+    if !reply.ok() {
+        return Err(reply.into_cause());
+    }
+    let current = reply.data().get("current_version").and_then(Value::as_u64);
+    let versions = reply.data().get("versions");
+    let newest = versions.and_then(|versions| versions.get(&version.to_string()));
+    // A time of deletion may lie ahead: whether it has come, only a reading tells.
+    let lives = newest.is_some_and(|newest| {
+        newest.get("deletion_time").and_then(Value::as_str) == Some("")
+            && newest.get("destroyed").and_then(Value::as_bool) == Some(false)
+    });
+    Ok(Some(current != Some(version) || !lives))
 }
 
 /// Version 2 first; the mount's real version is asked for on the first miss only.
@@ -144,7 +179,7 @@ async fn read_v2(session: &Session<'_>, location: &Location) -> Result<Answer, C
         && let Some(version) = versioned(&reply)
     {
         let data = reply.take_data().and_then(|mut data| data.remove("data")).unwrap_or_default();
-        return Ok(Answer { data, version: Some(version), lease_seconds: None });
+        return Ok(Answer::new(data, Some(version), reply));
     }
     if reply.no_route() {
         return Err(no_mount(location));
@@ -227,9 +262,7 @@ fn versioned(reply: &Reply) -> Option<u64> {
 
 fn unversioned(mut reply: Reply) -> Result<Answer, Cause> {
     match reply.take_data() {
-        Some(data) if data.as_map().is_some() => {
-            Ok(Answer { data, version: None, lease_seconds: None })
-        }
+        Some(data) if data.as_map().is_some() => Ok(Answer::new(data, None, reply)),
         _ => Err(no_data()),
     }
 }

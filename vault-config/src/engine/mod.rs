@@ -5,14 +5,18 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::error::{Cause, ErrorKind};
+use crate::live::schedule::Rotation;
 use crate::value::Value;
-use crate::vault::Session;
+use crate::vault::reply::seconds;
+use crate::vault::{Lease, Made, Reply, Session};
 
 pub(crate) mod database;
 pub(crate) mod kv;
 pub(crate) mod read;
+pub(crate) mod refresh;
 mod template;
 
+pub(crate) use refresh::Refresh;
 pub(crate) use template::{Unset, Variables};
 
 /// What a field's attributes say of its engine, before variables are filled in.
@@ -59,6 +63,11 @@ pub trait Engine: Debug + Send + Sync {
         None
     }
 
+    /// How often the field says that it is read again, if it says so.
+    fn refresh(&self) -> Option<Refresh> {
+        None
+    }
+
     /// What the policy has to allow.
     fn grant(&self) -> Grant;
 }
@@ -99,6 +108,27 @@ impl Request {
         }
     }
 
+    /// Whether what is stored is no longer of this version; `None` when the token may not look at
+    /// the secret's metadata, or there is none.
+    pub(crate) async fn has_changed(
+        &self,
+        session: &Session<'_>,
+        version: u64,
+    ) -> Result<Option<bool>, Cause> {
+        match self {
+            Self::Kv(location) => kv::has_changed(session, location, version).await,
+            Self::Read(_) => Ok(None),
+        }
+    }
+
+    /// What is stored there can change.
+    pub(crate) fn can_change(&self) -> bool {
+        match self {
+            Self::Kv(location) => !location.is_pinned(),
+            Self::Read(_) => true,
+        }
+    }
+
     /// What errors call it when no one field is meant.
     pub(crate) fn name(&self) -> String {
         match self {
@@ -128,11 +158,41 @@ pub struct Answer {
     pub(crate) data: Value,
     /// The version of a KV v2 secret.
     pub(crate) version: Option<u64>,
-    /// How long a leased credential lives.
-    pub(crate) lease_seconds: Option<u64>,
+    pub(crate) lease: Option<Lease>,
+    pub(crate) made: Option<Made>,
+}
+
+/// What an answer says besides its data.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) version: Option<u64>,
+    pub(crate) lease: Option<Lease>,
+    pub(crate) rotation: Option<Rotation>,
+    pub(crate) made: Option<Made>,
 }
 
 impl Answer {
+    pub(crate) fn into_facts(self) -> Facts {
+        let rotation = self.rotation();
+        Facts { version: self.version, lease: self.lease, rotation, made: self.made }
+    }
+
+    /// `data` was taken from the reply.
+    fn new(data: Value, version: Option<u64>, reply: Reply) -> Self {
+        Self { data, version, lease: reply.lease(), made: reply.made }
+    }
+
+    pub(crate) fn lease_seconds(&self) -> Option<u64> {
+        self.lease.as_ref().map(|lease| lease.ttl.as_secs())
+    }
+
+    /// What a static role says of its password.
+    fn rotation(&self) -> Option<Rotation> {
+        let last = self.data.get("last_vault_rotation")?.as_str()?.to_owned();
+        let ttl = seconds(Some(self.data.get("ttl")?));
+        self.lease.is_none().then_some(Rotation { ttl, last })
+    }
+
     /// One key of the answer, or why there is none: with the keys that are there and the nearest.
     pub(crate) fn key(&self, key: &str) -> Result<Value, Cause> {
         let Some(entries) = self.data.as_map() else {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Declare, Engine, Grant, Request, Scope, no_data};
+use super::{Answer, Declare, Engine, Grant, Refresh, Request, Scope, no_data};
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
 use crate::vault::Session;
@@ -13,17 +13,19 @@ use crate::vault::Session;
 pub struct Read {
     pub path: &'static str,
     pub key: Option<&'static str>,
+    pub refresh: Option<Refresh>,
 }
 
 #[derive(Debug)]
 struct Field {
     path: String,
     key: Option<&'static str>,
+    refresh: Option<Refresh>,
 }
 
 impl Declare for Read {
     fn bind(&self, scope: &Scope<'_>) -> Result<Arc<dyn Engine>, Cause> {
-        Ok(Arc::new(Field { path: scope.fill(self.path)?, key: self.key }))
+        Ok(Arc::new(Field { path: scope.fill(self.path)?, key: self.key, refresh: self.refresh }))
     }
 }
 
@@ -48,6 +50,10 @@ impl Engine for Field {
         self.key
     }
 
+    fn refresh(&self) -> Option<Refresh> {
+        self.refresh
+    }
+
     fn grant(&self) -> Grant {
         Grant::read(self.path.clone())
     }
@@ -56,9 +62,8 @@ impl Engine for Field {
 pub(super) async fn read(session: &Session<'_>, path: &str) -> Result<Answer, Cause> {
     let mut reply = session.get(path, None).await?;
     if reply.ok() {
-        let lease_seconds = reply.lease_seconds();
         return match reply.take_data() {
-            Some(data) if !data.is_null() => Ok(Answer { data, version: None, lease_seconds }),
+            Some(data) if !data.is_null() => Ok(Answer::new(data, None, reply)),
             _ => Err(no_data()),
         };
     }

@@ -1,15 +1,20 @@
 //! One token for all who share a connection: one login at a time, one failure for all who waited.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::Vault;
 use super::request::Call;
-use crate::auth::{AuthToken, LoginClient};
+use crate::auth::{AuthToken, Granted, LoginClient};
 use crate::error::{Cause, ErrorKind};
+use crate::live::clock::Reading;
+use crate::live::schedule::Term;
 
 #[derive(Default)]
 pub(super) struct Login {
@@ -22,11 +27,82 @@ pub(crate) struct Held {
     token: AuthToken,
     /// Whether the token was alive, and when that was asked.
     alive: Mutex<Option<(Instant, bool)>>,
+    /// Unknown for a token that was made elsewhere and not looked at yet.
+    term: SyncMutex<Option<Term>>,
+    /// One renewal at a time, whoever shares the token.
+    renewing: Mutex<()>,
+    /// What is left of a token that may be used so many times; the last is kept to revoke it.
+    uses: Option<AtomicU64>,
+    left: OnceLock<Leaving>,
+}
+
+/// Why a token is no longer in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// It lives on, with all that was made under it.
+    UsedUp,
+    /// It is dead or about to be.
+    Ended,
 }
 
 impl Held {
-    pub(super) fn secret(&self) -> Option<&SecretString> {
+    fn new(token: AuthToken, asked: Reading) -> Self {
+        let granted = token.granted().copied();
+        let term = granted.map(|granted| term(&granted, asked));
+        let uses = granted.map(|granted| granted.uses).filter(|uses| *uses > 0);
+        // Who may use it once uses it once.
+        let uses = uses.map(|uses| AtomicU64::new(uses.saturating_sub(1).max(1)));
+        Self {
+            token,
+            alive: Mutex::default(),
+            term: SyncMutex::new(term),
+            renewing: Mutex::default(),
+            uses,
+            left: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn secret(&self) -> Option<&SecretString> {
         self.token.secret()
+    }
+
+    /// Whether this connection made it, and may revoke it.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.token.granted().is_some()
+    }
+
+    pub(crate) fn term(&self) -> MutexGuard<'_, Option<Term>> {
+        self.term.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn has_ended(&self, now: Reading) -> bool {
+        let left = self.term().as_ref().and_then(|term| term.left(now));
+        left.is_some_and(|left| left.is_zero())
+    }
+
+    pub(crate) async fn renewing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.renewing.lock().await
+    }
+
+    pub(crate) fn left(&self) -> Option<Leaving> {
+        self.left.get().copied()
+    }
+
+    pub(super) fn learn(&self, granted: &Granted, full: std::time::Duration, asked: Reading) {
+        let random = fastrand::f64();
+        *self.term() = Some(Term::new(asked, granted.ttl, full, granted.renewable, random));
+    }
+
+    /// Counts one request; `false` when there is none left.
+    pub(super) fn take_use(&self) -> bool {
+        let Some(uses) = &self.uses else { return true };
+        let less = |left: u64| left.checked_sub(1);
+        uses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+
+    /// Nothing is left but the use that revokes it.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.uses.as_ref().is_some_and(|uses| uses.load(Ordering::Relaxed) == 0)
     }
 
     fn is(&self, token: &AuthToken) -> bool {
@@ -59,10 +135,7 @@ impl Vault {
         // loses a token that a single-use secret_id has paid for.
         let (vault, refused) = (self.clone(), refused.cloned());
         let login = tokio::spawn(async move { vault.log_in_once(refused, since).await });
-        login.await.unwrap_or_else(|_| {
-            let help = "see the login method's code: it panicked, or its runtime ended";
-            Err(Cause::new(ErrorKind::LoginRefused, "the login ended without an answer", help))
-        })
+        login.await.unwrap_or_else(|_| Err(unanswered()))
     }
 
     async fn log_in_once(
@@ -74,6 +147,7 @@ impl Vault {
         if let Some(settled) = login.settled(refused.as_ref(), since) {
             return settled;
         }
+        let asked = self.clock().now();
         let result = match (self.log_in().await, &refused) {
             // A file whose token nobody has replaced.
             (Ok(token), Some(refused)) if refused.is(&token) => Err(self.dead()),
@@ -81,12 +155,19 @@ impl Vault {
         };
         match result {
             Ok(token) => {
-                let held = Arc::new(Held { token, alive: Mutex::default() });
-                *login = Login { held: Some(Arc::clone(&held)), failure: None };
-                Ok(held)
+                let leaving = match refused.as_deref().map(Held::is_used_up) {
+                    Some(true) => Leaving::UsedUp,
+                    _ => Leaving::Ended,
+                };
+                Ok(self.hold(&mut login, token, asked, leaving))
             }
             Err(cause) => {
-                *login = Login { held: None, failure: Some((Instant::now(), cause.clone())) };
+                // What was refused is dead, or has no use left.
+                if let Some(old) = login.held.take() {
+                    self.retire(old);
+                }
+                login.failure = Some((Instant::now(), cause.clone()));
+                self.hold_now(None);
                 Err(cause)
             }
         }
@@ -95,12 +176,75 @@ impl Vault {
     async fn log_in(&self) -> Result<AuthToken, Cause> {
         let auth = &self.0.auth;
         let client = LoginClient::new(&self.0.http);
-        let token = auth.login(&client).await.map_err(|error| {
-            let place = format!("vault {}, login by {}", self.address().shown(), auth.describe());
+        let span = tracing::info_span!("login", method = %auth.describe());
+        let began = Instant::now();
+        let token = auth.login(&client).instrument(span.clone()).await.map_err(|error| {
+            let place = format!("vault {}, login by {}", self.addresses().shown(), auth.describe());
             error.into_cause().at(place)
         })?;
-        tracing::debug!(method = %auth.describe(), "logged in");
+        span.in_scope(|| tracing::debug!(elapsed = ?began.elapsed(), "logged in"));
         Ok(token)
+    }
+
+    fn hold(
+        &self,
+        login: &mut Login,
+        token: AuthToken,
+        asked: Reading,
+        leaving: Leaving,
+    ) -> Arc<Held> {
+        let held = Arc::new(Held::new(token, asked));
+        if let Some(old) = login.held.replace(Arc::clone(&held)) {
+            let _ = old.left.set(leaving);
+            self.retire(old);
+        }
+        login.failure = None;
+        self.hold_now(Some(Arc::clone(&held)));
+        held
+    }
+
+    /// Another token before this one ends. The old one stays in use until there is a new one.
+    pub(crate) async fn log_in_again(&self, old: &Arc<Held>) -> Result<Arc<Held>, Cause> {
+        let (vault, old, since) = (self.clone(), Arc::clone(old), Instant::now());
+        let login = tokio::spawn(async move {
+            let mut login = vault.0.login.lock().await;
+            if let Some(held) = login.held.as_ref().filter(|held| !Arc::ptr_eq(held, &old)) {
+                return Ok(Arc::clone(held));
+            }
+            if let Some((when, cause)) = &login.failure
+                && *when >= since
+            {
+                return Err(cause.clone());
+            }
+            let asked = vault.clock().now();
+            match vault.log_in().await {
+                // A file whose token nobody has replaced.
+                Ok(token) if old.is(&token) => Ok(old),
+                Ok(token) => Ok(vault.hold(&mut login, token, asked, Leaving::Ended)),
+                Err(cause) => {
+                    login.failure = Some((Instant::now(), cause.clone()));
+                    Err(cause)
+                }
+            }
+        });
+        login.await.unwrap_or_else(|_| Err(unanswered()))
+    }
+
+    /// Revokes every token that this connection made, and with them all that was made under them.
+    /// The next use logs in anew.
+    pub(crate) async fn revoke_all(&self) -> Result<(), Cause> {
+        // A login that is under way is waited for, or its token would be left behind.
+        let held = self.0.login.lock().await.held.take();
+        self.hold_now(None);
+        let mut tokens: Vec<_> = self.retired().drain(..).collect();
+        tokens.extend(held.filter(|held| held.is_ours()));
+        let mut tasks = JoinSet::new();
+        for held in tokens {
+            let vault = self.clone();
+            let span = tracing::info_span!("revoke", source = "token");
+            tasks.spawn(async move { vault.revoke_token(&held).await }.instrument(span));
+        }
+        tasks.join_all().await.into_iter().collect()
     }
 
     /// After a 403: a new token if the old one is dead and can be replaced, `None` if it is alive.
@@ -111,22 +255,24 @@ impl Vault {
         held: &Arc<Held>,
         since: Instant,
     ) -> Result<Option<Arc<Held>>, Cause> {
-        let Some(token) = held.secret() else { return Ok(None) };
-        let mut asked = held.alive.lock().await;
-        let alive = match *asked {
-            Some((when, alive)) if when >= since || !alive => alive,
-            _ => {
-                let alive = self.is_alive(token).await?;
-                *asked = Some((Instant::now(), alive));
-                alive
-            }
-        };
-        drop(asked);
-        match alive {
-            true => Ok(None),
-            false if !self.0.auth.can_repeat() => Err(self.dead()),
-            false => self.token(Some(held), since).await.map(Some),
+        match self.is_dead(held, since).await? {
+            false => Ok(None),
+            true if !self.0.auth.can_repeat() => Err(self.dead()),
+            true => self.token(Some(held), since).await.map(Some),
         }
+    }
+
+    pub(super) async fn is_dead(&self, held: &Held, since: Instant) -> Result<bool, Cause> {
+        let Some(token) = held.secret() else { return Ok(false) };
+        let mut asked = held.alive.lock().await;
+        if let Some((when, alive)) = *asked
+            && (when >= since || !alive)
+        {
+            return Ok(!alive);
+        }
+        let alive = self.is_alive(token).await?;
+        *asked = Some((Instant::now(), alive));
+        Ok(!alive)
     }
 
     /// A dead token and a missing permission are both 403; only a look at the token tells them
@@ -138,14 +284,23 @@ impl Vault {
         Ok(reply.status != 403 || reply.denies_by_policy())
     }
 
-    pub(super) fn dead(&self) -> Cause {
+    pub(crate) fn dead(&self) -> Cause {
         Cause::new(
             ErrorKind::TokenInvalid,
             "the token is expired, revoked, used up or unknown to this server (HTTP 403)",
             format!("give a valid token; the refused one is the {}", self.0.auth.describe()),
         )
-        .at(format!("vault {}", self.address().shown()))
+        .at(format!("vault {}", self.addresses().shown()))
     }
+}
+
+fn term(granted: &Granted, asked: Reading) -> Term {
+    Term::new(asked, granted.ttl, granted.ttl, granted.renewable, fastrand::f64())
+}
+
+fn unanswered() -> Cause {
+    let help = "see the login method's code: it panicked, or its runtime ended";
+    Cause::new(ErrorKind::LoginRefused, "the login ended without an answer", help)
 }
 
 impl Login {

@@ -3,32 +3,41 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::auth::AuthMethod;
 use crate::error::{Cause, Error, ErrorKind};
+use crate::live::clock::{Clock, SystemClock};
 use crate::source::env::Environment;
 use crate::{Resolved, VaultConfig};
 
+mod client;
 mod limit;
 mod login;
+mod nodes;
+mod renewal;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod retry;
 mod session;
 pub(crate) mod settings;
-mod tls;
+pub(crate) mod tls;
 
+use client::Clients;
 use login::Login;
-pub(crate) use reply::Reply;
+pub(crate) use login::{Held, Leaving};
+pub(crate) use renewal::Renewal;
+pub(crate) use reply::{Lease, Reply};
 use request::Http;
 pub(crate) use retry::Repeat;
 use session::Learned;
-pub(crate) use session::{Mount, Session};
-use settings::{Address, Settings};
+pub(crate) use session::{Made, Manner, Mount, Session};
+use settings::{Address, Addresses, Settings};
 
 /// A connection to HashiCorp Vault or OpenBao.
 ///
@@ -53,7 +62,14 @@ struct Inner {
     http: Http,
     auth: Arc<dyn AuthMethod>,
     environment: Environment,
+    clock: Arc<dyn Clock>,
     login: AsyncMutex<Login>,
+    /// The token in use, to look at without waiting for a login.
+    held: Mutex<Option<Arc<Held>>>,
+    /// Tokens that were in use, and may still have leases.
+    retired: Mutex<Vec<Arc<Held>>>,
+    /// Configurations that watch: the last one takes the token with it.
+    watchers: AtomicUsize,
     mounts: Mutex<HashMap<String, Learned>>,
 }
 
@@ -106,7 +122,9 @@ impl Vault {
         let auth = crate::auth::detect(environment);
         match (settings, auth) {
             (Ok(Some(settings)), Ok(auth)) => {
-                Self::open(settings, auth, environment.clone(), None).map_err(|cause| vec![cause])
+                let clock = Arc::new(SystemClock::default());
+                Self::open(settings, auth, environment.clone(), None, clock)
+                    .map_err(|cause| vec![cause])
             }
             // Without a server there is nothing to log in to.
             (Ok(None), _) => Err(vec![no_address()]),
@@ -123,32 +141,85 @@ impl Vault {
         auth: Arc<dyn AuthMethod>,
         environment: Environment,
         client: Option<reqwest::Client>,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, Cause> {
-        if settings.address.is_open() {
+        if settings.addresses.iter().any(Address::is_open) {
             tracing::warn!(
-                address = %settings.address.shown(),
+                address = %settings.addresses.shown(),
                 "tokens and secrets go over plain http to another host: use https"
             );
         }
         if settings.tls.skip_verify {
-            tracing::warn!(address = %settings.address.shown(), "the server's certificate is not verified");
+            tracing::warn!(address = %settings.addresses.shown(), "the server's certificate is not verified");
         }
-        let client = client.map_or_else(|| client_for(&settings), Ok)?;
+        let clients = match client {
+            Some(client) => Clients::given(client),
+            None => Clients::new(&settings)?,
+        };
         Ok(Self(Arc::new(Inner {
-            http: Http::new(client, settings),
+            http: Http::new(clients, settings),
             auth,
             environment,
+            clock,
             login: AsyncMutex::default(),
+            held: Mutex::default(),
+            retired: Mutex::default(),
+            watchers: AtomicUsize::new(0),
             mounts: Mutex::default(),
         })))
     }
 
-    pub(crate) fn address(&self) -> &Address {
-        &self.0.http.settings().address
+    pub(crate) fn addresses(&self) -> &Addresses {
+        &self.0.http.settings().addresses
     }
 
     pub(crate) fn wants_one_first(&self) -> bool {
         self.0.http.wants_one_first()
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    pub(crate) fn auth(&self) -> &dyn AuthMethod {
+        self.0.auth.as_ref()
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.0.http.settings().timeout
+    }
+
+    /// The token in use, if there is one.
+    pub(crate) fn held(&self) -> Option<Arc<Held>> {
+        lock(&self.0.held).clone()
+    }
+
+    fn hold_now(&self, held: Option<Arc<Held>>) {
+        *lock(&self.0.held) = held;
+    }
+
+    /// Of a token that somebody else made, nothing is ours to let go of.
+    fn retire(&self, held: Arc<Held>) {
+        let now = self.clock().now();
+        let mut retired = lock(&self.0.retired);
+        retired.retain(|held| !held.has_ended(now));
+        if held.is_ours() {
+            retired.push(held);
+        }
+    }
+
+    /// Tokens that are no longer in use and that nobody has let go of.
+    pub(crate) fn retired(&self) -> MutexGuard<'_, Vec<Arc<Held>>> {
+        lock(&self.0.retired)
+    }
+
+    pub(crate) fn watch_begins(&self) {
+        self.0.watchers.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether nobody else watches.
+    pub(crate) fn watch_ends(&self) -> bool {
+        self.0.watchers.fetch_sub(1, Ordering::SeqCst) == 1
     }
 
     fn namespace(&self) -> Option<&str> {
@@ -159,38 +230,14 @@ impl Vault {
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Vault")
-            .field("address", &self.address().shown())
+            .field("address", &self.addresses().shown())
             .field("auth", &self.0.auth.describe())
             .finish_non_exhaustive()
     }
 }
 
-fn client_for(settings: &Settings) -> Result<reqwest::Client, Cause> {
-    let mut builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(settings.connect_timeout())
-        .retry(reqwest::retry::never())
-        .tcp_nodelay(true);
-    builder = match settings.address.url.scheme() {
-        "https" => tls::apply(&settings.tls, builder)?,
-        _ => tls::without(builder),
-    };
-    let failed = |error: reqwest::Error| {
-        Cause::new(ErrorKind::Setting, format!("the HTTP client cannot be made: {error}"), "")
-    };
-    builder = match &settings.proxy {
-        Some(proxy) => builder.proxy(reqwest::Proxy::all(proxy.clone()).map_err(failed)?),
-        None => builder.no_proxy(),
-    };
-    #[cfg(unix)]
-    if let Some(socket) = &settings.address.socket {
-        builder = builder.unix_socket(socket.as_path());
-    }
-    #[cfg(not(unix))]
-    if settings.address.socket.is_some() {
-        return Err(Cause::new(ErrorKind::Setting, "unix:// addresses need a Unix system", ""));
-    }
-    builder.build().map_err(failed)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn no_address() -> Cause {
@@ -214,7 +261,10 @@ pub struct VaultBuilder {
     max_retries: Option<u32>,
     max_connections: Option<usize>,
     authorities: Vec<tls::Pem>,
+    files: tls::Files,
+    identity: Option<(tls::Pem, tls::Pem)>,
     client: Option<reqwest::Client>,
+    clock: Option<Arc<dyn Clock>>,
 }
 
 /// Never derived: an address that is refused later may hold a password.
@@ -229,7 +279,8 @@ impl fmt::Debug for VaultBuilder {
 
 impl VaultBuilder {
     /// Where the server is: `https://host:8200`, `http://127.0.0.1:8200` or
-    /// `unix:///run/agent.sock`.
+    /// `unix:///run/agent.sock`. Several nodes of one cluster are joined by commas: the first that
+    /// is healthy is used, and another one when it fails.
     #[must_use]
     pub fn address(mut self, address: impl Into<String>) -> Self {
         self.address = Some(address.into());
@@ -275,8 +326,43 @@ impl VaultBuilder {
     /// Trusts the authorities in this PEM text, and no others.
     #[must_use]
     pub fn ca_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.authorities
-            .push(tls::Pem { bytes: pem.into(), said_by: "ca_certificate(..)".to_owned() });
+        self.authorities.push(tls::Pem::given(pem.into(), "ca_certificate(..)".to_owned()));
+        self
+    }
+
+    /// Trusts the authorities in this PEM file, and no others. It is read when the connection is
+    /// built, and again when it changes.
+    #[must_use]
+    pub fn ca_certificate_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.files.authorities.push(path.into());
+        self
+    }
+
+    /// Shows this certificate chain, with its key, to a server that asks for one. Both are PEM
+    /// text.
+    #[must_use]
+    pub fn client_certificate(
+        mut self,
+        chain: impl Into<Vec<u8>>,
+        key: impl Into<Vec<u8>>,
+    ) -> Self {
+        let said_by = || "client_certificate(..)".to_owned();
+        self.identity = Some((
+            tls::Pem::given(chain.into(), said_by()),
+            tls::Pem::given(key.into(), said_by()),
+        ));
+        self
+    }
+
+    /// The same from PEM files, which are read when the connection is built, and again when they
+    /// change: a certificate that is renewed in place is shown from then on.
+    #[must_use]
+    pub fn client_certificate_files(
+        mut self,
+        chain: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        self.files.identity = Some((chain.into(), key.into()));
         self
     }
 
@@ -292,6 +378,13 @@ impl VaultBuilder {
         self
     }
 
+    /// Tells the time to what keeps a configuration fresh, for tests. Default: the machine's clocks.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
     /// Checks the settings. Nothing is sent.
     ///
     /// # Errors
@@ -303,9 +396,9 @@ impl VaultBuilder {
     fn checked(self) -> Result<Vault, Cause> {
         let text =
             self.address.ok_or_else(|| no_address().hint("or call .address(..) on the builder"))?;
-        let address = Address::parse(&text, "Vault::builder().address(..)");
+        let addresses = Addresses::parse(&text, "Vault::builder().address(..)");
         let mut settings =
-            Settings::new(address.map_err(|cause| cause.at("Vault::builder().address(..)"))?);
+            Settings::new(addresses.map_err(|cause| cause.at("Vault::builder().address(..)"))?);
         if let Some(namespace) = self.namespace {
             let checked = settings::namespace(&namespace);
             settings.namespace = Some(checked.map_err(|what| {
@@ -315,15 +408,16 @@ impl VaultBuilder {
         settings.timeout = self.timeout.unwrap_or(settings.timeout).min(settings::LONGEST_TIMEOUT);
         settings.max_retries = self.max_retries.unwrap_or(settings.max_retries);
         settings.max_connections = self.max_connections.unwrap_or(settings.max_connections);
-        if self.client.is_some() && !self.authorities.is_empty() {
+        let tls = tls::from_builder(self.authorities, self.identity, &self.files)?;
+        if self.client.is_some() && !tls.is_default() {
             return Err(Cause::new(
                 ErrorKind::Setting,
-                "a client of your own brings its own authorities",
-                "give the authority to the client, or leave out .http_client(..)",
+                "a client of your own brings its own authorities and certificate",
+                "give them to the client, or leave out .http_client(..)",
             )
-            .at("Vault::builder().ca_certificate(..)"));
+            .at("Vault::builder().http_client(..)"));
         }
-        settings.tls.authorities = self.authorities;
+        settings.tls = tls;
         let auth = self.auth.ok_or_else(|| {
             Cause::new(
                 ErrorKind::NoLogin,
@@ -331,6 +425,7 @@ impl VaultBuilder {
                 "call .auth(..) with one of vault_config::auth",
             )
         })?;
-        Vault::open(settings, auth, Environment::Process, self.client)
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::default()));
+        Vault::open(settings, auth, Environment::Process, self.client, clock)
     }
 }

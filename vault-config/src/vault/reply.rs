@@ -1,7 +1,11 @@
 //! The server's answer, and what it means when it is not a success.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use secrecy::SecretString;
+
+use super::session::Made;
 use crate::engine::Grant;
 use crate::error::{Cause, ErrorKind};
 use crate::value::{Malformed, Value};
@@ -14,6 +18,17 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) body: Body,
     pub(crate) address: Arc<str>,
+    /// `None` for what needs no token.
+    pub(crate) made: Option<Made>,
+}
+
+/// A credential's lease. Who knows the id can renew it.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) id: SecretString,
+    /// Zero: it never ends.
+    pub(crate) ttl: Duration,
+    pub(crate) renewable: bool,
 }
 
 #[derive(Debug)]
@@ -57,9 +72,14 @@ impl Reply {
     }
 
     /// KV v1 and tokens give a `lease_duration` without a lease: only an id makes it one.
-    pub(crate) fn lease_seconds(&self) -> Option<u64> {
-        self.json().get("lease_id").and_then(Value::as_str).filter(|id| !id.is_empty())?;
-        self.json().get("lease_duration").and_then(Value::as_u64)
+    pub(crate) fn lease(&self) -> Option<Lease> {
+        let json = self.json();
+        let id = json.get("lease_id").and_then(Value::as_str).filter(|id| !id.is_empty())?;
+        Some(Lease {
+            id: id.into(),
+            ttl: seconds(json.get("lease_duration")),
+            renewable: json.get("renewable").and_then(Value::as_bool).unwrap_or(false),
+        })
     }
 
     pub(crate) fn warnings(&self) -> Vec<&str> {
@@ -236,6 +256,13 @@ impl Reply {
             false => cause,
         }
     }
+}
+
+/// A time to live; zero when it is absent, as the server writes one that never ends.
+pub(crate) fn seconds(value: Option<&Value>) -> Duration {
+    // A thousand years, so that no sum of times overflows.
+    const LONGEST: u64 = 1000 * 366 * 24 * 3600;
+    Duration::from_secs(value.and_then(Value::as_u64).unwrap_or_default().min(LONGEST))
 }
 
 /// What the server says is shown on a terminal: no control characters, and no more than a page.

@@ -1,23 +1,29 @@
 //! One request: sent, tried again, redirected once, and read to its end.
 
+use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Client, Method, Response, Url, Version};
+use reqwest::{Method, Response, Url, Version};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
+use super::client::Clients;
 use super::limit::Taken;
+use super::nodes::Nodes;
 use super::reply::{Body, MAX_BYTES, Reply, printable};
 use super::retry::{self, Ended, Repeat};
 use super::settings::Settings;
 use super::tls;
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
+
+const INDEX: &str = "x-vault-index";
+const INCONSISTENT: &str = "x-vault-inconsistent";
 
 /// What is sent. Bodies are kept until the last try and wiped then.
 pub(crate) struct Call<'a> {
@@ -28,6 +34,8 @@ pub(crate) struct Call<'a> {
     pub(crate) token: Option<&'a SecretString>,
     pub(crate) namespace: Option<&'a str>,
     pub(crate) repeat: Repeat,
+    /// The limit on all tries, when it is shorter than the connection's own.
+    pub(crate) patience: Option<Duration>,
 }
 
 impl<'a> Call<'a> {
@@ -40,6 +48,7 @@ impl<'a> Call<'a> {
             token: None,
             namespace: None,
             repeat: Repeat::Always,
+            patience: None,
         }
     }
 
@@ -50,28 +59,32 @@ impl<'a> Call<'a> {
 
 #[derive(Debug)]
 pub(crate) struct Http {
-    client: Client,
+    clients: Clients,
     settings: Settings,
     /// HTTP/1.1 has one request a connection; HTTP/2 has its own limit on streams.
     connections: Semaphore,
     multiplexed: AtomicBool,
     connected: AtomicBool,
     made: Instant,
-    /// The address, for messages.
-    shown: Arc<str>,
+    nodes: Nodes,
     taken: Mutex<Taken>,
+    /// What the last write reached, for those that read from another node.
+    written: Mutex<Option<(Instant, HeaderValue)>>,
+    warned: Mutex<BTreeSet<String>>,
 }
 
 impl Http {
-    pub(crate) fn new(client: Client, settings: Settings) -> Self {
+    pub(crate) fn new(clients: Clients, settings: Settings) -> Self {
         Self {
-            client,
+            clients,
             connections: Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)),
             multiplexed: AtomicBool::new(false),
             connected: AtomicBool::new(false),
             made: Instant::now(),
-            shown: settings.address.shown().into(),
+            nodes: Nodes::new(&settings.addresses),
             taken: Mutex::default(),
+            written: Mutex::default(),
+            warned: Mutex::default(),
             settings,
         }
     }
@@ -82,24 +95,45 @@ impl Http {
 
     /// The next request should go alone: over TLS the first connection may carry all the others.
     pub(crate) fn wants_one_first(&self) -> bool {
-        self.settings.address.url.scheme() == "https" && !self.connected.load(Ordering::Relaxed)
+        self.settings.addresses.are_https() && !self.connected.load(Ordering::Relaxed)
     }
 
     pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Reply, Cause> {
-        let deadline = Instant::now() + self.settings.timeout;
+        let in_all = call.patience.unwrap_or(Duration::MAX).min(self.settings.timeout);
+        let deadline = Instant::now() + in_all;
         let mut tries = 0;
+        // Every node once, whatever the limit on retries.
+        let mut unasked = self.nodes.len() - 1;
+        let mut node = self.healthy_node(call.repeat).await;
         loop {
             tries += 1;
-            let outcome = self.follow(call, deadline).await;
+            let patience = if unasked > 0 { call.repeat.patience() } else { Duration::MAX };
+            let now = Instant::now();
+            let limit = deadline.min(now.checked_add(patience).unwrap_or(deadline));
+            let outcome = self.follow(call, node, limit).await;
             let left = deadline.saturating_duration_since(Instant::now());
             let ended = outcome.as_ref().map_or_else(|failure| failure.ended, Answered::ended);
             let max = self.settings.max_retries;
+            if ended.is_of_the_node() && self.nodes.len() > 1 {
+                self.nodes.failed(node);
+                if unasked > 0 && retry::worth_another(ended, call.repeat) && !left.is_zero() {
+                    unasked -= 1;
+                    node = self.another_node(node).await;
+                    continue;
+                }
+            }
+            node = self.nodes.current();
+            if outcome.as_ref().is_ok_and(Answered::refuses_index) && self.forget_written() {
+                continue;
+            }
             match retry::wait(ended, call.repeat, tries, max, fastrand::f64(), left) {
                 Some(wait) => {
                     tracing::debug!(path = call.path, ?ended, ?wait, "trying again");
                     tokio::time::sleep(wait).await;
                 }
-                None => return self.finish(outcome).await,
+                None => {
+                    return self.finish(outcome).await.map_err(|cause| cause_within(cause, in_all));
+                }
             }
         }
     }
@@ -107,36 +141,91 @@ impl Http {
     async fn finish(&self, outcome: Result<Answered, Failure>) -> Result<Reply, Cause> {
         let mut reply = outcome.map_err(|failure| failure.cause)?.reply;
         for warning in reply.warnings() {
-            tracing::warn!(warning = printable(warning), "the server warns");
+            self.warn_once(warning);
         }
         // "Vault is sealed" is also what an uninitialised server says; its health tells them apart.
         if reply.status == 503 {
-            let health = self
-                .attempt(
-                    &Call::get("sys/health"),
-                    self.url("sys/health", &None)?,
-                    Instant::now() + Duration::from_secs(2),
-                )
-                .await;
-            if let Ok(health) = health
-                && health.reply.status == 501
-            {
+            let health = self.health(self.nodes.current()).await;
+            if health == Some(501) {
                 reply.status = 501;
             }
         }
         Ok(reply)
     }
 
+    /// The server's health, as a status.
+    async fn health(&self, node: usize) -> Option<u16> {
+        let end = Instant::now() + Duration::from_secs(2);
+        let url = self.url(node, "sys/health", &None).ok()?;
+        let asked = self.attempt(&Call::get("sys/health"), node, url, end).await;
+        asked.ok().map(|answered| answered.reply.status)
+    }
+
+    /// The node that was good last. Which one is good is asked before the first request, and before
+    /// one that cannot be sent again when the answer stays away.
+    async fn healthy_node(&self, repeat: Repeat) -> usize {
+        let node = self.nodes.current();
+        if self.nodes.len() == 1 || self.nodes.is_known() && repeat == Repeat::Always {
+            return node;
+        }
+        match self.health(node).await.is_some_and(serves) {
+            true => {
+                self.nodes.succeeded(node);
+                node
+            }
+            false => self.another_node(node).await,
+        }
+    }
+
+    /// The healthiest of the others. Who else finds this one failing waits for the answer.
+    async fn another_node(&self, failing: usize) -> usize {
+        let _turn = self.nodes.choosing.lock().await;
+        let current = self.nodes.current();
+        if current != failing {
+            return current;
+        }
+        let mut healthy = None;
+        for node in self.nodes.after(failing) {
+            if self.health(node).await.is_some_and(serves) {
+                healthy = Some(node);
+                break;
+            }
+        }
+        // Each in its turn when none is healthy.
+        let next = healthy.or_else(|| self.nodes.after(failing).next()).unwrap_or(failing);
+        self.nodes.moved(next, healthy.is_some());
+        if healthy.is_some() {
+            let (from, to) = (self.nodes.shown(failing), self.nodes.shown(next));
+            tracing::info!(%from, %to, "another node is asked from now on");
+        }
+        next
+    }
+
+    fn warn_once(&self, warning: &str) {
+        // More different warnings than that are one each time anew.
+        const REMEMBERED: usize = 256;
+        let shown = printable(warning);
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.len() < REMEMBERED && warned.insert(shown.clone()) {
+            tracing::warn!(warning = shown, "the server warns");
+        }
+    }
+
     /// One try, and one redirect.
-    async fn follow(&self, call: &Call<'_>, deadline: Instant) -> Result<Answered, Failure> {
-        let url = self.url(call.path, &call.query).map_err(Failure::hopeless)?;
-        let answered = self.attempt(call, url.clone(), deadline).await?;
+    async fn follow(
+        &self,
+        call: &Call<'_>,
+        node: usize,
+        deadline: Instant,
+    ) -> Result<Answered, Failure> {
+        let url = self.url(node, call.path, &call.query).map_err(Failure::hopeless)?;
+        let answered = self.attempt(call, node, url.clone(), deadline).await?;
         let Some(location) = answered.location.as_deref() else { return Ok(answered) };
         if !self.settings.follow_redirects {
-            return Err(Failure::hopeless(not_followed(answered.reply.status).at(self.here())));
+            return Err(Failure::hopeless(not_followed(answered.reply.status).at(self.here(node))));
         }
         let target = redirect(&url, location, answered.reply.status).map_err(Failure::hopeless)?;
-        let again = self.attempt(call, target, deadline).await?;
+        let again = self.attempt(call, node, target, deadline).await?;
         if again.location.is_some() {
             return Err(Failure {
                 ended: Ended::Status { code: 503, retry_after: None, unread: true },
@@ -145,7 +234,7 @@ impl Http {
                     "the server redirected twice",
                     "the cluster may be choosing its leader: see vault operator raft list-peers",
                 )
-                .at(self.here()),
+                .at(self.here(node)),
             });
         }
         Ok(again)
@@ -154,6 +243,7 @@ impl Http {
     async fn attempt(
         &self,
         call: &Call<'_>,
+        node: usize,
         url: Url,
         deadline: Instant,
     ) -> Result<Answered, Failure> {
@@ -164,19 +254,24 @@ impl Http {
         self.wait_for_rate(deadline).await;
         let left = deadline.saturating_duration_since(Instant::now());
         let mut request = self
-            .client
+            .clients
+            .current(&self.settings)
             .request(call.method.clone(), url)
             .headers(self.headers(call).map_err(Failure::hopeless)?)
             .timeout(left);
         if let Some(body) = &call.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.to_vec());
         }
-        let response = request.send().await.map_err(|error| self.broken(&error))?;
+        let response = request.send().await.map_err(|error| self.broken(node, &error))?;
         self.connected.store(true, Ordering::Relaxed);
         if response.version() == Version::HTTP_2 {
             self.multiplexed.store(true, Ordering::Relaxed);
         }
-        self.receive(response).await
+        let answered = self.receive(node, response).await?;
+        if call.method != Method::GET && answered.reply.ok() {
+            self.remember_written(answered.written.clone());
+        }
+        Ok(answered)
     }
 
     /// `RATE_LIMIT`. Past the deadline it does not wait: the request then times out by itself.
@@ -189,11 +284,39 @@ impl Http {
         tokio::time::sleep(wait.min(deadline.saturating_duration_since(Instant::now()))).await;
     }
 
+    /// <https://developer.hashicorp.com/vault/docs/enterprise/consistency>: what is read must be no
+    /// older than what was written, a token that was just made above all.
+    fn remember_written(&self, index: Option<HeaderValue>) {
+        if let Some(index) = index {
+            let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            *written = Some((Instant::now(), index));
+        }
+    }
+
+    /// Nodes lag for moments. A cluster that was restored from a backup may never come so far.
+    fn recently_written(&self) -> Option<HeaderValue> {
+        const REMEMBERED: Duration = Duration::from_secs(30);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.take_if(|(when, _)| when.elapsed() > REMEMBERED);
+        written.as_ref().map(|(_, index)| index.clone())
+    }
+
+    /// Whether there was something to forget.
+    fn forget_written(&self) -> bool {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.take().is_some()
+    }
+
     fn headers(&self, call: &Call<'_>) -> Result<HeaderMap, Cause> {
         let mut headers = self.settings.headers.clone();
         headers.insert("x-vault-request", HeaderValue::from_static("true"));
         if let Some(token) = call.token {
             headers.insert("x-vault-token", token_header(token)?);
+        }
+        if let Some(written) = self.recently_written() {
+            headers.insert(INDEX, written);
+            // A node that lags behind asks the active one instead of refusing.
+            headers.insert(INCONSISTENT, HeaderValue::from_static("forward-active-node"));
         }
         if let Some(namespace) = call.namespace {
             let value = HeaderValue::from_str(namespace).map_err(|_| {
@@ -204,7 +327,12 @@ impl Http {
         Ok(headers)
     }
 
-    fn url(&self, path: &str, query: &Option<(&'static str, String)>) -> Result<Url, Cause> {
+    fn url(
+        &self,
+        node: usize,
+        path: &str,
+        query: &Option<(&'static str, String)>,
+    ) -> Result<Url, Cause> {
         // An address loses control characters and walks along dots: what is asked for must be what was meant.
         if path.split('/').any(|segment| matches!(segment, "." | ".."))
             || path.contains(char::is_control)
@@ -215,7 +343,7 @@ impl Http {
                 "correct the path or mount",
             ));
         }
-        let mut url = self.settings.address.url.clone();
+        let mut url = self.nodes.url(node);
         url.path_segments_mut()
             .map_err(|()| Cause::new(ErrorKind::Setting, "the address cannot hold a path", ""))?
             .pop_if_empty()
@@ -227,7 +355,7 @@ impl Http {
         Ok(url)
     }
 
-    async fn receive(&self, mut response: Response) -> Result<Answered, Failure> {
+    async fn receive(&self, node: usize, mut response: Response) -> Result<Answered, Failure> {
         let status = response.status().as_u16();
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after =
@@ -236,12 +364,18 @@ impl Http {
         let content_type = header(CONTENT_TYPE)
             .map(|text| text.split(';').next().unwrap_or(text).to_owned())
             .unwrap_or_else(|| "no content type".to_owned());
-        let body = self.read(&mut response, content_type).await?;
-        let reply = Reply { status, body, address: Arc::clone(&self.shown) };
-        Ok(Answered { reply, retry_after, location })
+        let written = response.headers().get(INDEX).cloned();
+        let body = self.read(node, &mut response, content_type).await?;
+        let reply = Reply { status, body, address: self.nodes.shown(node), made: None };
+        Ok(Answered { reply, retry_after, location, written })
     }
 
-    async fn read(&self, response: &mut Response, content_type: String) -> Result<Body, Failure> {
+    async fn read(
+        &self,
+        node: usize,
+        response: &mut Response,
+        content_type: String,
+    ) -> Result<Body, Failure> {
         let announced =
             response.content_length().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
         if announced > MAX_BYTES {
@@ -249,7 +383,7 @@ impl Http {
         }
         // Just what is announced: all of it is wiped again, byte by byte.
         let mut bytes = Zeroizing::new(Vec::with_capacity(announced));
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(node, &error))? {
             if bytes.len() + chunk.len() > MAX_BYTES {
                 return Ok(Body::TooLarge);
             }
@@ -258,23 +392,35 @@ impl Http {
         Ok(parse(&bytes, content_type))
     }
 
-    fn here(&self) -> String {
-        format!("vault {}", self.shown)
+    fn here(&self, node: usize) -> String {
+        format!("vault {}", self.nodes.shown(node))
     }
 
-    fn broken(&self, error: &reqwest::Error) -> Failure {
-        let (ended, cause) = diagnose(error, &self.settings);
-        Failure { ended, cause: cause.at(self.here()) }
+    fn broken(&self, node: usize, error: &reqwest::Error) -> Failure {
+        let (ended, cause) = diagnose(error, &self.settings, &self.nodes.url(node));
+        Failure { ended, cause: cause.at(self.here(node)) }
     }
+}
+
+/// The active node, or a standby that reads itself and passes on the rest:
+/// <https://openbao.org/api-docs/system/health/>.
+fn serves(health: u16) -> bool {
+    matches!(health, 200 | 429 | 473)
 }
 
 struct Answered {
     reply: Reply,
     retry_after: Option<Duration>,
     location: Option<String>,
+    written: Option<HeaderValue>,
 }
 
 impl Answered {
+    /// Another cluster answers than the one that was written to.
+    fn refuses_index(&self) -> bool {
+        self.reply.status == 400 && self.reply.words().to_lowercase().contains(INDEX)
+    }
+
     fn ended(&self) -> Ended {
         if self.reply.upgrading() {
             return Ended::Upgrading;
@@ -371,7 +517,17 @@ fn redirect(from: &Url, location: &str, status: u16) -> Result<Url, Cause> {
     Ok(target)
 }
 
-fn diagnose(error: &reqwest::Error, settings: &Settings) -> (Ended, Cause) {
+/// A request of the background waits less long than the connection's own limit.
+fn cause_within(mut cause: Cause, limit: Duration) -> Cause {
+    if cause.kind == ErrorKind::Timeout && cause.what.starts_with(NO_ANSWER) {
+        cause.what = format!("{NO_ANSWER} {limit:?}");
+    }
+    cause
+}
+
+const NO_ANSWER: &str = "no answer within";
+
+fn diagnose(error: &reqwest::Error, settings: &Settings, url: &Url) -> (Ended, Cause) {
     if let Some(cause) = tls::untrusted(error) {
         return (Ended::Hopeless, cause);
     }
@@ -380,27 +536,27 @@ fn diagnose(error: &reqwest::Error, settings: &Settings) -> (Ended, Cause) {
         let ended = if error.is_connect() { Ended::NotSent } else { Ended::Broken };
         let what = match ended {
             Ended::NotSent => format!("no connection within {:?}", settings.connect_timeout()),
-            _ => format!("no answer within {:?}", settings.timeout),
+            _ => format!("{NO_ANSWER} {:?}", settings.timeout),
         };
         let help =
             "check that the address is reachable from here; VAULT_CLIENT_TIMEOUT sets the limit";
         return (ended, Cause::new(ErrorKind::Timeout, what, help));
     }
     if chain().any(|inner| inner.to_string().starts_with("dns error")) {
-        let host = settings.address.url.host_str().unwrap_or_default();
+        let host = url.host_str().unwrap_or_default();
         let what = format!("the host name \"{host}\" does not resolve");
         return (
             Ended::NotSent,
             Cause::new(
                 ErrorKind::Dns,
                 what,
-                format!("check the host in {}", settings.address.said_by),
+                format!("check the host in {}", settings.addresses.first.said_by),
             ),
         );
     }
     let io = chain().find_map(|inner| inner.downcast_ref::<std::io::Error>());
     if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
-        let said_by = &settings.address.said_by;
+        let said_by = &settings.addresses.first.said_by;
         let help =
             format!("nothing listens there: check the port in {said_by}, and that the server runs");
         return (

@@ -34,6 +34,28 @@ pub(crate) enum Repeat {
     UnlessArrived,
 }
 
+impl Ended {
+    /// Another node of the cluster may do better.
+    pub(crate) fn is_of_the_node(self) -> bool {
+        match self {
+            Self::NotSent | Self::Broken => true,
+            Self::Status { code, .. } => matches!(code, 472 | 500..=599),
+            Self::Hopeless | Self::Upgrading => false,
+        }
+    }
+}
+
+impl Repeat {
+    /// How long one node is waited for while there are others.
+    pub(crate) fn patience(self) -> Duration {
+        match self {
+            Self::Always => Duration::from_secs(5),
+            // It cannot be sent to another one any more.
+            Self::UnlessArrived => Duration::MAX,
+        }
+    }
+}
+
 /// The wait before the next try, or `None` when this one was the last.
 ///
 /// `random` is in `0.0..1.0`: full jitter, so that instances started together do not return
@@ -77,7 +99,7 @@ pub(crate) fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or_default())
 }
 
-fn worth_another(ended: Ended, repeat: Repeat) -> bool {
+pub(crate) fn worth_another(ended: Ended, repeat: Repeat) -> bool {
     let passes = match ended {
         Ended::NotSent | Ended::Upgrading => return true,
         Ended::Hopeless => return false,

@@ -1,7 +1,7 @@
 //! One load's use of a connection.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use secrecy::zeroize::Zeroizing;
 use tokio::sync::Mutex;
@@ -10,12 +10,37 @@ use super::login::Held;
 use super::request::Call;
 use super::{Repeat, Reply, Vault};
 use crate::error::Cause;
+use crate::live::clock::Reading;
 use crate::value::Value;
 
 pub(crate) struct Session<'a> {
     pub(crate) vault: &'a Vault,
     /// What was learned before may have changed.
     pub(crate) started: Instant,
+    pub(crate) manner: Manner,
+}
+
+/// How insistent requests are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    pub(crate) repeat: Repeat,
+    /// The limit on one request, when it is shorter than the connection's own.
+    pub(crate) patience: Option<Duration>,
+    /// Whether a dead token is replaced at once.
+    pub(crate) logs_in: bool,
+}
+
+/// When an answer was asked for, and with which token.
+#[derive(Clone)]
+pub(crate) struct Made {
+    pub(crate) asked: Reading,
+    pub(crate) under: Arc<Held>,
+}
+
+impl std::fmt::Debug for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Made").field("asked", &self.asked).finish_non_exhaustive()
+    }
 }
 
 /// What is mounted somewhere, as far as the token may know.
@@ -29,13 +54,24 @@ pub(crate) enum Mount {
 /// What is known of one mount, and since when; locked while it is asked for.
 pub(super) type Learned = Arc<Mutex<Option<(Instant, Mount)>>>;
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    /// For a load, which may ask again.
+    pub(crate) fn now(vault: &'a Vault) -> Self {
+        Self::since(vault, Instant::now())
+    }
+
+    pub(crate) fn since(vault: &'a Vault, started: Instant) -> Self {
+        let manner = Manner { repeat: Repeat::Always, patience: None, logs_in: true };
+        Self { vault, started, manner }
+    }
+
     pub(crate) async fn get(
         &self,
         path: &str,
         query: Option<(&'static str, String)>,
     ) -> Result<Reply, Cause> {
-        self.send(Call { query, ..Call::get(path) }).await
+        let Manner { repeat, patience, .. } = self.manner;
+        self.send(Call { query, repeat, patience, ..Call::get(path) }).await
     }
 
     /// What the token may do on each path:
@@ -46,11 +82,17 @@ impl Session<'_> {
     }
 
     /// A request with the token. A dead token is replaced once, and the request repeated once.
-    async fn send(&self, call: Call<'_>) -> Result<Reply, Cause> {
-        let held = self.vault.token(None, self.started).await?;
+    pub(super) async fn send(&self, call: Call<'_>) -> Result<Reply, Cause> {
+        let held = self.usable_token().await?;
         let reply = self.send_with(&held, &call).await?;
         if reply.status != 403 || !reply.speaks_vault() {
             return Ok(reply);
+        }
+        if !self.manner.logs_in {
+            return match self.vault.is_dead(&held, self.started).await? {
+                true => Err(self.vault.dead()),
+                false => Ok(reply),
+            };
         }
         let Some(fresh) = self.vault.replace_dead(&held, self.started).await? else {
             return Ok(reply);
@@ -62,7 +104,19 @@ impl Session<'_> {
         }
     }
 
-    async fn send_with(&self, held: &Held, call: &Call<'_>) -> Result<Reply, Cause> {
+    async fn usable_token(&self) -> Result<Arc<Held>, Cause> {
+        if !self.manner.logs_in {
+            let held = self.vault.held().filter(|held| held.take_use());
+            return held.ok_or_else(|| self.vault.dead());
+        }
+        let mut held = self.vault.token(None, self.started).await?;
+        while !held.take_use() {
+            held = self.vault.token(Some(&held), self.started).await?;
+        }
+        Ok(held)
+    }
+
+    async fn send_with(&self, held: &Arc<Held>, call: &Call<'_>) -> Result<Reply, Cause> {
         let call = Call {
             token: held.secret(),
             namespace: self.vault.namespace(),
@@ -71,7 +125,10 @@ impl Session<'_> {
             method: call.method.clone(),
             ..*call
         };
-        self.vault.0.http.send(&call).await
+        let asked = self.vault.clock().now();
+        let mut reply = self.vault.0.http.send(&call).await?;
+        reply.made = Some(Made { asked, under: Arc::clone(held) });
+        Ok(reply)
     }
 
     /// The version to try first: what was learned by any load before.

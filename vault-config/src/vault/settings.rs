@@ -22,7 +22,7 @@ const DEFAULT_CONNECTIONS: usize = 64;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) address: Address,
+    pub(crate) addresses: Addresses,
     pub(crate) namespace: Option<String>,
     pub(crate) timeout: Duration,
     pub(crate) max_retries: u32,
@@ -35,12 +35,53 @@ pub(crate) struct Settings {
     pub(crate) rate_limit: Option<RateLimit>,
 }
 
+/// The server, or the nodes of one cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Addresses {
+    pub(crate) first: Address,
+    pub(crate) others: Vec<Address>,
+}
+
 /// Where the server is, and who said so.
 #[derive(Debug, Clone)]
 pub(crate) struct Address {
     pub(crate) url: Url,
     pub(crate) socket: Option<PathBuf>,
     pub(crate) said_by: String,
+}
+
+impl Addresses {
+    /// One, or several joined by commas.
+    pub(crate) fn parse(text: &str, said_by: &str) -> Result<Self, Cause> {
+        let mut all = text.split(',').map(|one| Address::parse(one.trim(), said_by));
+        let first = all.next().unwrap_or_else(|| Address::parse("", said_by))?;
+        let others = all.collect::<Result<Vec<_>, _>>()?;
+        let is_alike =
+            |other: &Address| other.url.scheme() == first.url.scheme() && other.socket.is_none();
+        if others.is_empty() || first.socket.is_none() && others.iter().all(is_alike) {
+            return Ok(Self { first, others });
+        }
+        Err(Cause::new(
+            ErrorKind::Setting,
+            "several addresses are nodes of one cluster: all with https://, or all with http://",
+            format!(
+                "set {said_by} to such as https://a.example.com:8200,https://b.example.com:8200"
+            ),
+        ))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Address> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// For messages.
+    pub(crate) fn shown(&self) -> String {
+        self.iter().map(Address::shown).collect::<Vec<_>>().join(", ")
+    }
+
+    pub(crate) fn are_https(&self) -> bool {
+        self.first.url.scheme() == "https"
+    }
 }
 
 impl Address {
@@ -101,9 +142,9 @@ pub(crate) fn origin(url: &Url) -> String {
 }
 
 impl Settings {
-    pub(crate) fn new(address: Address) -> Self {
+    pub(crate) fn new(addresses: Addresses) -> Self {
         Self {
-            address,
+            addresses,
             namespace: None,
             timeout: DEFAULT_TIMEOUT,
             max_retries: DEFAULT_RETRIES,
@@ -126,12 +167,12 @@ impl Settings {
         let mut keep =
             |result: Result<(), Cause>| result.unwrap_or_else(|cause| problems.push(cause));
         let mut settings = None;
-        keep(address(environment).map(|found| settings = found.map(Self::new)));
+        keep(addresses(environment).map(|found| settings = found.map(Self::new)));
         // Without an address the rest is still checked, against one that is never used.
         let has_address = settings.is_some();
         let mut settings = match settings {
             Some(settings) => settings,
-            None => match Address::parse("http://localhost", "") {
+            None => match Addresses::parse("http://localhost", "") {
                 Ok(address) => Self::new(address),
                 Err(cause) => return Err(vec![cause]),
             },
@@ -162,9 +203,9 @@ impl Settings {
     }
 }
 
-fn address(environment: &Environment) -> Result<Option<Address>, Cause> {
+fn addresses(environment: &Environment) -> Result<Option<Addresses>, Cause> {
     let Some((name, value)) = configured_address(environment)? else { return Ok(None) };
-    Address::parse(value.trim(), &name).map(Some).map_err(|cause| cause.at(format!("env {name}")))
+    Addresses::parse(value.trim(), &name).map(Some).map_err(|cause| cause.at(format!("env {name}")))
 }
 
 /// The variable that names the server, and its text. One that hides another is an error and not "no
@@ -304,7 +345,7 @@ mod tests {
     #[test]
     fn bao_is_read_before_vault_and_an_empty_one_hides_it() {
         let address = |variables: &[(&str, &str)]| {
-            settings(variables).unwrap().map(|s| (s.address.shown(), s.address.said_by))
+            settings(variables).unwrap().map(|s| (s.addresses.shown(), s.addresses.first.said_by))
         };
         let found = |url: &str, by: &str| Some((url.to_owned(), by.to_owned()));
         assert_eq!(

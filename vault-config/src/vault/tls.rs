@@ -1,6 +1,7 @@
 //! Certificates: which to trust, which to show, and what went wrong with one.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use reqwest::ClientBuilder;
 
@@ -26,6 +27,21 @@ use without_tls as backend;
 pub(crate) struct Pem {
     pub(crate) bytes: Vec<u8>,
     pub(crate) said_by: String,
+    /// Where it was read, and is read again when it changes.
+    file: Option<PathBuf>,
+}
+
+impl Pem {
+    pub(crate) fn given(bytes: Vec<u8>, said_by: String) -> Self {
+        Self { bytes, said_by, file: None }
+    }
+
+    fn read_again(&self) -> Result<Self, Cause> {
+        match &self.file {
+            Some(path) => read_named(path, self.said_by.clone()),
+            None => Ok(self.clone()),
+        }
+    }
 }
 
 impl std::fmt::Debug for Pem {
@@ -43,6 +59,59 @@ pub(crate) struct Tls {
     pub(crate) identity: Option<(Pem, Pem)>,
     pub(crate) server_name: Option<String>,
     pub(crate) skip_verify: bool,
+}
+
+/// When the files that were read were changed last, and their sizes.
+pub(crate) type Stamps = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
+
+/// What the builder names by path.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    pub(crate) authorities: Vec<PathBuf>,
+    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl Tls {
+    pub(crate) fn is_default(&self) -> bool {
+        self.authorities.is_empty() && self.identity.is_none()
+    }
+
+    pub(crate) fn stamps(&self) -> Stamps {
+        let identity = self.identity.iter().flat_map(|(chain, key)| [chain, key]);
+        let pems = self.authorities.iter().chain(identity);
+        pems.filter_map(|pem| pem.file.clone())
+            .map(|file| {
+                let metadata = std::fs::metadata(&file).ok();
+                let stamp = metadata.and_then(|m| Some((m.modified().ok()?, m.len())));
+                (file, stamp)
+            })
+            .collect()
+    }
+
+    pub(crate) fn read_again(&self) -> Result<Self, Cause> {
+        let authorities = self.authorities.iter().map(Pem::read_again).collect::<Result<_, _>>()?;
+        let identity = match &self.identity {
+            Some((chain, key)) => Some((chain.read_again()?, key.read_again()?)),
+            None => None,
+        };
+        Ok(Self { authorities, identity, ..self.clone() })
+    }
+}
+
+pub(crate) fn from_builder(
+    mut authorities: Vec<Pem>,
+    mut identity: Option<(Pem, Pem)>,
+    files: &Files,
+) -> Result<Tls, Cause> {
+    for file in &files.authorities {
+        authorities.push(read_named(file, "Vault::builder().ca_certificate_file(..)".to_owned())?);
+    }
+    if let Some((chain, key)) = &files.identity {
+        let read =
+            |file| read_named(file, "Vault::builder().client_certificate_files(..)".to_owned());
+        identity = Some((read(chain)?, read(key)?));
+    }
+    Ok(Tls { authorities, identity, ..Tls::default() })
 }
 
 /// Authorities: `CACERT`, else `CACERT_BYTES`, else `CAPATH`, as the official client chooses.
@@ -100,9 +169,12 @@ fn half(variable: &str, other: &str, name: &str) -> Cause {
 }
 
 pub(crate) fn read(path: &Path, variable: &str) -> Result<Pem, Cause> {
-    let said_by = format!("env {variable}");
+    read_named(path, format!("env {variable}"))
+}
+
+fn read_named(path: &Path, said_by: String) -> Result<Pem, Cause> {
     match std::fs::read(path) {
-        Ok(bytes) => checked(bytes, said_by),
+        Ok(bytes) => Ok(Pem { file: Some(path.to_owned()), ..checked(bytes, said_by)? }),
         Err(error) => Err(unreadable(path, &error, said_by)),
     }
 }
@@ -140,7 +212,7 @@ fn unreadable(path: &Path, error: &std::io::Error, said_by: String) -> Cause {
 fn checked(bytes: Vec<u8>, said_by: String) -> Result<Pem, Cause> {
     let marked = bytes.windows(11).any(|window| window == b"-----BEGIN ");
     match marked {
-        true => Ok(Pem { bytes, said_by }),
+        true => Ok(Pem::given(bytes, said_by)),
         false => Err(not_pem(said_by)),
     }
 }

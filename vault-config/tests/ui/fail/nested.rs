@@ -10,6 +10,8 @@ struct Config {
     kv: Inner,
     #[vault(nested, database = "readonly", read = "app")]
     sources: Inner,
+    #[vault(nested, kv = "app", refresh = "5m")]
+    refreshed: Inner,
     #[vault(nested)]
     #[serde(default, deserialize_with = "read")]
     serde: Inner,

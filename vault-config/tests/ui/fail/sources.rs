@@ -23,6 +23,12 @@ struct Config {
     before_the_first: SecretString,
     #[vault(kv = "app", kv_version = 3)]
     kv_version: SecretString,
+    #[vault(database = "readonly", refresh = "5m")]
+    refreshed_database: SecretString,
+    #[vault(database_static = "readonly", refresh = "never")]
+    refreshed_static: SecretString,
+    #[vault(refresh = "5m")]
+    refreshed_plain: String,
     #[vault(plain, default = 1)]
     plain: u16,
 }

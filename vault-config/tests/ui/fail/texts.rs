@@ -1,5 +1,7 @@
 //! Texts that can never be right.
 
+use std::collections::HashMap;
+
 use vault_config::VaultConfig;
 use vault_config::secrecy::SecretString;
 
@@ -32,6 +34,20 @@ struct Config {
     doubled: SecretString,
     #[vault(kv = "{my env}/app")]
     badly_named: SecretString,
+    #[vault(kv = "app", refresh = "")]
+    no_duration: SecretString,
+    #[vault(kv = "app", refresh = "5")]
+    no_unit: SecretString,
+    #[vault(kv = "app", refresh = "sometimes")]
+    no_number: SecretString,
+    #[vault(kv = "app", refresh = "Never")]
+    never_in_capitals: SecretString,
+    #[vault(kv = "app", refresh = "0s")]
+    without_pause: SecretString,
+    #[vault(read = "app", refresh = "999ms")]
+    too_often: HashMap<String, SecretString>,
+    #[vault(read = "app", refresh = "24h 1s")]
+    too_rarely: HashMap<String, SecretString>,
     #[vault(database = "", mount = "pg/")]
     role: SecretString,
     #[vault(database_static = "")]

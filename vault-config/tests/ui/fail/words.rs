@@ -17,6 +17,12 @@ struct Config {
     repeated: String,
     #[vault(kv = 5, key, version = "3", kv_version = -1, whole = true)]
     kinds: String,
+    #[vault(kv = "app", refresh, refresh = "5m")]
+    repeated_interval: String,
+    #[vault(kv = "app", refresh = 300)]
+    number_for_interval: String,
+    #[vault(kv = "app", refresh("5m"))]
+    list_for_interval: String,
     #[vault(database, env(NAME), rename = concat!("a", "b"), validate = |_| Ok(()), nested())]
     more_kinds: String,
     #[vault("text", default = , plain = "x" "y", kv::path, enviroment = "Z")]

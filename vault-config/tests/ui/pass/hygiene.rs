@@ -13,7 +13,7 @@ macro_rules! taken {
 mod shadows {
     taken! {
         Option Some None Result Ok Err String Vec Box Default Clone From Into ToString Fn Deserialize Secret
-        Schema Reader Field Fallback VaultConfig Kv
+        Schema Reader Field Fallback VaultConfig Kv Read Refresh
     }
 
     pub mod core {}
@@ -35,7 +35,7 @@ mod shadows {
         input: ::core::primitive::u8,
         #[vault(kv = "app")]
         value: ::core::option::Option<::vc::secrecy::SecretString>,
-        #[vault(kv = "app")]
+        #[vault(kv = "app", refresh = "5m")]
         field0: ::vc::secrecy::SecretString,
         #[vault(default = __CONSTANT)]
         outcome: ::core::primitive::u8,
@@ -59,11 +59,11 @@ mod shadows {
 }
 
 macro_rules! config {
-    ($name:ident, $prefix:literal, $($field:ident: $ty:ty = $default:expr, $path:literal;)*) => {
+    ($name:ident, $prefix:literal, $($field:ident: $ty:ty = $default:expr, $path:literal, $refresh:expr;)*) => {
         #[derive(::vc::VaultConfig)]
         #[vault(crate = "::vc", env_prefix = $prefix)]
         struct $name {
-            $(#[vault(kv = $path, version = 3, plain, default = $default)]
+            $(#[vault(kv = $path, version = 3, refresh = $refresh, plain, default = $default)]
             $field: $ty,)*
         }
     };
@@ -71,8 +71,8 @@ macro_rules! config {
 
 config! {
     Written, "WRITTEN",
-    port: ::core::primitive::u16 = 40 + 2, "app";
-    host: ::std::string::String = "localhost", "app";
+    port: ::core::primitive::u16 = 40 + 2, "app", "5m";
+    r#type: ::std::string::String = "localhost", "app", "never";
 }
 
 fn main() {

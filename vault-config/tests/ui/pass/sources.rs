@@ -46,6 +46,14 @@ struct Config {
     batch: DatabaseCredentials,
     #[vault(read = "aws/creds/deploy", key = "secret_key")]
     aws: SecretString,
+    #[vault(kv = "app", refresh = "1h 30m", version = 3)]
+    often: SecretString,
+    #[vault(kv, refresh = "never")]
+    once: SecretString,
+    #[vault(read = "cubbyhole/app", key = "k", refresh = "1500ms")]
+    looked_after: SecretString,
+    #[vault(read = "cubbyhole/app", refresh = "24h")]
+    all_of_it: HashMap<String, SecretString>,
     #[vault(read = "gcp/token/ci")]
     gcp: HashMap<String, SecretString>,
     #[vault(default)]

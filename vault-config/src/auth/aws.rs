@@ -1,0 +1,238 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::zeroize::Zeroizing;
+use serde::Serialize;
+
+use super::{
+    AuthMethod, AuthToken, LoginClient, LoginError, LoginFuture, below_auth, check, is_token,
+    mount, role, withheld,
+};
+use crate::error::{Cause, ErrorKind};
+use crate::source::env::Environment;
+use crate::vault::settings::Official;
+
+mod credentials;
+mod sign;
+
+use credentials::Credentials;
+use sign::{Call, Headers};
+
+/// The one call that is signed and never sent from here: the server sends it, to learn who signed.
+const BODY: &str = "Action=GetCallerIdentity&Version=2011-06-15";
+/// Signed along, so that the signature is of no use for another server.
+const SERVER_ID: &str = "x-vault-aws-iam-server-id";
+
+/// A login as a role or user of AWS IAM: <https://developer.hashicorp.com/vault/api-docs/auth/aws>.
+/// Needs the crate's feature `aws`.
+///
+/// The credentials are looked for at every login, in this order:
+///
+/// 1. `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, with `AWS_SESSION_TOKEN`;
+/// 2. `AWS_WEB_IDENTITY_TOKEN_FILE` and `AWS_ROLE_ARN`, as pods in EKS have them, exchanged at STS
+///    (in `AWS_REGION`, or at `AWS_ENDPOINT_URL_STS`);
+/// 3. `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or `.._FULL_URI`, as tasks in ECS and pods in EKS
+///    have them;
+/// 4. the instance metadata service, version 2, at 169.254.169.254 or
+///    `AWS_EC2_METADATA_SERVICE_ENDPOINT`, unless `AWS_EC2_METADATA_DISABLED` is `true`.
+///
+/// Files such as `~/.aws/credentials` are not read: they are for people.
+#[derive(Debug, Clone)]
+pub struct AwsIam {
+    role: Option<String>,
+    region: Option<String>,
+    server_id: Option<String>,
+    metadata: Option<String>,
+    environment: Environment,
+    mount: String,
+}
+
+impl AwsIam {
+    /// As the role of the server that is named as the one in IAM.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "a default login would be a choice by accident")]
+    pub fn new() -> Self {
+        Self {
+            role: None,
+            region: None,
+            server_id: None,
+            metadata: None,
+            environment: Environment::Process,
+            mount: "aws".to_owned(),
+        }
+    }
+
+    /// As this role of the server.
+    #[must_use]
+    pub fn role(mut self, role: impl Into<String>) -> Self {
+        self.role = Some(role.into());
+        self
+    }
+
+    /// Signs for the STS of this region, such as `eu-central-1`, which the server has to be
+    /// configured for. Default: the global one.
+    #[must_use]
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.region = Some(region.into());
+        self
+    }
+
+    /// The server's `iam_server_id_header_value`, such as its host name. Without it, who sees the
+    /// signed call can log in with it at any server, for some minutes.
+    #[must_use]
+    pub fn server_id(mut self, id: impl Into<String>) -> Self {
+        self.server_id = Some(id.into());
+        self
+    }
+
+    /// Another instance metadata service, such as `http://127.0.0.1:8080`.
+    #[must_use]
+    pub fn metadata_address(mut self, address: impl Into<String>) -> Self {
+        self.metadata = Some(address.into());
+        self
+    }
+
+    /// Where the auth method is mounted below `auth/`. Default: `aws`.
+    #[must_use]
+    pub fn mount(mut self, mount: impl Into<String>) -> Self {
+        self.mount = below_auth(&mount.into());
+        self
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
+    iam_http_request_method: &'static str,
+    iam_request_url: String,
+    iam_request_body: String,
+    iam_request_headers: &'a str,
+}
+
+impl AuthMethod for AwsIam {
+    fn describe(&self) -> String {
+        format!("aws at auth/{}", self.mount)
+    }
+
+    fn login<'a>(&'a self, client: &'a LoginClient<'a>) -> LoginFuture<'a> {
+        Box::pin(async move {
+            check::mount(&self.mount)?;
+            if let Some(role) = &self.role {
+                check::name("the role", role)?;
+            }
+            let host = self.sts()?;
+            let credentials =
+                credentials::find(&self.environment, self.metadata.as_deref()).await?;
+            let headers = self.signed(&host, &credentials)?;
+            self.present(client, &host, &headers).await.map_err(|error| {
+                let cause = error.into_cause();
+                match tells(&cause.what, &headers) {
+                    true => withheld(cause).into(),
+                    false => cause.into(),
+                }
+            })
+        })
+    }
+}
+
+impl AwsIam {
+    fn sts(&self) -> Result<String, Cause> {
+        let Some(region) = &self.region else { return Ok(GLOBAL_STS.to_owned()) };
+        match is_region(region) {
+            true => Ok(sts_of(region)),
+            false => {
+                Err(Cause::new(ErrorKind::Setting, format!("the region {NO_REGION}"), "correct it"))
+            }
+        }
+    }
+
+    fn signed(&self, host: &str, credentials: &Credentials) -> Result<Headers, Cause> {
+        let form = "application/x-www-form-urlencoded; charset=utf-8";
+        let mut headers = Headers::from([
+            ("content-type", Zeroizing::new(form.to_owned())),
+            ("content-length", Zeroizing::new(BODY.len().to_string())),
+        ]);
+        if let Some(id) = &self.server_id {
+            if !is_token(id) {
+                let what = format!("the server id {NO_SERVER_ID}");
+                return Err(Cause::new(ErrorKind::Setting, what, "correct it"));
+            }
+            headers.insert(SERVER_ID, Zeroizing::new(id.clone()));
+        }
+        let region = self.region.as_deref().unwrap_or("us-east-1");
+        let call = Call { host, region, service: "sts", body: BODY };
+        call.signed(headers, credentials, SystemTime::now()).ok_or_else(unsigned)
+    }
+
+    async fn present(
+        &self,
+        client: &LoginClient<'_>,
+        host: &str,
+        headers: &Headers,
+    ) -> Result<AuthToken, LoginError> {
+        let json: BTreeMap<_, _> =
+            headers.iter().map(|(name, value)| (name, value.as_str())).collect();
+        let json = serde_json::to_vec(&json).map(Zeroizing::new).map_err(|_| unsigned())?;
+        let encoded = Zeroizing::new(STANDARD.encode(json.as_slice()));
+        let body = Body {
+            role: self.role.as_deref(),
+            iam_http_request_method: "POST",
+            iam_request_url: STANDARD.encode(format!("https://{host}/")),
+            iam_request_body: STANDARD.encode(BODY),
+            iam_request_headers: &encoded,
+        };
+        client.post(&format!("auth/{}/login", self.mount), &body).await
+    }
+}
+
+/// STS answers a bad signature with all that was signed, and the server may pass that on.
+fn tells(message: &str, headers: &Headers) -> bool {
+    let token = headers.get("x-amz-security-token").map(|token| token.as_str());
+    let proof = headers.get("authorization").and_then(|value| value.rsplit_once("Signature="));
+    [token, proof.map(|(_, signature)| signature)]
+        .into_iter()
+        .flatten()
+        .any(|secret| message.contains(secret))
+}
+
+fn unsigned() -> Cause {
+    Cause::new(
+        ErrorKind::Setting,
+        "the call to AWS cannot be signed",
+        "see that the clock of this machine is right",
+    )
+}
+
+const NO_SERVER_ID: &str = "is empty, or holds a blank or a control character";
+const NO_REGION: &str = "is no region of AWS, such as eu-central-1";
+const GLOBAL_STS: &str = "sts.amazonaws.com";
+
+fn sts_of(region: &str) -> String {
+    let end = if region.starts_with("cn-") { ".cn" } else { "" };
+    format!("sts.{region}.amazonaws.com{end}")
+}
+
+fn is_region(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+pub(super) fn from_environment(env: &Official<'_>) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
+    let region = env.parse("AWS_REGION", |text| {
+        is_region(text).then(|| text.to_owned()).ok_or_else(|| NO_REGION.to_owned())
+    })?;
+    let server_id = env.parse("AWS_IAM_SERVER_ID", |text| {
+        is_token(text).then(|| text.to_owned()).ok_or_else(|| NO_SERVER_ID.to_owned())
+    })?;
+    Ok(Some(Arc::new(AwsIam {
+        role: role(env)?,
+        region,
+        server_id,
+        metadata: None,
+        environment: env.0.clone(),
+        mount: mount(env, "aws")?,
+    })))
+}

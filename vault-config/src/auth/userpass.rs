@@ -1,0 +1,15 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::password::password_login;
+use super::{AuthMethod, LoginClient, LoginFuture};
+use crate::error::Cause;
+use crate::vault::settings::Official;
+
+password_login! {
+    /// A login with a user's name and password that the server itself keeps:
+    /// <https://openbao.org/api-docs/auth/userpass/>.
+    UserPass, "userpass", log_in_by_path
+}

@@ -1,0 +1,270 @@
+//! A configuration that stays fresh: see [`docs::rotation`](crate::docs::rotation).
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+pub(crate) mod clock;
+mod events;
+mod publish;
+pub(crate) mod schedule;
+#[cfg(test)]
+mod simulation;
+mod source;
+mod status;
+mod task;
+mod token;
+
+pub use clock::{Clock, Reading, SystemClock};
+pub use events::{Event, Events};
+pub use publish::{Selected, Subscription, View};
+pub use status::{Action, Counters, Health, Login, SourceStatus, State, Status, TokenStatus};
+
+use publish::{Part, Published};
+use source::Source;
+use task::{Command, Task};
+
+use crate::VaultConfig;
+use crate::error::{Cause, Error};
+use crate::read::{Slot, Span};
+use crate::resolve::Given;
+use crate::vault::Vault;
+
+/// A configuration that is kept fresh in the background. Made by
+/// [`Loader::watch`](crate::Loader::watch); cheap to clone.
+///
+/// Tokens and leases are renewed, credentials are rotated before they end, secrets are read again
+/// when they change. What cannot be refreshed stays as it was, and [`status`](Self::status) says so.
+/// When the last clone is dropped, the refreshing stops; [`shutdown`](Self::shutdown) also revokes
+/// what was made.
+///
+/// ```no_run
+/// use vault_config::{DatabaseCredentials, VaultConfig};
+///
+/// #[derive(Debug, VaultConfig)]
+/// struct AppConfig {
+///     #[vault(database = "readonly")]
+///     database: DatabaseCredentials,
+/// }
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let live = AppConfig::loader().watch().await?;
+///
+/// // For each use, the newest:
+/// let config = live.current();
+///
+/// // Or be told, of this field alone:
+/// let mut database = live.select(|config| &config.database);
+/// tokio::spawn(async move {
+///     while let Some(credentials) = database.changed().await {
+///         println!("connect as {} from now on", credentials.username());
+///     }
+/// });
+///
+/// // When the service stops:
+/// live.shutdown().await?;
+/// # Ok(()) }
+/// ```
+pub struct Live<T> {
+    shared: Arc<Shared<T>>,
+    /// Nobody listens in local mode: there is nothing to refresh.
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+struct Shared<T> {
+    name: &'static str,
+    clock: Arc<dyn Clock>,
+    published: Published<T>,
+    /// Nothing once there will be no more.
+    events: Mutex<Option<broadcast::Sender<Event>>>,
+    status: Mutex<Status>,
+}
+
+/// What a watched configuration begins with.
+pub(crate) struct Start<T> {
+    pub(crate) name: &'static str,
+    pub(crate) config: T,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) spans: Vec<(usize, Span)>,
+    pub(crate) given: Vec<Given>,
+    pub(crate) vault: Option<Vault>,
+    pub(crate) options: Options,
+}
+
+/// How a configuration is watched.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    pub(crate) every: std::time::Duration,
+    pub(crate) overlap: Option<std::time::Duration>,
+}
+
+impl<T: VaultConfig + Send + Sync + 'static> Live<T> {
+    pub(crate) fn start(start: Start<T>) -> Self {
+        let Start { name, config, slots, spans, given, vault, options } = start;
+        let clock: Arc<dyn Clock> = match &vault {
+            Some(vault) => Arc::clone(vault.clock()),
+            None => Arc::new(SystemClock::default()),
+        };
+        let now = clock.now();
+        let parts = parts(&slots, &spans);
+        let shared = Arc::new(Shared {
+            name,
+            clock,
+            published: Published::new(config, parts.clone()),
+            events: Mutex::new(Some(broadcast::Sender::new(256))),
+            status: Mutex::new(Status::at_rest()),
+        });
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let sources: Vec<Source> = given
+            .into_iter()
+            .map(|given| {
+                let leaves = given.fields.iter().filter_map(|(leaf, _)| slots.get(*leaf));
+                let names = leaves.map(|slot| slot.leaf.path.clone()).collect();
+                Source::new(given, names, options.every, now)
+            })
+            .collect();
+        if let Some(vault) = vault.filter(|_| !sources.is_empty()) {
+            let shared = Arc::clone(&shared);
+            let task =
+                Task::new(vault, Arc::clone(&shared), slots, parts, sources, options.overlap);
+            shared.set_status(task.status(now));
+            tokio::spawn(task.run(receiver));
+        }
+        Self { shared, commands }
+    }
+}
+
+impl<T> Live<T> {
+    /// The newest valid configuration. Never waits.
+    #[must_use]
+    pub fn current(&self) -> Arc<T> {
+        self.shared.published.current()
+    }
+
+    /// To be told of every new configuration.
+    #[must_use]
+    pub fn subscribe(&self) -> Subscription<T> {
+        Subscription::new(self.shared.published.subscribe())
+    }
+
+    /// To be told when one part changes, and of no other change: `live.select(|c| &c.database)`.
+    ///
+    /// The part is a field, or a field of a nested struct. For a part that lies elsewhere in
+    /// memory, such as what is in a `Box` or a `Vec`, every change counts.
+    #[must_use]
+    pub fn select<U: ?Sized>(&self, part: impl Fn(&T) -> &U + Send + Sync + 'static) -> View<T, U> {
+        View::new(self.shared.published.subscribe(), part)
+    }
+
+    /// What happens from now on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        let events = lock(&self.shared.events);
+        Events::new(match &*events {
+            Some(events) => events.subscribe(),
+            None => broadcast::channel(1).1,
+        })
+    }
+
+    /// How everything is doing now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let status = lock(&self.shared.status).clone();
+        status.judged(self.shared.clock.now().wall)
+    }
+
+    /// Reads every secret and renews every lease now, and waits for it.
+    ///
+    /// # Errors
+    /// What fails then. The last good values stay.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        let (asked, answer) = oneshot::channel();
+        if self.commands.send(Command::Refresh(asked)).is_err() {
+            return Ok(());
+        }
+        match answer.await {
+            Ok(problems) if !problems.is_empty() => {
+                Err(Error::new(self.shared.name, problems, None))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops refreshing, and revokes the token that was made, and with it all its credentials. It
+    /// takes at most 5 s.
+    ///
+    /// A token that was given (`VAULT_TOKEN`, a file, an agent's) is never revoked, nor one that
+    /// another watched configuration shares: then every lease made here is cut short by a renewal
+    /// for one second, which the `default` policy allows. The last configuration can still be
+    /// read, by every clone.
+    ///
+    /// # Errors
+    /// What could not be revoked, and why. It ends by itself at the end of its life.
+    pub async fn shutdown(self) -> Result<(), Error> {
+        let (asked, answer) = oneshot::channel();
+        let result = match self.commands.send(Command::Shutdown(asked)) {
+            Ok(()) => answer.await.unwrap_or(Ok(())),
+            Err(_) => Ok(()),
+        };
+        self.shared.close();
+        result.map_err(|cause| Error::single(self.shared.name, cause))
+    }
+}
+
+impl<T> Clone for Live<T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), commands: self.commands.clone() }
+    }
+}
+
+impl<T> fmt::Debug for Live<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").field("config", &self.shared.name).finish_non_exhaustive()
+    }
+}
+
+impl<T> Shared<T> {
+    fn tell(&self, event: Event) {
+        if let Some(events) = &*lock(&self.events) {
+            // Nobody may be listening.
+            let _ = events.send(event);
+        }
+    }
+
+    fn set_status(&self, status: Status) {
+        *lock(&self.status) = status;
+    }
+
+    /// Whoever waits for a change or an event learns that none will come.
+    fn close(&self) {
+        self.published.close();
+        *lock(&self.events) = None;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Every leaf has a part; one that was never read changes with everything.
+fn parts(slots: &[Slot], spans: &[(usize, Span)]) -> Vec<Part> {
+    let mut parts =
+        vec![Part { span: Span { start: 0, end: usize::MAX }, changed: 0 }; slots.len()];
+    for (leaf, span) in spans {
+        if let Some(part) = parts.get_mut(*leaf) {
+            part.span = *span;
+        }
+    }
+    parts
+}
+
+/// One line for logs, with what to do on the next.
+fn told(cause: &Cause) -> String {
+    match (&cause.source, cause.help.as_str()) {
+        (Some(source), "") => format!("{source}: {}", cause.what),
+        (Some(source), help) => format!("{source}: {}\nhelp: {help}", cause.what),
+        (None, "") => cause.what.clone(),
+        (None, help) => format!("{}\nhelp: {help}", cause.what),
+    }
+}
