@@ -188,13 +188,18 @@ impl Administrator {
     }
 
     /// Wraps a JSON object: returns the wrapping token.
+    pub async fn wrap(&self, secret: Value, ttl: &str) -> String {
+        self.write_wrapped("sys/wrapping/wrap", secret, ttl).await
+    }
+
+    /// Writes and has the answer wrapped: returns the wrapping token.
     ///
     /// # Panics
     ///
     /// If the server refuses.
-    pub async fn wrap(&self, secret: Value, ttl: &str) -> String {
-        let request = self.request(Method::POST, "sys/wrapping/wrap", &self.token);
-        let answer = request.header("X-Vault-Wrap-TTL", ttl).json(&secret).send().await;
+    pub async fn write_wrapped(&self, path: &str, body: Value, ttl: &str) -> String {
+        let request = self.request(Method::POST, path, &self.token);
+        let answer = request.header("X-Vault-Wrap-TTL", ttl).json(&body).send().await;
         let answer = answer.expect("the server answers").json::<Value>().await;
         text(&answer.expect("the server answers JSON")["wrap_info"]["token"])
     }

@@ -1,4 +1,5 @@
-//! Real servers for tests, benchmarks and examples: OpenBao, PostgreSQL, and servers that fail.
+//! Real servers for tests, benchmarks and examples: OpenBao, PostgreSQL, OpenLDAP, FreeRADIUS, and
+//! servers that fail.
 //!
 //! Each is private to whoever starts it: a free port on 127.0.0.1, its own data directory, ended
 //! and removed when dropped, and also when the test process is killed. A server that cannot be
@@ -23,20 +24,31 @@
 pub mod administrator;
 pub mod audit;
 pub mod certs;
+pub mod debian;
 pub mod fault;
+pub mod jwt;
+pub mod kubernetes;
+pub mod ldap;
 pub mod openbao;
 pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod provision;
+pub mod radius;
+pub mod raft;
 pub mod scripted;
 
 pub use administrator::{Administrator, AppRoleIds, client_builder};
 pub use audit::AuditRequest;
 pub use certs::{Authority, ClientCertificate, ServerCertificate};
 pub use fault::{Fault, FaultProxy};
+pub use jwt::Issuer;
+pub use kubernetes::Kubernetes;
+pub use ldap::Ldap;
 pub use openbao::OpenBao;
 pub use postgres::Postgres;
+pub use radius::Radius;
+pub use raft::RaftCluster;
 pub use tokio_postgres;
 
 pub use scripted::{ScriptedAnswer, ScriptedRequest, ScriptedServer};

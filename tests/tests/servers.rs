@@ -11,7 +11,7 @@ use reqwest::Certificate;
 use serde_json::json;
 use vault_config_tests::process::{Process, Program, Signal};
 use vault_config_tests::{
-    Authority, Fault, FaultProxy, OpenBao, Postgres, ScriptedAnswer, ScriptedServer,
+    Authority, Fault, FaultProxy, OpenBao, Postgres, RaftCluster, ScriptedAnswer, ScriptedServer,
     client_builder, provision,
 };
 
@@ -125,6 +125,99 @@ async fn a_durable_server_keeps_its_data() {
     bao.stop();
     bao.start_again().await;
     assert_eq!(bao.read("secret/data/app").await["data"]["data"]["a"], "b");
+    bao.kill();
+    bao.start_again().await;
+    assert_eq!(bao.read("secret/data/app").await["data"]["data"]["a"], "b");
+}
+
+#[tokio::test]
+async fn every_node_of_a_cluster_serves() {
+    let cluster = RaftCluster::start().await;
+    assert_eq!(cluster.leader().await, Some(0));
+    let leader = cluster.administrator().await;
+    assert_eq!(leader.address(), cluster.address(0));
+    let client = client_builder().build().unwrap();
+    for (node, address) in cluster.addresses().into_iter().enumerate() {
+        let administrator = cluster.administrator_at(node);
+        assert_eq!(administrator.kv_put("secret", &format!("by-{node}"), json!({})).await, 1);
+        let url = format!("{address}/v1/secret/data/none");
+        let read = client.get(url).header("X-Vault-Token", administrator.root_token());
+        assert_eq!(read.send().await.unwrap().status(), 404);
+        assert_eq!(cluster.audit_requests(node)[0].path, "secret/data/none");
+        leader.read(&format!("secret/data/by-{node}")).await;
+    }
+    cluster.clear_audit();
+    assert!((0..3).all(|node| cluster.audit_requests(node).is_empty()));
+}
+
+#[tokio::test]
+async fn a_cluster_outlives_its_leader() {
+    let cluster = RaftCluster::start().await;
+    cluster.administrator().await.kv_put("secret", "app", json!({ "a": "b" })).await;
+    cluster.kill(0);
+    let second = cluster.wait_for_leader().await;
+    assert_ne!(second, 0);
+    cluster.administrator().await.kv_put("secret", "app", json!({ "a": "c" })).await;
+
+    cluster.start_again(0).await;
+    assert_eq!(health(&cluster, 0).await, 429);
+    let third = 3 - second;
+    cluster.stop(third);
+    // Only with the vote of the node that was started again.
+    assert_eq!(cluster.wait_for_leader().await, second);
+    cluster.administrator().await.kv_put("secret", "app", json!({ "a": "d" })).await;
+    cluster.start_again(third).await;
+    until_read(&cluster, "d").await;
+}
+
+#[tokio::test]
+async fn a_leader_is_frozen_steps_down_and_is_sealed() {
+    let cluster = RaftCluster::start().await;
+    cluster.freeze(0);
+    assert_ne!(cluster.wait_for_leader().await, 0);
+    cluster.thaw(0);
+    until_standby(&cluster, 0).await;
+
+    let leader = cluster.wait_for_leader().await;
+    cluster.step_down().await;
+    assert_ne!(cluster.wait_for_leader().await, leader);
+
+    let leader = cluster.wait_for_leader().await;
+    cluster.seal(leader).await;
+    assert_eq!(health(&cluster, leader).await, 503);
+    let new = cluster.wait_for_leader().await;
+    let standby = 3 - leader - new;
+    cluster.unseal(leader).await;
+    cluster.seal(standby).await;
+    assert_eq!(health(&cluster, standby).await, 503);
+    cluster.unseal(standby).await;
+    cluster.administrator().await.kv_put("secret", "app", json!({ "a": "b" })).await;
+    until_read(&cluster, "b").await;
+}
+
+async fn health(cluster: &RaftCluster, node: usize) -> u16 {
+    cluster.administrator_at(node).try_request("GET", "sys/health", None, "").await.0
+}
+
+async fn until_standby(cluster: &RaftCluster, node: usize) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while health(cluster, node).await != 429 {
+        assert!(Instant::now() < end, "node {node} does not become a standby");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A standby may be a moment behind.
+async fn until_read(cluster: &RaftCluster, value: &str) {
+    let end = Instant::now() + Duration::from_secs(10);
+    for node in 0..3 {
+        let bao = cluster.administrator_at(node);
+        let read = || bao.try_request("GET", "secret/data/app", None, bao.root_token());
+        while read().await.1["data"]["data"]["a"] != value {
+            assert!(Instant::now() < end, "node {node} does not hear of {value}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
 }
 
 #[tokio::test]
@@ -205,11 +298,13 @@ async fn the_postgres_wheel_works() {
 
 #[tokio::test]
 async fn a_server_ends_with_its_owner_dropped() {
-    let (bao, postgres) = tokio::join!(OpenBao::dev(), Postgres::start());
-    let ids = [bao.process_id().unwrap(), postgres.process_id().unwrap()];
+    let (bao, postgres, cluster) =
+        tokio::join!(OpenBao::dev(), Postgres::start(), RaftCluster::start());
+    let mut ids = vec![bao.process_id().unwrap(), postgres.process_id().unwrap()];
+    ids.extend((0..3).map(|node| cluster.process_id(node).unwrap()));
     let directory = bao.unix_socket().parent().unwrap().to_owned();
-    assert!(ids.into_iter().all(is_alive) && directory.exists());
-    drop((bao, postgres));
+    assert!(ids.iter().copied().all(is_alive) && directory.exists());
+    drop((bao, postgres, cluster));
     assert!(!ids.into_iter().any(is_alive) && !directory.exists());
 }
 

@@ -1,0 +1,128 @@
+//! Servers that come as Debian packages: the machine's own, or fetched and taken apart without
+//! being installed, which needs no root.
+
+use std::collections::{HashSet, VecDeque};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::provision;
+
+/// Where a package's files are: `/`, or a directory with the same layout.
+#[derive(Debug, Clone)]
+pub struct Root {
+    path: PathBuf,
+    /// Besides the machine's own.
+    libraries: Vec<PathBuf>,
+}
+
+impl Root {
+    /// The package's root: the directory that `override_by` names, the machine's if it has the
+    /// package, or else one of its own with the package and the libraries that are missing.
+    ///
+    /// # Panics
+    ///
+    /// If the package cannot be had.
+    #[must_use]
+    pub fn of(package: &str, program: &str, override_by: &str) -> Self {
+        if let Some(named) = env::var_os(override_by).map(PathBuf::from) {
+            assert!(
+                named.join(program).is_file(),
+                "{override_by}={named:?} has no {program}: correct or unset it"
+            );
+            return Self::at(&named);
+        }
+        if Path::new("/").join(program).is_file() {
+            return Self { path: "/".into(), libraries: Vec::new() };
+        }
+        let installed = provision::directory().join(format!("debian-{package}"));
+        provision::install(&installed, |staging| fetch(package, override_by, staging));
+        Self::at(&installed)
+    }
+
+    /// A file of the package, such as `usr/sbin/slapd`.
+    #[must_use]
+    pub fn join(&self, path: &str) -> PathBuf {
+        self.path.join(path)
+    }
+
+    /// The environment that lets its programs find their libraries.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let libraries = env::join_paths(&self.libraries).expect("no library is below a colon");
+        vec![("LD_LIBRARY_PATH".to_owned(), libraries.to_string_lossy().into_owned())]
+    }
+
+    fn at(path: &Path) -> Self {
+        let mut libraries = Vec::new();
+        find_libraries(path, &mut libraries);
+        Self { path: path.to_owned(), libraries }
+    }
+}
+
+/// Downloads the package and those it needs that the machine does not have, and unpacks them all
+/// into one directory.
+fn fetch(package: &str, override_by: &str, staging: &Path) -> PathBuf {
+    let root = staging.join("root");
+    let mut queue = VecDeque::from([package.to_owned()]);
+    let mut seen = HashSet::new();
+    while let Some(name) = queue.pop_front() {
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        let download = staging.join(&name);
+        fs::create_dir(&download).expect("target is writable");
+        let here = Some(download.as_path());
+        run("apt-get", &["-q", "-o", "APT::Sandbox::User=root", "download", &name], here)
+            .unwrap_or_else(|why| {
+                panic!(
+                    "cannot download Debian's {name}: install {package}, or name a directory that it is \
+                     unpacked in with {override_by}; on Debian try `apt-get update`. It said:\n{why}"
+                )
+            });
+        let mut files = fs::read_dir(&download).expect("the download is there").flatten();
+        let file = files.next().expect("apt-get downloads a file").path().display().to_string();
+        let unpack = ["-x", &file, &root.display().to_string()];
+        run("dpkg-deb", &unpack, None).unwrap_or_else(|why| panic!("cannot unpack {file}: {why}"));
+        let depends = run("dpkg-deb", &["-f", &file, "Depends"], None).unwrap_or_default();
+        queue.extend(missing(&depends, package));
+    }
+    root
+}
+
+/// The libraries and the package's own parts among what it depends on, unless they are installed.
+fn missing(depends: &str, package: &str) -> Vec<String> {
+    let names = depends.split(',').filter_map(|one| one.split_whitespace().next());
+    let names = names.map(|name| name.split(':').next().unwrap_or(name));
+    let wanted = names.filter(|name| name.starts_with("lib") || name.starts_with(package));
+    let absent = wanted.filter(|name| {
+        let status = run("dpkg-query", &["-W", "-f", "${Status}", name], None);
+        !status.is_ok_and(|status| status.contains("install ok installed"))
+    });
+    absent.map(str::to_owned).collect()
+}
+
+fn find_libraries(directory: &Path, found: &mut Vec<PathBuf>) {
+    let entries: Vec<_> =
+        fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let is_library = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().contains(".so"))
+    };
+    if entries.iter().any(is_library) {
+        found.push(directory.to_owned());
+    }
+    for path in entries.iter().filter(|path| path.is_dir() && !path.is_symlink()) {
+        find_libraries(path, found);
+    }
+}
+
+fn run(program: &str, arguments: &[&str], directory: Option<&Path>) -> Result<String, String> {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(directory.unwrap_or(Path::new("/")));
+    let output = command.output().map_err(|error| format!("cannot run {program}: {error}"))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}

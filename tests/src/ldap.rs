@@ -1,0 +1,131 @@
+//! A private directory server: OpenLDAP's slapd.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use crate::debian::Root;
+use crate::process::{Process, Program, Signal};
+use crate::provision::blocking;
+use crate::{Administrator, port};
+
+const READY_BOUND: Duration = Duration::from_secs(30);
+const SUFFIX: &str = "dc=example,dc=org";
+const ADMINISTRATOR_PASSWORD: &str = "adminpw";
+
+/// A running directory with some people in it, ended and removed when dropped.
+#[derive(Debug)]
+pub struct Ldap {
+    // Declared before the directory it uses, so that it ends first.
+    _process: Process,
+    port: u16,
+    _directory: TempDir,
+}
+
+impl Ldap {
+    /// Starts one with these users (name and password).
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub async fn start(users: &[(&str, &str)]) -> Self {
+        let seed = seed(users);
+        for _ in 0..10 {
+            let directory = tempfile::Builder::new().prefix("ldap-").tempdir();
+            let directory = directory.expect("the temporary directory is writable");
+            let port = port::free_pair();
+            let (path, seed) = (directory.path().to_owned(), seed.clone());
+            let program = blocking(move || prepare(&path, &seed, port)).await;
+            let mut process = Process::start(&program);
+            match listening(&mut process, port).await {
+                Ok(()) => return Self { _process: process, port, _directory: directory },
+                Err(why) if why.contains("in use") => {}
+                Err(why) => panic!("slapd did not start: {why}"),
+            }
+        }
+        panic!("slapd found its port taken ten times in a row: see what takes ports")
+    }
+
+    /// Switches the method on at its usual path and points it here.
+    pub async fn connect(&self, bao: &Administrator) {
+        bao.enable_auth("ldap").await;
+        let config = json!({
+            "url": format!("ldap://127.0.0.1:{}", self.port),
+            "binddn": format!("cn=admin,{SUFFIX}"),
+            "bindpass": ADMINISTRATOR_PASSWORD,
+            "userdn": format!("ou=people,{SUFFIX}"),
+            "userattr": "uid",
+        });
+        bao.write("auth/ldap/config", config).await;
+    }
+}
+
+fn seed(users: &[(&str, &str)]) -> String {
+    let mut seed = format!(
+        "dn: {SUFFIX}\nobjectClass: dcObject\nobjectClass: organization\no: Example\ndc: example\n\n\
+         dn: ou=people,{SUFFIX}\nobjectClass: organizationalUnit\nou: people\n"
+    );
+    for (name, password) in users {
+        seed += &format!(
+            "\ndn: uid={name},ou=people,{SUFFIX}\nobjectClass: inetOrgPerson\nuid: {name}\n\
+             cn: {name}\nsn: {name}\nuserPassword: {password}\n"
+        );
+    }
+    seed
+}
+
+/// Writes the configuration and the people, and says how to start it.
+fn prepare(directory: &std::path::Path, seed: &str, port: u16) -> Program {
+    let root = Root::of("slapd", "usr/sbin/slapd", "SLAPD_ROOT");
+    let schema = |name: &str| root.join(&format!("etc/ldap/schema/{name}.schema"));
+    let (modules, data) = (root.join("usr/lib/ldap"), directory.join("data"));
+    let config = format!(
+        "include {}\ninclude {}\ninclude {}\nmodulepath {}\nmoduleload back_mdb\npidfile {}\n\
+         database mdb\nsuffix \"{SUFFIX}\"\nrootdn \"cn=admin,{SUFFIX}\"\nrootpw {ADMINISTRATOR_PASSWORD}\n\
+         directory {}\nmaxsize 10485760\n",
+        schema("core").display(),
+        schema("cosine").display(),
+        schema("inetorgperson").display(),
+        modules.display(),
+        directory.join("pid").display(),
+        data.display(),
+    );
+    fs::create_dir(&data).expect("the server's directory is ours");
+    let [config_file, seed_file] = ["slapd.conf", "seed.ldif"].map(|name| directory.join(name));
+    fs::write(&config_file, config).expect("the server's directory is ours");
+    fs::write(&seed_file, seed).expect("the server's directory is ours");
+    let config_file = config_file.display().to_string();
+    let added = Command::new(root.join("usr/sbin/slapadd"))
+        .args(["-f", &config_file, "-l"])
+        .arg(&seed_file)
+        .envs(root.environment())
+        .output();
+    let added = added.unwrap_or_else(|error| panic!("cannot run slapadd: {error}"));
+    assert!(added.status.success(), "slapadd: {}", String::from_utf8_lossy(&added.stderr));
+    let address = format!("ldap://127.0.0.1:{port}");
+    Program {
+        path: root.join("usr/sbin/slapd"),
+        arguments: ["-f", &config_file, "-h", &address, "-d", "0"].map(str::to_owned).to_vec(),
+        environment: root.environment(),
+        directory: directory.to_owned(),
+        user: None,
+        last: Signal::Kill,
+    }
+}
+
+/// It says nothing when it is ready.
+async fn listening(process: &mut Process, port: u16) -> Result<(), String> {
+    let end = Instant::now() + READY_BOUND;
+    while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        if !process.is_running() || Instant::now() > end {
+            return Err(process.log_tail());
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
