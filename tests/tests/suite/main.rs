@@ -12,9 +12,12 @@
 mod adversity;
 mod coercion;
 mod errors;
+mod live;
 mod loads;
+mod login_methods;
 mod logins;
 mod nesting;
+mod nodes;
 mod precedence;
 mod provider;
 mod requests;

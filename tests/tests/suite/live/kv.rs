@@ -1,0 +1,138 @@
+//! What is stored, and changes.
+
+use super::*;
+
+#[derive(Debug, VaultConfig)]
+#[vault(kv = "app")]
+struct Stored {
+    #[vault(kv, refresh = "1s")]
+    key: SecretString,
+    #[vault(kv)]
+    other: SecretString,
+    #[vault(kv)]
+    later: Option<SecretString>,
+}
+
+fn pair(live: &Live<Stored>) -> (String, String) {
+    let config = live.current();
+    (config.key.expose_secret().to_owned(), config.other.expose_secret().to_owned())
+}
+
+#[tokio::test]
+async fn the_fields_of_one_secret_change_together_and_unchanged_data_is_not_read() {
+    let bao = bao().await;
+    let live = loader::<Stored>(&bao, json!({})).await.watch().await.unwrap();
+    let mut events = live.events();
+    let mut subscription = live.subscribe();
+    bao.clear_audit();
+    tokio::time::sleep(seconds(4)).await;
+    assert!(asked(&bao, "secret/metadata/app") >= 3);
+    assert_eq!(asked(&bao, "secret/data/app"), 0);
+    bao.kv_put("secret", "app", json!({ "key": "k2", "other": "o2" })).await;
+    let config = subscription.changed().await.unwrap();
+    assert_eq!((config.key.expose_secret(), config.other.expose_secret()), ("k2", "o2"));
+    let changed = next(&mut events, |event| match event {
+        Event::Changed { fields } => Some(fields.clone()),
+        _ => None,
+    });
+    assert_eq!(changed.await, ["key", "other"]);
+    assert_eq!(asked(&bao, "secret/data/app"), 1);
+    // The same values in a new version are no change.
+    bao.kv_put("secret", "app", json!({ "key": "k2", "other": "o2" })).await;
+    until("it is read", async || asked(&bao, "secret/data/app") == 2).await;
+    tokio::time::sleep(seconds(1)).await;
+    assert_eq!(live.status().counters.published, 1);
+    bao.kv_put("secret", "app", json!({ "key": "k2", "other": "o2", "later": "l" })).await;
+    let config = subscription.changed().await.unwrap();
+    assert_eq!(config.later.as_ref().unwrap().expose_secret(), "l");
+}
+
+#[tokio::test]
+async fn what_is_deleted_stays_in_hand_and_that_is_said_once() {
+    let bao = bao().await;
+    let live = loader::<Stored>(&bao, json!({})).await.watch().await.unwrap();
+    let mut events = live.events();
+    bao.delete("secret/data/app").await;
+    let kind = next(&mut events, |event| match event {
+        Event::Failing { problem, .. } => Some(problem.kind()),
+        _ => None,
+    });
+    assert_eq!(kind.await, ErrorKind::Deleted);
+    let status = live.status();
+    assert_eq!(status.health, Health::Degraded);
+    let error = status.sources[0].state.error.clone().unwrap();
+    assert!(error.contains("was deleted at") && error.contains("vault kv undelete"), "{error}");
+    assert_eq!(pair(&live), ("k1".into(), "o1".into()));
+    assert_eq!(live.refresh().await.unwrap_err().kind(), ErrorKind::Deleted);
+    bao.write("secret/undelete/app", json!({ "versions": [1] })).await;
+    next(&mut events, |event| match event {
+        Event::Recovered { .. } => Some(()),
+        Event::Failing { .. } => panic!("it was said already"),
+        _ => None,
+    })
+    .await;
+    assert_eq!(live.status().health, Health::Healthy);
+    // A key alone that goes is kept too, and so is its neighbour as it was.
+    bao.kv_put("secret", "app", json!({ "key": "k9" })).await;
+    let kind = next(&mut events, |event| match event {
+        Event::Failing { problem, .. } => Some(problem.kind()),
+        _ => None,
+    });
+    assert_eq!(kind.await, ErrorKind::KeyAbsent);
+    assert_eq!(pair(&live), ("k1".into(), "o1".into()));
+}
+
+#[tokio::test]
+async fn version_1_is_compared_by_content() {
+    let bao = bao().await;
+    bao.mount_kv_v1("old").await;
+    bao.write("old/app", json!({ "key": "k1" })).await;
+    #[derive(Debug, VaultConfig)]
+    struct Old {
+        #[vault(kv = "app", mount = "old", refresh = "1s")]
+        key: SecretString,
+    }
+    let live = loader::<Old>(&bao, json!({})).await.watch().await.unwrap();
+    tokio::time::sleep(seconds(3)).await;
+    assert_eq!(live.status().counters.published, 0);
+    bao.write("old/app", json!({ "key": "k2" })).await;
+    until("seen", async || live.current().key.expose_secret() == "k2").await;
+    assert_eq!(asked(&bao, "old/metadata"), 0);
+}
+
+#[tokio::test]
+async fn without_permission_for_metadata_the_data_is_read() {
+    let bao = bao().await;
+    bao.policy("app", r#"path "secret/data/app" { capabilities = ["read"] }"#).await;
+    let live = loader::<Stored>(&bao, json!({})).await.watch().await.unwrap();
+    bao.clear_audit();
+    tokio::time::sleep(seconds(3)).await;
+    assert_eq!(asked(&bao, "secret/metadata/app"), 1, "asked once, and not again");
+    bao.kv_put("secret", "app", json!({ "key": "k2", "other": "o2" })).await;
+    until("seen", async || pair(&live) == ("k2".into(), "o2".into())).await;
+    assert_eq!(live.status().health, Health::Healthy);
+}
+
+#[tokio::test]
+async fn what_was_absent_may_come_and_what_is_never_refreshed_is_not_read() {
+    let bao = bao().await;
+    bao.kv_put("secret", "fixed", json!({ "fixed": "f1" })).await;
+    #[derive(Debug, VaultConfig)]
+    struct Mixed {
+        #[vault(kv = "later", refresh = "1s")]
+        later: Option<SecretString>,
+        #[vault(kv = "fixed", refresh = "never")]
+        fixed: SecretString,
+        #[vault(kv = "app", key = "key", version = 1, refresh = "1s")]
+        pinned: SecretString,
+    }
+    let live = loader::<Mixed>(&bao, json!({})).await.watch().await.unwrap();
+    assert!(live.current().later.is_none());
+    bao.clear_audit();
+    tokio::time::sleep(seconds(3)).await;
+    assert_eq!(live.status().health, Health::Healthy);
+    bao.kv_put("secret", "later", json!({ "later": "l" })).await;
+    until("seen", async || live.current().later.is_some()).await;
+    assert_eq!(asked(&bao, "secret/data/fixed") + asked(&bao, "secret/metadata/fixed"), 0);
+    assert_eq!(asked(&bao, "secret/data/app") + asked(&bao, "secret/metadata/app"), 0);
+}

@@ -1,0 +1,181 @@
+//! What readers see.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Mutex;
+
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+
+use super::*;
+
+#[derive(Debug, VaultConfig)]
+struct Parts {
+    #[vault(kv = "app", key = "key", refresh = "1s")]
+    key: SecretString,
+    #[vault(nested)]
+    inner: Inner,
+    #[vault(nested)]
+    boxed: Box<Inner>,
+}
+
+#[derive(Debug, VaultConfig)]
+struct Inner {
+    #[vault(kv = "inner", refresh = "1s")]
+    one: SecretString,
+    #[vault(kv = "app", key = "other", refresh = "1s")]
+    two: SecretString,
+}
+
+#[tokio::test]
+async fn a_view_changes_when_its_part_does() {
+    let bao = bao().await;
+    bao.kv_put("secret", "inner", json!({ "one": "1" })).await;
+    let mut loader = loader::<Parts>(&bao, json!({})).await;
+    loader = loader.env_prefix("APP");
+    let live = loader.watch().await.unwrap();
+    let mut key = live.select(|config| &config.key);
+    let mut one = live.select(|config| &config.inner.one);
+    let mut inner = live.select(|config| &config.inner);
+    let mut boxed = live.select(|config| &config.boxed.one);
+    bao.kv_put("secret", "inner", json!({ "one": "2" })).await;
+    assert_eq!(one.changed().await.unwrap().expose_secret(), "2");
+    assert_eq!(inner.changed().await.unwrap().one.expose_secret(), "2");
+    assert_eq!(boxed.changed().await.unwrap().expose_secret(), "2");
+    let untouched = tokio::time::timeout(seconds(1), key.changed()).await;
+    assert!(untouched.is_err(), "the key did not change");
+    bao.kv_put("secret", "app", json!({ "key": "k2", "other": "o1" })).await;
+    assert_eq!(key.changed().await.unwrap().expose_secret(), "k2");
+    let untouched = tokio::time::timeout(seconds(1), one.changed()).await;
+    assert!(untouched.is_err(), "what it shows did not change");
+    drop(live);
+    assert!(key.changed().await.is_none(), "nobody refreshes it any more");
+}
+
+fn short(key: &SecretString) -> Result<(), String> {
+    match key.expose_secret() {
+        "kaboom" => panic!("a validator of the user's"),
+        text if text.len() > 3 => Err("is too long".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+#[derive(Debug, VaultConfig)]
+struct Checked {
+    #[vault(kv = "app", refresh = "1s", validate = short)]
+    key: SecretString,
+    #[vault(kv = "second", refresh = "1s")]
+    second: SecretString,
+}
+
+#[tokio::test]
+async fn what_is_not_valid_is_not_published_and_holds_up_nothing_else() {
+    let bao = bao().await;
+    bao.kv_put("secret", "second", json!({ "second": "s1" })).await;
+    let live = loader::<Checked>(&bao, json!({})).await.watch().await.unwrap();
+    let mut events = live.events();
+    for refused in ["much too long", "kaboom"] {
+        bao.kv_put("secret", "app", json!({ "key": refused })).await;
+        let problems = next(&mut events, |event| match event {
+            Event::Rejected { source, problems } => Some((source.clone(), problems.clone())),
+            _ => None,
+        });
+        let (source, problems) = problems.await;
+        assert_eq!((source.as_str(), problems[0].kind()), ("kv secret/app", ErrorKind::Invalid));
+        assert!(!format!("{problems:?}{:#?}", live.status()).contains(refused));
+    }
+    assert_eq!(live.current().key.expose_secret(), "k1");
+    assert_eq!(live.status().health, Health::Degraded);
+    bao.kv_put("secret", "second", json!({ "second": "s2" })).await;
+    until("the other is seen", async || live.current().second.expose_secret() == "s2").await;
+    assert_eq!(live.current().key.expose_secret(), "k1");
+    assert_eq!(live.status().health, Health::Degraded);
+    bao.kv_put("secret", "app", json!({ "key": "k3" })).await;
+    until("mended", async || live.current().key.expose_secret() == "k3").await;
+    assert_eq!(live.status().health, Health::Healthy);
+}
+
+/// What is logged of a source, a line each.
+#[derive(Debug, Clone, Default)]
+struct Logged(std::sync::Arc<Mutex<Vec<String>>>);
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0 += &format!(" {field}={value:?}");
+    }
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Logged {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let mut line = Line(event.metadata().level().to_string());
+        event.record(&mut line);
+        if *event.metadata().level() <= tracing::Level::INFO {
+            self.0.lock().unwrap().push(line.0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_state_is_logged_when_it_begins_and_when_it_ends() {
+    let bao = bao().await;
+    let logged = Logged::default();
+    let _guard =
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(logged.clone()));
+    let live = loader::<Config2>(&bao, json!({})).await.watch().await.unwrap();
+    logged.0.lock().unwrap().clear();
+    bao.seal().await;
+    until("failing", async || live.status().counters.failures >= 3).await;
+    bao.unseal().await;
+    until("well", async || live.status().health == Health::Healthy).await;
+    let lines = logged.0.lock().unwrap().clone();
+    let of_secret: Vec<_> = lines.iter().filter(|line| line.contains("kv secret/app")).collect();
+    assert_eq!(of_secret.len(), 2, "{lines:#?}");
+    assert!(of_secret[0].starts_with("WARN") && of_secret[0].contains("sealed"), "{lines:#?}");
+    assert!(of_secret[1].starts_with("INFO") && of_secret[1].contains("works again"), "{lines:#?}");
+}
+
+#[derive(Debug, VaultConfig)]
+struct Config2 {
+    #[vault(kv = "app", refresh = "1s")]
+    key: SecretString,
+}
+
+#[tokio::test]
+async fn the_status_is_a_document_for_a_health_endpoint() {
+    let bao = bao().await;
+    let live = loader::<Config2>(&bao, json!({})).await.watch().await.unwrap();
+    until("read once", async || live.status().counters.reads > 0).await;
+    let document = serde_json::to_value(live.status()).unwrap();
+    assert_eq!(document["health"], "healthy");
+    assert_eq!(document["token"]["login"], "repeatable");
+    assert_eq!(document["token"]["next_action"], "renew");
+    assert_eq!(document["sources"][0]["source"], "kv secret/app");
+    assert_eq!(document["sources"][0]["fields"], json!(["key"]));
+    assert_eq!(document["sources"][0]["next_action"], "read");
+    assert!(document["token"]["expires_at"].as_str().unwrap().ends_with('Z'));
+    assert!(document["counters"]["reads"].as_u64().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn in_local_mode_nothing_is_refreshed_and_everything_works() {
+    let variables = [("KEY", "k")];
+    let loader = Config2::loader().without_dotenv().env_source(variables);
+    let live = loader.watch().await.unwrap();
+    assert_eq!(live.current().key.expose_secret(), "k");
+    assert!(live.status().sources.is_empty());
+    assert_eq!(live.status().health, Health::Healthy);
+    live.refresh().await.unwrap();
+    let mut subscription = live.subscribe();
+    live.shutdown().await.unwrap();
+    assert!(subscription.changed().await.is_none());
+}
+
+#[tokio::test]
+async fn a_selection_that_panics_panics_where_it_is_made() {
+    let loader = Config2::loader().without_dotenv().env_source([("KEY", "k")]);
+    let live = loader.watch().await.unwrap();
+    let selecting = AssertUnwindSafe(|| live.select(|_| -> &SecretString { panic!("mine") }));
+    assert!(std::panic::catch_unwind(selecting).is_err());
+    assert_eq!(live.current().key.expose_secret(), "k");
+}

@@ -1,0 +1,69 @@
+//! The end.
+
+use vault_config_tests::{Fault, FaultProxy};
+
+use super::*;
+
+#[tokio::test]
+async fn dropping_the_last_handle_stops_every_request_and_revokes_nothing() {
+    let servers = Servers::start("2s", "1h").await;
+    let live = loader::<Config>(&servers.bao, json!({})).await.watch().await.unwrap();
+    let another = live.clone();
+    drop(live);
+    servers.always_accepts(&another, seconds(3)).await;
+    let mut subscription = another.subscribe();
+    drop(another);
+    assert!(subscription.changed().await.is_none());
+    servers.bao.clear_audit();
+    tokio::time::sleep(seconds(3)).await;
+    assert_eq!(servers.bao.audit_requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_shutdown_takes_everything_along_and_the_last_value_stays() {
+    let servers = Servers::start("3s", "6s").await;
+    let live = loader::<Config>(&servers.bao, json!({})).await.watch().await.unwrap();
+    until("rotated twice", async || live.status().counters.rotations >= 2).await;
+    let another = live.clone();
+    let (mut subscription, mut events) = (another.subscribe(), another.events());
+    let mut view = another.select(|config| &config.database);
+    live.shutdown().await.unwrap();
+    assert_eq!(servers.users().await, 0);
+    // Whoever follows it learns that nothing more will come.
+    assert!(subscription.changed().await.is_none() && view.changed().await.is_none());
+    while events.next().await.is_some() {}
+    assert!(
+        another.subscribe().changed().await.is_none() && another.events().next().await.is_none()
+    );
+    assert_eq!(another.current().key.expose_secret(), "k1");
+    another.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_a_server_that_hangs() {
+    let servers = Servers::start("1h", "24h").await;
+    let proxy = FaultProxy::in_front_of(servers.bao.address()).await;
+    let ids = servers.bao.approle("app", &["app"], json!({})).await;
+    let live = with_role::<Config>(&proxy.address(), &ids).watch().await.unwrap();
+    proxy.set(Fault::Stall).await;
+    let began = Instant::now();
+    let error = live.shutdown().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.to_string().contains("could not be revoked within 5s"), "{error}");
+    assert!(began.elapsed() < seconds(8));
+}
+
+#[tokio::test]
+async fn a_load_that_fails_leaves_no_credential_behind() {
+    let servers = Servers::start("1h", "24h").await;
+    #[derive(Debug, VaultConfig)]
+    struct Doomed {
+        #[vault(database = "app")]
+        database: DatabaseCredentials,
+        #[vault(kv = "nothing/here")]
+        key: SecretString,
+    }
+    loader::<Doomed>(&servers.bao, json!({})).await.watch().await.unwrap_err();
+    loader::<Doomed>(&servers.bao, json!({})).await.load().await.unwrap_err();
+    assert_eq!(servers.users().await, 0);
+}

@@ -1,0 +1,65 @@
+//! A user whose password the server changes.
+
+use super::*;
+
+#[derive(Debug, VaultConfig)]
+struct Static {
+    #[vault(database_static = "legacy")]
+    legacy: DatabaseCredentials,
+}
+
+async fn rotated_every(period: &str) -> Servers {
+    let servers = Servers::start("1h", "1h").await;
+    let role = json!({ "rotation_period": period });
+    servers
+        .bao
+        .write("database/static-roles/legacy", {
+            let mut whole = json!({ "db_name": "postgres", "username": "legacy" });
+            whole["rotation_period"] = role["rotation_period"].clone();
+            whole["rotation_statements"] =
+                json!([r#"ALTER USER "{{name}}" WITH PASSWORD '{{password}}';"#]);
+            whole
+        })
+        .await;
+    servers.bao.write("database/rotate-role/legacy", json!({})).await;
+    servers
+}
+
+#[tokio::test]
+async fn a_rotated_password_is_in_hand_within_moments() {
+    let servers = rotated_every("8s").await;
+    let live = loader::<Static>(&servers.bao, json!({})).await.watch().await.unwrap();
+    let mut refused_since: Option<Instant> = None;
+    let (mut longest, mut passwords) = (Duration::ZERO, std::collections::BTreeSet::new());
+    let began = Instant::now();
+    while began.elapsed() < seconds(22) {
+        let config = live.current();
+        passwords.insert(config.legacy.password().expose_secret().to_owned());
+        match servers.accepts(&config.legacy).await {
+            true => refused_since = None,
+            false => {
+                let since = *refused_since.get_or_insert_with(Instant::now);
+                longest = longest.max(since.elapsed());
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(passwords.len() >= 2, "it was rotated");
+    // The server itself gives no overlap, and its queue ticks every five seconds.
+    assert!(longest < seconds(5), "refused for {longest:?}");
+    let reads = asked(&servers.bao, "database/static-creds/legacy");
+    assert!(reads < 60, "{reads} readings in 22 s");
+    assert_eq!(live.status().health, Health::Healthy);
+}
+
+#[tokio::test]
+async fn a_rotation_by_hand_is_seen_at_a_refresh() {
+    let servers = rotated_every("1h").await;
+    let live = loader::<Static>(&servers.bao, json!({})).await.watch().await.unwrap();
+    let mut events = live.events();
+    servers.bao.write("database/rotate-role/legacy", json!({})).await;
+    assert!(!servers.accepts(&live.current().legacy).await);
+    live.refresh().await.unwrap();
+    assert!(servers.accepts(&live.current().legacy).await);
+    is_rotated(&mut events).await;
+}

@@ -1,0 +1,347 @@
+//! Days that pass in seconds, against a server that keeps its books by the same clock.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use vault_config::Vault;
+use vault_config::auth::AppRole;
+use vault_config::live::{Clock, Reading};
+use vault_config_tests::{ScriptedAnswer, ScriptedRequest, ScriptedServer};
+
+use super::*;
+
+const HOUR: u64 = 3600;
+
+#[derive(Debug, VaultConfig)]
+struct Everything {
+    #[vault(kv = "app")]
+    key: SecretString,
+    #[vault(database = "app")]
+    database: DatabaseCredentials,
+    #[vault(database_static = "legacy")]
+    legacy: DatabaseCredentials,
+}
+
+/// It passes when the client sleeps and nothing is asked of the server.
+#[derive(Debug, Clone, Default)]
+struct Virtual(Arc<Times>);
+
+#[derive(Debug, Default)]
+struct Times {
+    now: Mutex<Now>,
+    /// When a request was answered last: what follows from it is waited for.
+    answered: Mutex<Option<Instant>>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Now {
+    real: Duration,
+    suspended: Duration,
+    /// How far the wall clock is behind.
+    behind: Duration,
+}
+
+impl Virtual {
+    fn with<R>(&self, change: impl FnOnce(&mut Now) -> R) -> R {
+        change(&mut self.0.now.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn real(&self) -> Duration {
+        self.with(|now| now.real)
+    }
+}
+
+impl Clock for Virtual {
+    fn now(&self) -> Reading {
+        let now = self.with(|now| *now);
+        // Far enough from the epoch to be set back.
+        let wall = SystemTime::UNIX_EPOCH + seconds(1_000_000_000) + now.real - now.behind;
+        Reading { monotonic: now.real - now.suspended, wall }
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let clock = self.clone();
+        Box::pin(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                let answered = *clock.0.answered.lock().unwrap();
+                if answered.is_none_or(|at| at.elapsed() > Duration::from_millis(10)) {
+                    break;
+                }
+            }
+            clock.with(|now| now.real += duration);
+        })
+    }
+}
+
+/// The server's books. Every time is since the start.
+#[derive(Debug, Default)]
+struct Books {
+    tokens: BTreeMap<String, Life>,
+    leases: BTreeMap<String, (Life, String)>,
+    refused: Vec<String>,
+    asked: BTreeMap<String, usize>,
+    is_down: bool,
+    /// Renewals of leases are refused, as with a broken statement of the role.
+    renews_nothing: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    end: Duration,
+    last: Duration,
+}
+
+const TTL: Duration = Duration::from_secs(HOUR);
+
+impl Life {
+    fn new(now: Duration, max: u64) -> Self {
+        Self { end: now + TTL, last: now + seconds(max) }
+    }
+
+    fn renew(&mut self, now: Duration) -> u64 {
+        self.end = (now + TTL).min(self.last);
+        (self.end - now).as_secs()
+    }
+}
+
+const ROTATION: u64 = 6 * HOUR;
+
+fn version(now: Duration) -> u64 {
+    1 + now.as_secs() / (7 * HOUR)
+}
+
+impl Books {
+    fn is_alive(&self, lease: &str, now: Duration) -> bool {
+        let alive = |life: &Life| now < life.end;
+        self.leases
+            .get(lease)
+            .is_some_and(|(life, token)| alive(life) && self.tokens.get(token).is_some_and(alive))
+    }
+
+    fn answer(&mut self, request: &ScriptedRequest, now: Duration) -> ScriptedAnswer {
+        let ok = |body: Value| ScriptedAnswer::json(200, &body);
+        let refused = |status, why: &str| ScriptedAnswer::json(status, &json!({ "errors": [why] }));
+        *self.asked.entry(request.path().to_owned()).or_default() += 1;
+        if self.is_down {
+            return refused(503, "Vault is sealed");
+        }
+        if request.path() == "/v1/auth/approle/login" {
+            let token = format!("s.{}", self.tokens.len());
+            self.tokens.insert(token.clone(), Life::new(now, 8 * HOUR));
+            let auth = json!({ "client_token": token, "lease_duration": HOUR, "renewable": true });
+            return ok(json!({ "auth": auth }));
+        }
+        let token = request.header("x-vault-token").unwrap_or_default().to_owned();
+        let Some(life) = self.tokens.get_mut(&token).filter(|life| now < life.end) else {
+            self.refused.push(format!("{now:?} {}", request.path()));
+            return refused(403, "permission denied");
+        };
+        match request.path() {
+            "/v1/auth/token/renew-self" => {
+                let granted = life.renew(now);
+                ok(json!({ "auth": { "client_token": token, "lease_duration": granted } }))
+            }
+            "/v1/auth/token/revoke-self" => {
+                life.end = now;
+                ScriptedAnswer::status(204)
+            }
+            "/v1/database/creds/app" => {
+                let id = format!("user-{}", self.leases.len());
+                self.leases.insert(id.clone(), (Life::new(now, 24 * HOUR), token));
+                let data = json!({ "username": id, "password": "p" });
+                ok(
+                    json!({ "lease_id": id, "lease_duration": HOUR, "renewable": true, "data": data }),
+                )
+            }
+            "/v1/sys/leases/renew" => {
+                let id = request.json()["lease_id"].as_str().unwrap().to_owned();
+                if self.renews_nothing {
+                    let why =
+                        "failed to renew entry: resp: (*logical.Response)(nil) err: syntax error";
+                    return refused(400, why);
+                }
+                if !self.is_alive(&id, now) {
+                    return refused(400, "lease not found");
+                }
+                let granted = self.leases.get_mut(&id).unwrap().0.renew(now);
+                ok(json!({ "lease_id": id, "lease_duration": granted, "renewable": true }))
+            }
+            "/v1/database/static-creds/legacy" => {
+                let (number, into) = (now.as_secs() / ROTATION, now.as_secs() % ROTATION);
+                ok(json!({ "data": {
+                    "username": "legacy", "password": format!("p{number}"), "ttl": ROTATION - into,
+                    "rotation_period": ROTATION, "last_vault_rotation": format!("t{number}"),
+                }}))
+            }
+            "/v1/secret/metadata/app" => {
+                let version = version(now);
+                let newest = json!({ "deletion_time": "", "destroyed": false });
+                let versions = json!({ version.to_string(): newest });
+                ok(json!({ "data": { "current_version": version, "versions": versions } }))
+            }
+            "/v1/secret/data/app" => {
+                let (key, metadata) =
+                    (format!("k{}", version(now)), json!({ "version": version(now) }));
+                ok(json!({ "data": { "data": { "key": key }, "metadata": metadata } }))
+            }
+            other => panic!("nobody asks for {other}"),
+        }
+    }
+}
+
+struct World {
+    clock: Virtual,
+    books: Arc<Mutex<Books>>,
+    live: Live<Everything>,
+    _server: ScriptedServer,
+}
+
+impl World {
+    async fn start() -> Self {
+        let (clock, books) = (Virtual::default(), Arc::new(Mutex::new(Books::default())));
+        let (of_server, kept) = (clock.clone(), Arc::clone(&books));
+        let server = ScriptedServer::start(move |request| {
+            *of_server.0.answered.lock().unwrap() = Some(Instant::now());
+            kept.lock().unwrap().answer(&request, of_server.real())
+        })
+        .await;
+        let vault = Vault::builder()
+            .address(server.address())
+            .auth(AppRole::new("role", "secret"))
+            .max_retries(0)
+            .clock(clock.clone())
+            .build()
+            .unwrap();
+        let live = Everything::loader().without_dotenv().vault(vault).watch().await.unwrap();
+        Self { clock, books, live, _server: server }
+    }
+
+    fn books(&self) -> std::sync::MutexGuard<'_, Books> {
+        self.books.lock().unwrap()
+    }
+
+    fn is_well(&self) -> bool {
+        let now = self.clock.real();
+        self.books().is_alive(self.live.current().database.username(), now)
+    }
+
+    /// Lets this much time pass, and looks at every moment of it.
+    async fn pass(&self, time: Duration, mut look: impl FnMut(Duration)) {
+        let end = self.clock.real() + time;
+        while self.clock.real() < end {
+            look(self.clock.real());
+            tokio::time::sleep(Duration::from_micros(500)).await;
+        }
+    }
+
+    fn asked(&self, path: &str) -> usize {
+        self.books().asked.get(path).copied().unwrap_or_default()
+    }
+}
+
+#[tokio::test]
+async fn a_day_in_the_life() {
+    let world = World::start().await;
+    let began = Instant::now();
+    let mut late = Vec::new();
+    world
+        .pass(seconds(24 * HOUR), |now| {
+            assert!(world.is_well(), "{now:?}: {:#?}", world.live.status());
+            let config = world.live.current();
+            // What was true five and a half minutes ago, or half a minute for what is rotated.
+            let earlier = now.saturating_sub(seconds(330));
+            let keys = [version(earlier), version(now)].map(|version| format!("k{version}"));
+            if !keys.iter().any(|key| key == config.key.expose_secret()) {
+                late.push(format!("{now:?}: {}", config.key.expose_secret()));
+            }
+            let earlier = now.saturating_sub(seconds(40)).as_secs() / ROTATION;
+            let passwords = [earlier, now.as_secs() / ROTATION].map(|number| format!("p{number}"));
+            if !passwords.iter().any(|p| p == config.legacy.password().expose_secret()) {
+                late.push(format!("{now:?}: {}", config.legacy.password().expose_secret()));
+            }
+        })
+        .await;
+    assert_eq!(late, Vec::<String>::new());
+    assert_eq!(world.books().refused, Vec::<String>::new());
+    let status = world.live.status();
+    assert_eq!((status.health, status.counters.failures), (Health::Healthy, 0), "{status:#?}");
+    assert!((3..=5).contains(&status.counters.logins), "{:?}", status.counters);
+    let requests: usize = world.books().asked.values().sum();
+    eprintln!("a day in {:?}: {requests} requests, {:#?}", began.elapsed(), world.books().asked);
+    assert!(requests < 900, "{requests} requests");
+}
+
+#[tokio::test]
+async fn after_a_suspend_all_is_renewed_or_replaced_within_half_a_minute() {
+    let world = World::start().await;
+    world.pass(seconds(HOUR / 2), |_| assert!(world.is_well())).await;
+    world.clock.with(|now| {
+        now.real += seconds(5 * HOUR);
+        now.suspended += seconds(5 * HOUR);
+    });
+    assert!(!world.is_well(), "everything ended meanwhile");
+    let woken = world.clock.real();
+    until("well again", async || world.is_well()).await;
+    // It wakes within thirty seconds, and what it does then takes no time.
+    assert!(world.clock.real() - woken <= seconds(31), "{:?}", world.clock.real() - woken);
+    world.pass(seconds(3 * HOUR), |now| assert!(world.is_well(), "{now:?}")).await;
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_is_set_back_stalls_nothing() {
+    let world = World::start().await;
+    world.pass(seconds(HOUR / 2), |_| assert!(world.is_well())).await;
+    world.clock.with(|now| now.behind = seconds(24 * HOUR));
+    world.pass(seconds(5 * HOUR), |now| assert!(world.is_well(), "{now:?}")).await;
+    // Forward again: everything looks overdue, is renewed early, and no harm is done.
+    world.clock.with(|now| now.behind = Duration::ZERO);
+    world.pass(seconds(3 * HOUR), |now| assert!(world.is_well(), "{now:?}")).await;
+    assert_eq!(world.books().refused, Vec::<String>::new());
+    assert!(world.asked("/v1/database/creds/app") <= 3);
+}
+
+#[tokio::test]
+async fn an_outage_of_two_hours_is_degraded_then_failing_then_over() {
+    let world = World::start().await;
+    world.pass(seconds(HOUR / 2), |_| assert!(world.is_well())).await;
+    world.books().is_down = true;
+    let before: usize = world.books().asked.values().sum();
+    let mut seen = Vec::new();
+    world
+        .pass(seconds(2 * HOUR), |_| {
+            let health = world.live.status().health;
+            if seen.last() != Some(&health) {
+                seen.push(health);
+            }
+            assert!(world.live.current().key.expose_secret().starts_with('k'));
+        })
+        .await;
+    let during = world.books().asked.values().sum::<usize>() - before;
+    eprintln!("{during} requests in an outage of two hours");
+    assert_eq!(seen, [Health::Healthy, Health::Degraded, Health::Failing]);
+    // Four things, each about once a minute, and each time the question whether it is sealed.
+    assert!((200..1600).contains(&during), "{during}");
+    world.books().is_down = false;
+    let up = world.clock.real();
+    until("healthy", async || world.live.status().health == Health::Healthy && world.is_well())
+        .await;
+    assert!(world.clock.real() - up < seconds(180), "{:?}", world.clock.real() - up);
+}
+
+#[tokio::test]
+async fn a_role_whose_renewal_always_fails_is_minted_in_turn_and_no_more() {
+    let world = World::start().await;
+    world.books().renews_nothing = true;
+    for _ in 0..20 {
+        world.pass(seconds(30), |_| assert!(world.is_well())).await;
+        drop(world.live.refresh().await);
+    }
+    let made = world.asked("/v1/database/creds/app");
+    assert!(made <= 2, "{made} in ten minutes");
+    world.pass(seconds(6 * HOUR), |now| assert!(world.is_well(), "{now:?}")).await;
+    let made = world.asked("/v1/database/creds/app");
+    assert!((6..=10).contains(&made), "{made} in six hours, of an hour each");
+}
