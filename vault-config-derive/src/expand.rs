@@ -67,7 +67,12 @@ impl Expansion<'_> {
         let Self { input, krate, .. } = self;
         let (secrets, plain_types) = (self.secrets(), self.plain_types());
         let (name, doc) = (input.name(), &input.doc);
-        let texts = [("env_prefix", "__env_prefix"), ("kv", "__kv"), ("mount", "__mount")];
+        let texts = [
+            ("env_prefix", "__env_prefix"),
+            ("kv", "__kv"),
+            ("mount", "__mount"),
+            ("namespace", "__namespace"),
+        ];
         let texts = texts.into_iter().filter_map(|(word, method)| {
             let (text, method) = (input.vault.text(word)?, Ident::new(method, Span::mixed_site()));
             Some(quote!(.#method(#text)))
@@ -132,6 +137,8 @@ impl Expansion<'_> {
         let aliases = &field.serde.aliases;
         let doc = (!field.doc.is_empty()).then_some(&field.doc).map(|doc| quote!(.doc(#doc)));
         let env = field.vault.text("env").map(|env| quote!(.env(#env)));
+        let namespace = field.vault.text("namespace");
+        let namespace = namespace.map(|namespace| quote!(.namespace(#namespace)));
         let rest = match field.origin() {
             Origin::Plain => self.leaf(field),
             Origin::Vault(source) => {
@@ -140,7 +147,7 @@ impl Expansion<'_> {
             }
             Origin::Nested => self.nested(field),
         };
-        quote!(#private::Field::new(#name, #ty) #key #(.alias(#aliases))* #doc #env #rest)
+        quote!(#private::Field::new(#name, #ty) #key #(.alias(#aliases))* #doc #env #namespace #rest)
     }
 
     fn leaf(&self, field: &Field<'_>) -> TokenStream {

@@ -57,19 +57,21 @@ pub(crate) static COMPANIONS: [Word; 6] = [
     ("refresh", Takes::Interval),
 ];
 
-static GENERAL: [Word; 6] = [
+static GENERAL: [Word; 7] = [
     ("nested", Takes::Flag),
     ("default", Takes::FlagOrExpr),
     ("env", Takes::Text(text::env_name)),
     ("rename", Takes::Text(text::not_empty)),
     ("plain", Takes::Flag),
+    ("namespace", Takes::Text(text::path)),
     ("validate", Takes::Path),
 ];
 
-static CONTAINER: [Word; 7] = [
+static CONTAINER: [Word; 8] = [
     ("env_prefix", Takes::Text(text::env_name)),
     ("kv", Takes::Text(text::path)),
     ("mount", Takes::Text(text::path)),
+    ("namespace", Takes::Text(text::path)),
     ("rename_all", Takes::Text(case::check)),
     ("crate", Takes::PathOrText),
     ("validate", Takes::Path),

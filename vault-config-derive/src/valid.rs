@@ -46,7 +46,7 @@ fn same_rename(word: &str, vault: Option<&LitStr>, serde: Option<&LitStr>, error
 fn nested(field: &Field<'_>, errors: &mut Errors) {
     for (word, arg) in field.vault.iter() {
         let why = match *word {
-            "nested" | "rename" | "mount" => continue,
+            "nested" | "rename" | "mount" | "namespace" => continue,
             "kv" if !matches!(arg.value, Value::Nothing) => continue,
             "kv" => "`kv` on a `nested` field needs a path: the default of the fields inside",
             "default" => "a `nested` field has no `default`: give its own fields theirs",
@@ -101,6 +101,13 @@ fn leaf(field: &Field<'_>, errors: &mut Errors) {
         if !sources.iter().any(|(source, _)| source.companions.contains(&word)) {
             errors.at(&arg.word, stray(word, sources.first().map(|(source, _)| *source)));
         }
+    }
+    if let Some(namespace) = field.vault.get("namespace")
+        && sources.is_empty()
+    {
+        let why =
+            "`namespace` is for fields that come from Vault, and this field has no such source";
+        errors.at(&namespace.word, why);
     }
     if let Some(plain) = field.vault.get("plain")
         && sources.is_empty()

@@ -69,6 +69,7 @@ pub(crate) fn leaves(schema: &Schema, prefix: Option<&str>, variables: &Variable
         env: prefix.to_owned(),
         kv: schema.kv,
         mount: schema.mount,
+        namespace: schema.namespace,
     };
     let mut leaves = Vec::new();
     collect(schema, &parent, variables, &mut leaves);
@@ -81,6 +82,7 @@ struct Parent {
     env: String,
     kv: Option<&'static str>,
     mount: Option<&'static str>,
+    namespace: Option<&'static str>,
 }
 
 fn collect(schema: &Schema, parent: &Parent, variables: &Variables, leaves: &mut Vec<Leaf>) {
@@ -89,14 +91,24 @@ fn collect(schema: &Schema, parent: &Parent, variables: &Variables, leaves: &mut
         match &field.origin {
             Origin::Nested { schema: inner, kv, mount } => {
                 // A struct's defaults are for its own fields; a nested one has its own, or the field's.
-                let parent = Parent { kv: kv.or(inner.kv), mount: mount.or(inner.mount), ..at };
+                let parent = Parent {
+                    kv: kv.or(inner.kv),
+                    mount: mount.or(inner.mount),
+                    namespace: field.namespace.or(inner.namespace),
+                    ..at
+                };
                 collect(inner, &parent, variables, leaves);
             }
             Origin::Plain => leaves.push(at.leaf(field, &[], LeafOrigin::Plain)),
             Origin::Vault(declaration) => {
                 let scope =
                     Scope { field: field.name, kv: parent.kv, mount: parent.mount, variables };
-                let origin = match declaration.bind(&scope) {
+                let namespace = field.namespace.or(parent.namespace);
+                let bound = declaration.bind(&scope).and_then(|engine| match namespace {
+                    Some(namespace) => scope.within(namespace, engine),
+                    None => Ok(engine),
+                });
+                let origin = match bound {
                     Ok(engine) => LeafOrigin::Vault(engine),
                     Err(cause) => LeafOrigin::Unbound(Arc::new(cause)),
                 };
@@ -122,6 +134,7 @@ impl Parent {
             env: join(&self.env, &field.name.to_uppercase(), "_"),
             kv: None,
             mount: None,
+            namespace: None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use crate::engine::{Answer, Engine, Facts, Request};
+use crate::engine::{Answer, Engine, Facts, Grant, Request};
 use crate::error::{Cause, ErrorKind, Problem};
 use crate::plan::{Leaf, LeafOrigin};
 use crate::read::{Found, Slot};
@@ -15,7 +15,7 @@ use crate::source::dotenv::{Dotenv, Entry};
 use crate::source::env::Environment;
 use crate::source::layers::Layers;
 use crate::value::Value;
-use crate::vault::{Session, Vault};
+use crate::vault::{Reply, Session, Vault};
 
 /// The sources of one load, in the order they are asked.
 pub(crate) struct Sources<'a> {
@@ -186,7 +186,7 @@ pub(crate) async fn fetch(vault: &Vault, pending: Pending, slots: &mut [Slot]) -
     }
     let mut waiting: BTreeMap<Request, Pending> = BTreeMap::new();
     for (index, engine) in pending {
-        waiting.entry(engine.request()).or_default().push((index, engine));
+        waiting.entry(engine.request().over(vault)).or_default().push((index, engine));
     }
     let mut answers = ask(vault, started, waiting.keys().cloned().collect()).await;
     for (request, fields) in waiting {
@@ -317,40 +317,46 @@ pub(crate) async fn verify(vault: &Vault, pending: Pending, slots: &mut [Slot]) 
     if minted.is_empty() {
         return asked;
     }
-    let paths: BTreeSet<String> = minted.iter().map(|(_, engine)| engine.grant().path).collect();
+    match capabilities(vault, &minted).await {
+        Ok(reply) => verify_each(vault, &minted, &reply, slots),
+        Err(cause) => fail_all(slots, &minted, &Arc::new(cause)),
+    }
+    asked
+}
+
+async fn capabilities(vault: &Vault, minted: &Pending) -> Result<Reply, Cause> {
+    let paths: BTreeSet<String> =
+        minted.iter().map(|(_, engine)| path_for_policies(vault, &engine.grant())).collect();
     let paths: Vec<String> = paths.into_iter().collect();
-    let reply = match Session::now(vault).capabilities(&paths).await {
-        Ok(reply) if reply.ok() => Ok(reply),
-        Ok(reply) => Err(reply.into_cause().at("vault sys/capabilities-self")),
-        Err(cause) => Err(cause),
-    };
-    let reply = match reply {
-        Ok(reply) => reply,
-        Err(cause) => {
-            fail_all(slots, &minted, &Arc::new(cause));
-            return asked;
-        }
-    };
-    for (index, engine) in &minted {
+    let reply = Session::now(vault).capabilities(&paths).await?;
+    match reply.ok() {
+        true => Ok(reply),
+        false => Err(reply.into_cause().at("vault sys/capabilities-self")),
+    }
+}
+
+fn path_for_policies(vault: &Vault, grant: &Grant) -> String {
+    format!("{}{}", vault.policy_prefix(grant.namespace.as_deref()), grant.path)
+}
+
+fn verify_each(vault: &Vault, minted: &Pending, reply: &Reply, slots: &mut [Slot]) {
+    for (index, engine) in minted {
         let grant = engine.grant();
-        let held = match reply.data().get(&grant.path) {
+        let held = match reply.data().get(&path_for_policies(vault, &grant)) {
             Some(Value::List(items)) => items.iter().filter_map(Value::as_str).collect(),
             _ => Vec::new(),
         };
         if !held.iter().any(|capability| [grant.capability, "root"].contains(capability)) {
+            let hcl = grant.hcl(&vault.policy_prefix(grant.namespace.as_deref()));
             let cause = Cause::new(
                 ErrorKind::Denied,
-                "the token may not read this path",
-                format!("let a policy of the token allow it:\n{}", grant.hcl()),
+                format!("the token may not {} this path", grant.capability),
+                format!("let a policy of the token allow it:\n{hcl}"),
             );
-            settle(
-                slots,
-                *index,
-                Found::Failed(Arc::new(cause.at(format!("vault {}", engine.source())))),
-            );
+            let cause = cause.at(format!("vault {}", engine.source()));
+            settle(slots, *index, Found::Failed(Arc::new(cause)));
         }
     }
-    asked
 }
 
 /// The problems that no field owns.

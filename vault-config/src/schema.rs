@@ -41,6 +41,7 @@ pub struct Schema {
     pub(crate) env_prefix: Option<&'static str>,
     pub(crate) kv: Option<&'static str>,
     pub(crate) mount: Option<&'static str>,
+    pub(crate) namespace: Option<&'static str>,
     pub(crate) deny_unknown: bool,
     pub(crate) fields: Vec<Field>,
 }
@@ -122,6 +123,7 @@ pub struct Field {
     pub(crate) ty: &'static str,
     pub(crate) doc: &'static str,
     pub(crate) env: Option<&'static str>,
+    pub(crate) namespace: Option<&'static str>,
     pub(crate) default: Option<&'static str>,
     pub(crate) optional: bool,
     /// It is part of an optional struct, which may be absent as a whole.
@@ -145,6 +147,7 @@ impl Schema {
             env_prefix: None,
             kv: None,
             mount: None,
+            namespace: None,
             deny_unknown: false,
             fields: Vec::new(),
         }
@@ -162,6 +165,11 @@ impl Schema {
 
     pub fn __mount(mut self, mount: &'static str) -> Self {
         self.mount = Some(mount);
+        self
+    }
+
+    pub fn __namespace(mut self, namespace: &'static str) -> Self {
+        self.namespace = Some(namespace);
         self
     }
 
@@ -187,6 +195,7 @@ impl Field {
             ty,
             doc: "",
             env: None,
+            namespace: None,
             default: None,
             optional: false,
             within_optional: false,
@@ -211,6 +220,11 @@ impl Field {
 
     pub fn env(mut self, env: &'static str) -> Self {
         self.env = Some(env);
+        self
+    }
+
+    pub fn namespace(mut self, namespace: &'static str) -> Self {
+        self.namespace = Some(namespace);
         self
     }
 

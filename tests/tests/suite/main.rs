@@ -16,6 +16,7 @@ mod live;
 mod loads;
 mod login_methods;
 mod logins;
+mod namespaces;
 mod nesting;
 mod nodes;
 mod precedence;

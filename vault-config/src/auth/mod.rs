@@ -228,7 +228,7 @@ impl From<Cause> for LoginError {
     }
 }
 
-/// What a login may send: to the configured server, in the configured namespace, without a token.
+/// What a login may send: to the configured server, in the namespace to log in to, without a token.
 #[derive(Debug)]
 pub struct LoginClient<'a> {
     http: &'a Http,
@@ -255,7 +255,7 @@ impl<'a> LoginClient<'a> {
             )
         })?;
         let call = Call {
-            namespace: self.http.settings().namespace.as_deref(),
+            namespace: self.http.settings().login_namespace(),
             ..Call::post(path, body.clone(), Repeat::UnlessArrived)
         };
         let reply = self.http.send(&call).await?;

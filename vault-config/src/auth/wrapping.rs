@@ -91,7 +91,7 @@ impl LoginClient<'_> {
     ) -> Result<SecretString, Cause> {
         let body = serde_json::to_vec(&Lookup { token: token.expose_secret() });
         let body = Zeroizing::new(body.unwrap_or_default());
-        let namespace = self.http.settings().namespace.as_deref();
+        let namespace = self.http.settings().login_namespace();
         let call = Call::post("sys/wrapping/lookup", body, Repeat::Always);
         let looked_up = self.http.send(&Call { namespace, ..call }).await?;
         if !looked_up.ok() {

@@ -123,6 +123,28 @@
 //! A duration is written as in `90s`, `5m`, `1h 30m` or `1500ms`, from `1s` to `24h`; any other
 //! does not compile. A configuration that is loaded once ignores it.
 //!
+//! ## `namespace`: another one than the connection's
+//!
+//! For every source, where the server has namespaces: the whole path of one, or `root`. A nested
+//! field hands it to the fields of its struct, and `#[vault(namespace = "..")]` on a struct is the
+//! default of its own fields.
+//!
+//! ```
+//! # use vault_config::{DatabaseCredentials, VaultConfig, secrecy::SecretString};
+//! #[derive(VaultConfig)]
+//! struct AppConfig {
+//!     #[vault(kv = "my-app", namespace = "team-a/billing")]
+//!     api_key: SecretString,
+//!     #[vault(database = "readonly", namespace = "{env}")]
+//!     database: DatabaseCredentials,
+//! }
+//! ```
+//!
+//! A token reaches its own namespace and those below it, as far as its policies say. Where the
+//! service logs in to another namespace than it reads from, `VAULT_AUTH_NAMESPACE` names it. The
+//! `default` policy is of its own namespace: to renew leases of another one takes a line more, which
+//! [`Schema::policy`](crate::Schema::policy) writes.
+//!
 //! ## `database` and `database_static`: a user of a database
 //!
 //! A dynamic role makes a user for this process, with a lease; a static role gives a user whose
@@ -248,6 +270,7 @@
 //!     rename_all = "kebab-case",   // min-size in files
 //!     kv = "my-app",               // for fields that say `kv` alone
 //!     mount = "team-a",            // for all `kv` fields that name no mount
+//!     namespace = "billing",       // for all fields from Vault that name no namespace
 //!     validate = consistent,       // fn(&Pool) -> Result<(), impl Display>
 //!     deny_unknown,                // a key in the files that no field takes is a problem
 //! )]

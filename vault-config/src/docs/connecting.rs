@@ -43,6 +43,10 @@
 //! where there is a Kubernetes token, a token file. When there is none, the error lists all that was
 //! looked for.
 //!
+//! `VAULT_AUTH_NAMESPACE` is the namespace that has the method, when it is another one than
+//! `VAULT_NAMESPACE`. The token is made there, its policies are written there, and they name the
+//! paths of a namespace below it with that in front: `team-a/secret/data/my-app`.
+//!
 //! # In code
 //!
 //! ```

@@ -8,6 +8,7 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use super::read::Path;
 use super::{Answer, Declare, Engine, Grant, Request, Scope};
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
@@ -197,7 +198,7 @@ impl Engine for Field {
     }
 
     fn request(&self) -> Request {
-        Request::Read(self.path.clone())
+        Request::new(Path(self.path.clone()))
     }
 
     fn pick(&self, answer: &Answer) -> Result<Value, Cause> {

@@ -1,9 +1,8 @@
 //! KV version 1 and 2: <https://openbao.org/api-docs/secret/kv/>.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::{Answer, Declare, Engine, Grant, Refresh, Request, Scope, no_data};
+use super::{Answer, Ask, Asked, Declare, Engine, Grant, Refresh, Request, Scope, no_data};
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
 use crate::vault::{Mount, Reply, Session};
@@ -23,33 +22,12 @@ pub struct Kv {
 
 /// One secret of a KV mount.
 #[derive(Debug, Clone)]
-pub struct Location {
+struct Location {
     mount: String,
     path: String,
     version: Option<u64>,
     kv_version: Option<u8>,
 }
-
-/// One secret is one secret, whether or not a field says what version its mount is.
-impl Ord for Location {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
-    }
-}
-
-impl PartialOrd for Location {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Location {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Location {}
 
 #[derive(Debug)]
 struct Field {
@@ -81,11 +59,11 @@ impl Declare for Kv {
 impl Engine for Field {
     fn source(&self) -> String {
         let key = self.key.as_ref().map_or_else(String::new, |key| format!("#{key}"));
-        format!("kv {}{key}", self.location.name())
+        format!("kv {}{key}", self.location.place())
     }
 
     fn request(&self) -> Request {
-        Request::Kv(self.location.clone())
+        Request::new(self.location.clone())
     }
 
     fn pick(&self, answer: &Answer) -> Result<Value, Cause> {
@@ -112,18 +90,41 @@ impl Engine for Field {
     }
 }
 
-impl Location {
-    fn key(&self) -> (&str, &str, Option<u64>) {
-        (&self.mount, &self.path, self.version)
+impl Ask for Location {
+    /// One secret is one secret, whether or not a field says what version its mount is.
+    fn id(&self) -> String {
+        format!("kv {:?}", (&self.mount, &self.path, self.version))
     }
 
-    pub(super) fn name(&self) -> String {
+    fn name(&self) -> String {
+        format!("kv {}", self.place())
+    }
+
+    fn send<'a>(&'a self, session: &'a Session<'a>) -> Asked<'a, Answer> {
+        Box::pin(read(session, self))
+    }
+
+    fn has_changed<'a>(
+        &'a self,
+        session: &'a Session<'a>,
+        version: u64,
+    ) -> Asked<'a, Option<bool>> {
+        Box::pin(has_changed(session, self, version))
+    }
+
+    fn can_change(&self) -> bool {
+        self.version.is_none()
+    }
+
+    fn mints(&self) -> bool {
+        false
+    }
+}
+
+impl Location {
+    fn place(&self) -> String {
         let version = self.version.map_or_else(String::new, |n| format!("?version={n}"));
         format!("{}/{}{version}", self.mount, self.path)
-    }
-
-    pub(super) fn is_pinned(&self) -> bool {
-        self.version.is_some()
     }
 
     fn v1(&self) -> String {
@@ -136,7 +137,7 @@ impl Location {
 }
 
 /// <https://openbao.org/api-docs/secret/kv/kv-v2/#read-secret-metadata>
-pub(super) async fn has_changed(
+async fn has_changed(
     session: &Session<'_>,
     location: &Location,
     version: u64,
@@ -161,7 +162,7 @@ pub(super) async fn has_changed(
 }
 
 /// Version 2 first; the mount's real version is asked for on the first miss only.
-pub(super) async fn read(session: &Session<'_>, location: &Location) -> Result<Answer, Cause> {
+async fn read(session: &Session<'_>, location: &Location) -> Result<Answer, Cause> {
     let version = match location.kv_version {
         Some(version) => Some(version),
         None => session.known_kv_version(&location.mount),

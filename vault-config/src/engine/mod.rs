@@ -1,21 +1,25 @@
 //! One file per secrets engine: what a field declares, what is requested, what is read from the
 //! answer.
 
+use std::cmp::Ordering;
 use std::fmt::Debug;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::error::{Cause, ErrorKind};
 use crate::live::schedule::Rotation;
 use crate::value::Value;
 use crate::vault::reply::seconds;
-use crate::vault::{Lease, Made, Reply, Session};
+use crate::vault::{Lease, Made, Reply, Session, Vault};
 
 pub(crate) mod database;
 pub(crate) mod kv;
+mod namespace;
 pub(crate) mod read;
 pub(crate) mod refresh;
 mod template;
 
+use namespace::Within;
 pub(crate) use refresh::Refresh;
 pub(crate) use template::{Unset, Variables};
 
@@ -41,6 +45,14 @@ pub struct Scope<'a> {
 }
 
 impl Scope<'_> {
+    pub(crate) fn within(
+        &self,
+        namespace: &str,
+        inner: Arc<dyn Engine>,
+    ) -> Result<Arc<dyn Engine>, Cause> {
+        Ok(Arc::new(Within { namespace: self.fill(namespace)?, inner }))
+    }
+
     fn fill(&self, template: &str) -> Result<String, Cause> {
         self.variables.fill(template)
     }
@@ -76,72 +88,129 @@ pub trait Engine: Debug + Send + Sync {
 #[doc(hidden)]
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Grant {
+    pub(crate) namespace: Option<String>,
     pub(crate) path: String,
     pub(crate) capability: &'static str,
 }
 
 impl Grant {
     pub(crate) fn read(path: impl Into<String>) -> Self {
-        Self { path: path.into(), capability: "read" }
+        Self { namespace: None, path: path.into(), capability: "read" }
     }
 
-    pub(crate) fn hcl(&self) -> String {
-        format!("path \"{}\" {{\n  capabilities = [\"{}\"]\n}}", self.path, self.capability)
+    /// `prefix` leads from the policy's namespace to the path's.
+    pub(crate) fn hcl(&self, prefix: &str) -> String {
+        let Self { path, capability, .. } = self;
+        format!("path \"{prefix}{path}\" {{\n  capabilities = [\"{capability}\"]\n}}")
     }
-}
 
-/// What is asked of the server.
-#[doc(hidden)]
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Request {
-    /// A KV secret, whose path on the wire depends on the mount's version.
-    Kv(kv::Location),
-    /// A read of a path just as it is.
-    Read(String),
-}
-
-impl Request {
-    pub(crate) async fn send(&self, session: &Session<'_>) -> Result<Answer, Cause> {
-        match self {
-            Self::Kv(location) => kv::read(session, location).await,
-            Self::Read(path) => read::read(session, path).await,
+    /// For a policy of the root namespace.
+    pub(crate) fn hcl_of_root(&self) -> String {
+        match self.namespace.as_deref() {
+            None | Some("root") => self.hcl(""),
+            Some(namespace) => self.hcl(&format!("{namespace}/")),
         }
     }
+}
 
-    /// Whether what is stored is no longer of this version; `None` when the token may not look at
-    /// the secret's metadata, or there is none.
+/// What is asked of the server, and in which namespace. Requests with one id share one answer.
+#[doc(hidden)]
+#[derive(Debug, Clone)]
+pub struct Request {
+    namespace: Option<String>,
+    ask: Arc<dyn Ask>,
+}
+
+/// How one kind of request is made.
+pub(crate) trait Ask: Debug + Send + Sync {
+    /// The same for what gives the same answer.
+    fn id(&self) -> String;
+
+    /// What errors call it when no one field is meant.
+    fn name(&self) -> String;
+
+    fn send<'a>(&'a self, session: &'a Session<'a>) -> Asked<'a, Answer>;
+
+    /// Whether what is stored is no longer of this version; `None` when the token may not look, or
+    /// there is nothing to look at.
+    fn has_changed<'a>(&'a self, _: &'a Session<'a>, _version: u64) -> Asked<'a, Option<bool>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// What is stored there can change.
+    fn can_change(&self) -> bool {
+        true
+    }
+
+    /// Whether asking makes a credential that somebody has to let go of.
+    fn mints(&self) -> bool {
+        true
+    }
+}
+
+pub(crate) type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, Cause>> + Send + 'a>>;
+
+impl Request {
+    pub(crate) fn new(ask: impl Ask + 'static) -> Self {
+        Self { namespace: None, ask: Arc::new(ask) }
+    }
+
+    /// A namespace of its own that is the connection's is none.
+    pub(crate) fn over(mut self, vault: &Vault) -> Self {
+        self.namespace = self.namespace.filter(|own| own != vault.namespace().unwrap_or("root"));
+        self
+    }
+
+    pub(crate) async fn send(&self, session: &Session<'_>) -> Result<Answer, Cause> {
+        let session = session.within(self.namespace.as_deref());
+        self.ask.send(&session).await
+    }
+
     pub(crate) async fn has_changed(
         &self,
         session: &Session<'_>,
         version: u64,
     ) -> Result<Option<bool>, Cause> {
-        match self {
-            Self::Kv(location) => kv::has_changed(session, location, version).await,
-            Self::Read(_) => Ok(None),
-        }
+        let session = session.within(self.namespace.as_deref());
+        self.ask.has_changed(&session, version).await
     }
 
-    /// What is stored there can change.
     pub(crate) fn can_change(&self) -> bool {
-        match self {
-            Self::Kv(location) => !location.is_pinned(),
-            Self::Read(_) => true,
-        }
+        self.ask.can_change()
     }
 
-    /// What errors call it when no one field is meant.
     pub(crate) fn name(&self) -> String {
-        match self {
-            Self::Kv(location) => format!("kv {}", location.name()),
-            Self::Read(path) => path.clone(),
-        }
+        namespace::named(self.ask.name(), self.namespace.as_deref())
     }
 
-    /// Whether asking makes a credential that somebody has to let go of.
     pub(crate) fn mints(&self) -> bool {
-        matches!(self, Self::Read(_))
+        self.ask.mints()
+    }
+
+    fn id(&self) -> (Option<&str>, String) {
+        (self.namespace.as_deref(), self.ask.id())
     }
 }
+
+impl Ord for Request {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.id().cmp(&other.id())
+    }
+}
+
+impl PartialOrd for Request {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Request {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Request {}
 
 fn no_data() -> Cause {
     Cause::new(

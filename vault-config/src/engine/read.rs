@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Declare, Engine, Grant, Refresh, Request, Scope, no_data};
+use super::{Answer, Ask, Asked, Declare, Engine, Grant, Refresh, Request, Scope, no_data};
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
 use crate::vault::Session;
@@ -36,7 +36,7 @@ impl Engine for Field {
     }
 
     fn request(&self) -> Request {
-        Request::Read(self.path.clone())
+        Request::new(Path(self.path.clone()))
     }
 
     fn pick(&self, answer: &Answer) -> Result<Value, Cause> {
@@ -59,7 +59,25 @@ impl Engine for Field {
     }
 }
 
-pub(super) async fn read(session: &Session<'_>, path: &str) -> Result<Answer, Cause> {
+/// A read of a path just as it is.
+#[derive(Debug)]
+pub(super) struct Path(pub(super) String);
+
+impl Ask for Path {
+    fn id(&self) -> String {
+        format!("read {}", self.0)
+    }
+
+    fn name(&self) -> String {
+        self.0.clone()
+    }
+
+    fn send<'a>(&'a self, session: &'a Session<'a>) -> Asked<'a, Answer> {
+        Box::pin(read(session, &self.0))
+    }
+}
+
+async fn read(session: &Session<'_>, path: &str) -> Result<Answer, Cause> {
     let mut reply = session.get(path, None).await?;
     if reply.ok() {
         return match reply.take_data() {

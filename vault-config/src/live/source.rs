@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use secrecy::SecretString;
-
 use super::clock::Reading;
 use super::schedule::{self, Budget, Rotation, Step, Term};
 use super::status::{Action, SourceStatus, State};
 use crate::engine::{Facts, Refresh, Request};
 use crate::error::Cause;
 use crate::resolve::{Given, Pending};
-use crate::vault::{Held, Leaving};
+use crate::vault::{Held, LeaseId, Leaving};
 
 pub(super) struct Source {
     pub(super) request: Request,
@@ -51,7 +49,7 @@ pub(super) enum Stand {
 }
 
 pub(super) struct Leased {
-    pub(super) id: SecretString,
+    pub(super) id: LeaseId,
     pub(super) term: Term,
     /// The token that it dies with.
     pub(super) under: Option<Arc<Held>>,
@@ -79,7 +77,7 @@ pub(super) enum Due {
     },
     Mint,
     Renew {
-        id: SecretString,
+        id: LeaseId,
         full: Duration,
     },
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
@@ -27,7 +26,7 @@ use crate::engine::{Answer, Request};
 use crate::error::{Cause, ErrorKind, Problem};
 use crate::read::{Found, Purpose, Read, Reader, Slot};
 use crate::resolve;
-use crate::vault::{Held, Manner, Renewal, Repeat, Session, Vault};
+use crate::vault::{Held, LeaseId, Manner, Renewal, Repeat, Session, Vault};
 
 /// How long a shutdown may take.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -674,7 +673,7 @@ fn too_slow() -> Cause {
 
 /// A lease that is renewed for a second is over in a second: `default` allows that, and not to
 /// revoke it.
-async fn end_lease(vault: &Vault, lease: &SecretString) {
+async fn end_lease(vault: &Vault, lease: &LeaseId) {
     let mut session = Session::now(vault);
     session.manner.logs_in = false;
     let span = tracing::info_span!("revoke", source = "lease");

@@ -12,19 +12,29 @@ impl Schema {
     /// The least policy that a token needs to load this configuration, in HCL.
     ///
     /// A `{variable}` of a path becomes `+`, which stands for one segment. A KV secret whose
-    /// version is not declared is taken for version 2. Renewing and revoking the token itself is in
-    /// the `default` policy.
+    /// version is not declared is taken for version 2. A path in a `namespace` of its own begins with
+    /// it, as a policy of the root namespace says it. Renewing and revoking the token itself is in
+    /// the `default` policy, and renewing leases too but for those of another namespace.
     #[must_use]
     pub fn policy(&self) -> String {
         let mut grants: BTreeMap<Grant, Vec<String>> = BTreeMap::new();
         for leaf in self.leaves(Unset::AnySegment) {
-            if let LeafOrigin::Vault(engine) = &leaf.origin {
-                grants.entry(engine.grant()).or_default().push(leaf.path);
+            let LeafOrigin::Vault(engine) = &leaf.origin else { continue };
+            let grant = engine.grant();
+            // The `default` policy is of one namespace, and nobody has it in another.
+            if grant.namespace.is_some() && engine.request().mints() {
+                let renewal = Grant {
+                    path: "sys/leases/renew".to_owned(),
+                    capability: "update",
+                    ..grant.clone()
+                };
+                grants.entry(renewal).or_default().push(leaf.path.clone());
             }
+            grants.entry(grant).or_default().push(leaf.path);
         }
         let stanzas: Vec<_> = grants
             .iter()
-            .map(|(grant, fields)| format!("# {}\n{}\n", fields.join(", "), grant.hcl()))
+            .map(|(grant, fields)| format!("# {}\n{}\n", fields.join(", "), grant.hcl_of_root()))
             .collect();
         stanzas.join("\n")
     }

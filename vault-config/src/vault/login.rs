@@ -278,7 +278,7 @@ impl Vault {
     /// A dead token and a missing permission are both 403; only a look at the token tells them
     /// apart.
     async fn is_alive(&self, token: &SecretString) -> Result<bool, Cause> {
-        let namespace = self.namespace();
+        let namespace = self.login_namespace();
         let call = Call { token: Some(token), namespace, ..Call::get("auth/token/lookup-self") };
         let reply = self.0.http.send(&call).await?;
         Ok(reply.status != 403 || reply.denies_by_policy())

@@ -32,7 +32,7 @@ use client::Clients;
 use login::Login;
 pub(crate) use login::{Held, Leaving};
 pub(crate) use renewal::Renewal;
-pub(crate) use reply::{Lease, Reply};
+pub(crate) use reply::{Lease, LeaseId, Reply};
 use request::Http;
 pub(crate) use retry::Repeat;
 use session::Learned;
@@ -70,7 +70,8 @@ struct Inner {
     retired: Mutex<Vec<Arc<Held>>>,
     /// Configurations that watch: the last one takes the token with it.
     watchers: AtomicUsize,
-    mounts: Mutex<HashMap<String, Learned>>,
+    /// By namespace and path.
+    mounts: Mutex<HashMap<(String, String), Learned>>,
 }
 
 impl Vault {
@@ -222,8 +223,24 @@ impl Vault {
         self.0.watchers.fetch_sub(1, Ordering::SeqCst) == 1
     }
 
-    fn namespace(&self) -> Option<&str> {
+    pub(crate) fn namespace(&self) -> Option<&str> {
         self.0.http.settings().namespace.as_deref()
+    }
+
+    /// How the paths of a namespace, or else the connection's, begin for the token's policies.
+    pub(crate) fn policy_prefix(&self, namespace: Option<&str>) -> String {
+        let below_root = |namespace: Option<&str>| match namespace {
+            None | Some(request::ROOT) => String::new(),
+            Some(namespace) => format!("{namespace}/"),
+        };
+        let there = below_root(namespace.or(self.namespace()));
+        let login = below_root(self.login_namespace());
+        there.strip_prefix(&login).map(str::to_owned).unwrap_or(there)
+    }
+
+    /// Where the token is made, and where it may look at, renew and revoke itself.
+    fn login_namespace(&self) -> Option<&str> {
+        self.0.http.settings().login_namespace()
     }
 }
 
@@ -256,6 +273,7 @@ const CONNECTION: &str = "the connection to Vault";
 pub struct VaultBuilder {
     address: Option<String>,
     namespace: Option<String>,
+    login_namespace: Option<String>,
     auth: Option<Arc<dyn AuthMethod>>,
     timeout: Option<Duration>,
     max_retries: Option<u32>,
@@ -287,10 +305,19 @@ impl VaultBuilder {
         self
     }
 
-    /// The namespace of every request, such as `team-a/billing`.
+    /// The namespace of every request, such as `team-a/billing`. A field's own
+    /// [`namespace`](crate::docs::attributes) takes its place for that field.
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = Some(namespace.into());
+        self
+    }
+
+    /// The namespace to log in to, when it is another than the one that is read from: `root`, or a
+    /// path such as `team-a`. Its policies name the paths of the namespaces below it.
+    #[must_use]
+    pub fn login_namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.login_namespace = Some(namespace.into());
         self
     }
 
@@ -399,12 +426,13 @@ impl VaultBuilder {
         let addresses = Addresses::parse(&text, "Vault::builder().address(..)");
         let mut settings =
             Settings::new(addresses.map_err(|cause| cause.at("Vault::builder().address(..)"))?);
-        if let Some(namespace) = self.namespace {
-            let checked = settings::namespace(&namespace);
-            settings.namespace = Some(checked.map_err(|what| {
-                Cause::new(ErrorKind::Setting, what, "").at("Vault::builder().namespace(..)")
-            })?);
-        }
+        let namespace = |given: Option<String>, said_by: &str| {
+            let checked = given.map(|namespace| settings::namespace(&namespace)).transpose();
+            checked.map_err(|what| Cause::new(ErrorKind::Setting, what, "").at(said_by))
+        };
+        settings.namespace = namespace(self.namespace, "Vault::builder().namespace(..)")?;
+        settings.login_namespace =
+            namespace(self.login_namespace, "Vault::builder().login_namespace(..)")?;
         settings.timeout = self.timeout.unwrap_or(settings.timeout).min(settings::LONGEST_TIMEOUT);
         settings.max_retries = self.max_retries.unwrap_or(settings.max_retries);
         settings.max_connections = self.max_connections.unwrap_or(settings.max_connections);

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use secrecy::zeroize::Zeroizing;
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::reply::seconds;
+use super::reply::{LeaseId, seconds};
 use super::request::Call;
 use super::session::{Manner, Session};
 use super::{Held, Repeat, Reply, Vault};
@@ -106,7 +106,7 @@ impl Vault {
 
     async fn with_token(&self, held: &Arc<Held>, call: Call<'_>) -> Result<Reply, Cause> {
         held.take_use();
-        let call = Call { token: held.secret(), namespace: self.namespace(), ..call };
+        let call = Call { token: held.secret(), namespace: self.login_namespace(), ..call };
         self.0.http.send(&call).await
     }
 }
@@ -122,13 +122,15 @@ fn token_not_renewed(reply: &Reply) -> Cause {
 
 impl Session<'_> {
     /// Asks for `increment` from now; the server may give less. Who knows the id may renew it.
-    pub(crate) async fn renew_lease(&self, id: &SecretString, increment: Duration) -> Renewal {
-        let body = json!({ "lease_id": id.expose_secret(), "increment": increment.as_secs() });
+    pub(crate) async fn renew_lease(&self, lease: &LeaseId, increment: Duration) -> Renewal {
+        let body =
+            json!({ "lease_id": lease.id.expose_secret(), "increment": increment.as_secs() });
         let body = Zeroizing::new(body.to_string().into_bytes());
         let Manner { patience, .. } = self.manner;
         let call = Call { patience, ..Call::post("sys/leases/renew", body, Repeat::Always) };
         let asked = self.vault.clock().now();
-        let reply = match self.send(call).await {
+        let session = self.within(lease.namespace.as_deref());
+        let reply = match session.send(call).await {
             Ok(reply) => reply,
             Err(cause) => return Renewal::Failed(cause),
         };

@@ -20,12 +20,28 @@ pub(crate) struct Reply {
     pub(crate) address: Arc<str>,
     /// `None` for what needs no token.
     pub(crate) made: Option<Made>,
+    pub(crate) elsewhere: Option<Elsewhere>,
 }
 
-/// A credential's lease. Who knows the id can renew it.
+/// Where it was asked for, when that is not where the token was made.
+#[derive(Debug)]
+pub(crate) struct Elsewhere {
+    pub(crate) namespace: String,
+    /// How the paths of that namespace begin for the token's policies.
+    pub(crate) prefix: String,
+}
+
+/// Who knows it can renew the lease.
+#[derive(Debug, Clone)]
+pub(crate) struct LeaseId {
+    pub(crate) id: SecretString,
+    pub(crate) namespace: Option<String>,
+}
+
+/// A credential's lease.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    pub(crate) id: SecretString,
+    pub(crate) id: LeaseId,
     /// Zero: it never ends.
     pub(crate) ttl: Duration,
     pub(crate) renewable: bool,
@@ -76,7 +92,10 @@ impl Reply {
         let json = self.json();
         let id = json.get("lease_id").and_then(Value::as_str).filter(|id| !id.is_empty())?;
         Some(Lease {
-            id: id.into(),
+            id: LeaseId {
+                id: id.into(),
+                namespace: self.elsewhere.as_ref().map(|it| it.namespace.clone()),
+            },
             ttl: seconds(json.get("lease_duration")),
             renewable: json.get("renewable").and_then(Value::as_bool).unwrap_or(false),
         })
@@ -154,10 +173,11 @@ impl Reply {
     }
 
     pub(crate) fn denied(&self, grant: &Grant) -> Cause {
+        let prefix = self.elsewhere.as_ref().map_or("", |elsewhere| elsewhere.prefix.as_str());
         Cause::new(
             ErrorKind::Denied,
             self.said(),
-            format!("let a policy of the token allow it:\n{}", grant.hcl()),
+            format!("let a policy of the token allow it:\n{}", grant.hcl(prefix)),
         )
     }
 
@@ -189,11 +209,7 @@ impl Reply {
             404 if self.no_route() => {
                 Cause::new(ErrorKind::WrongMount, said, "mount the engine, or name the right path")
             }
-            404 if self.no_namespace() => here(Cause::new(
-                ErrorKind::NamespaceAbsent,
-                said,
-                "check VAULT_NAMESPACE (or BAO_NAMESPACE), or take it away for the root namespace",
-            )),
+            404 if self.no_namespace() => here(self.namespace_absent(said)),
             429 => here(Cause::new(
                 ErrorKind::RateLimited,
                 said,
@@ -222,6 +238,19 @@ impl Reply {
             )),
             _ => Cause::new(ErrorKind::Server, said, "the server's own log says more"),
         }
+    }
+
+    fn namespace_absent(&self, said: String) -> Cause {
+        let help = match &self.elsewhere {
+            Some(Elsewhere { namespace, .. }) => {
+                format!("correct the namespace, or make it: vault namespace create {namespace}")
+            }
+            None => {
+                "check VAULT_NAMESPACE (or BAO_NAMESPACE), or take it away for the root namespace"
+                    .to_owned()
+            }
+        };
+        Cause::new(ErrorKind::NamespaceAbsent, said, help)
     }
 
     fn malformed_empty(&self) -> Cause {

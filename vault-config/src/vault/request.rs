@@ -22,6 +22,8 @@ use super::tls;
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
 
+/// What the official client calls the namespace of all namespaces; no header names it.
+pub(super) const ROOT: &str = "root";
 const INDEX: &str = "x-vault-index";
 const INCONSISTENT: &str = "x-vault-inconsistent";
 
@@ -318,7 +320,7 @@ impl Http {
             // A node that lags behind asks the active one instead of refusing.
             headers.insert(INCONSISTENT, HeaderValue::from_static("forward-active-node"));
         }
-        if let Some(namespace) = call.namespace {
+        if let Some(namespace) = call.namespace.filter(|namespace| *namespace != ROOT) {
             let value = HeaderValue::from_str(namespace).map_err(|_| {
                 Cause::new(ErrorKind::Setting, "the namespace cannot be sent as a header", "")
             })?;
@@ -366,7 +368,8 @@ impl Http {
             .unwrap_or_else(|| "no content type".to_owned());
         let written = response.headers().get(INDEX).cloned();
         let body = self.read(node, &mut response, content_type).await?;
-        let reply = Reply { status, body, address: self.nodes.shown(node), made: None };
+        let reply =
+            Reply { status, body, address: self.nodes.shown(node), made: None, elsewhere: None };
         Ok(Answered { reply, retry_after, location, written })
     }
 

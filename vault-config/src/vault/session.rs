@@ -7,14 +7,18 @@ use secrecy::zeroize::Zeroizing;
 use tokio::sync::Mutex;
 
 use super::login::Held;
+use super::reply::Elsewhere;
 use super::request::Call;
 use super::{Repeat, Reply, Vault};
 use crate::error::Cause;
 use crate::live::clock::Reading;
 use crate::value::Value;
 
+#[derive(Clone, Copy)]
 pub(crate) struct Session<'a> {
     pub(crate) vault: &'a Vault,
+    /// Another than the connection's.
+    namespace: Option<&'a str>,
     /// What was learned before may have changed.
     pub(crate) started: Instant,
     pub(crate) manner: Manner,
@@ -62,7 +66,22 @@ impl<'a> Session<'a> {
 
     pub(crate) fn since(vault: &'a Vault, started: Instant) -> Self {
         let manner = Manner { repeat: Repeat::Always, patience: None, logs_in: true };
-        Self { vault, started, manner }
+        Self { vault, namespace: None, started, manner }
+    }
+
+    /// The same in this namespace, when one is given.
+    pub(crate) fn within<'b>(&'b self, namespace: Option<&'b str>) -> Session<'b> {
+        Session { namespace: namespace.or(self.namespace), ..*self }
+    }
+
+    fn namespace(&self) -> Option<&str> {
+        self.namespace.or_else(|| self.vault.namespace())
+    }
+
+    fn elsewhere(&self) -> Option<Elsewhere> {
+        let namespace = self.namespace().filter(|it| Some(*it) != self.vault.login_namespace())?;
+        let prefix = self.vault.policy_prefix(Some(namespace));
+        Some(Elsewhere { namespace: namespace.to_owned(), prefix })
     }
 
     pub(crate) async fn get(
@@ -74,11 +93,12 @@ impl<'a> Session<'a> {
         self.send(Call { query, repeat, patience, ..Call::get(path) }).await
     }
 
-    /// What the token may do on each path:
+    /// What the token may do on each path, as its own namespace sees them:
     /// <https://openbao.org/api-docs/system/capabilities-self/>.
     pub(crate) async fn capabilities(&self, paths: &[String]) -> Result<Reply, Cause> {
         let body = Zeroizing::new(serde_json::json!({ "paths": paths }).to_string().into_bytes());
-        self.send(Call::post("sys/capabilities-self", body, Repeat::Always)).await
+        let session = self.within(self.vault.login_namespace());
+        session.send(Call::post("sys/capabilities-self", body, Repeat::Always)).await
     }
 
     /// A request with the token. A dead token is replaced once, and the request repeated once.
@@ -119,7 +139,7 @@ impl<'a> Session<'a> {
     async fn send_with(&self, held: &Arc<Held>, call: &Call<'_>) -> Result<Reply, Cause> {
         let call = Call {
             token: held.secret(),
-            namespace: self.vault.namespace(),
+            namespace: self.namespace(),
             query: call.query.clone(),
             body: call.body.clone(),
             method: call.method.clone(),
@@ -128,6 +148,7 @@ impl<'a> Session<'a> {
         let asked = self.vault.clock().now();
         let mut reply = self.vault.0.http.send(&call).await?;
         reply.made = Some(Made { asked, under: Arc::clone(held) });
+        reply.elsewhere = self.elsewhere();
         Ok(reply)
     }
 
@@ -155,7 +176,8 @@ impl<'a> Session<'a> {
 
     fn learned(&self, mount: &str) -> Learned {
         let mut mounts = self.vault.0.mounts.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(mounts.entry(mount.to_owned()).or_default())
+        let namespace = self.namespace().unwrap_or_default();
+        Arc::clone(mounts.entry((namespace.to_owned(), mount.to_owned())).or_default())
     }
 }
 

@@ -24,6 +24,7 @@ const DEFAULT_CONNECTIONS: usize = 64;
 pub(crate) struct Settings {
     pub(crate) addresses: Addresses,
     pub(crate) namespace: Option<String>,
+    pub(crate) login_namespace: Option<String>,
     pub(crate) timeout: Duration,
     pub(crate) max_retries: u32,
     pub(crate) max_connections: usize,
@@ -142,10 +143,15 @@ pub(crate) fn origin(url: &Url) -> String {
 }
 
 impl Settings {
+    pub(crate) fn login_namespace(&self) -> Option<&str> {
+        self.login_namespace.as_deref().or(self.namespace.as_deref())
+    }
+
     pub(crate) fn new(addresses: Addresses) -> Self {
         Self {
             addresses,
             namespace: None,
+            login_namespace: None,
             timeout: DEFAULT_TIMEOUT,
             max_retries: DEFAULT_RETRIES,
             max_connections: DEFAULT_CONNECTIONS,
@@ -179,6 +185,7 @@ impl Settings {
         };
         let env = Official(environment);
         keep(env.parse("NAMESPACE", namespace).map(|value| settings.namespace = value));
+        keep(env.parse("AUTH_NAMESPACE", namespace).map(|value| settings.login_namespace = value));
         keep(
             env.parse("CLIENT_TIMEOUT", timeout)
                 .map(|v| settings.timeout = v.unwrap_or(DEFAULT_TIMEOUT)),

@@ -113,7 +113,7 @@ fn with_token<T: VaultConfig>(bao: &OpenBao, token: &str) -> Loader<T> {
 }
 
 /// Waits until it holds, and panics when it does not come to hold.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !holds().await {
         assert!(began.elapsed() < Duration::from_secs(30), "never: {what}");

@@ -29,6 +29,8 @@ struct Config {
     refreshed_static: SecretString,
     #[vault(refresh = "5m")]
     refreshed_plain: String,
+    #[vault(namespace = "team-a")]
+    namespace_of_nothing: String,
     #[vault(plain, default = 1)]
     plain: u16,
 }

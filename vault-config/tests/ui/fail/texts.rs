@@ -6,7 +6,7 @@ use vault_config::VaultConfig;
 use vault_config::secrecy::SecretString;
 
 #[derive(VaultConfig)]
-#[vault(env_prefix = "", kv = "/app", mount = "", rename_all = "Camel_Case")]
+#[vault(env_prefix = "", kv = "/app", mount = "", namespace = "team-a/", rename_all = "Camel_Case")]
 struct Config {
     #[vault(kv = "")]
     empty: SecretString,

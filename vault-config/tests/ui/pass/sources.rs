@@ -67,9 +67,11 @@ struct Config {
     timeout: Duration,
     #[vault(default = ["a", "b"].iter().map(|text| (*text).to_owned()).collect())]
     list: Vec<String>,
+    #[vault(kv, namespace = "team-{env}/inner")]
+    elsewhere: SecretString,
     #[vault(nested)]
     inner: Inner,
-    #[vault(nested, kv = "inner", mount = "kv2", rename = "second")]
+    #[vault(nested, kv = "inner", mount = "kv2", namespace = "root", rename = "second")]
     other: Option<Inner>,
 }
 
@@ -95,6 +97,7 @@ mod seconds {
 }
 
 #[derive(VaultConfig)]
+#[vault(namespace = "team-b")]
 struct Inner {
     #[vault(kv)]
     password: Option<SecretString>,
