@@ -23,6 +23,7 @@ pub(crate) enum Value {
     Text(LitStr),
     Number(LitInt),
     Interval(Interval),
+    Pairs(Vec<(String, LitStr)>),
     Path(ExprPath),
     Expr(Expr),
     /// Reported already; it stands here so that the word still counts as given.
@@ -77,6 +78,13 @@ impl Args {
         match self.get(word)?.value {
             Value::Interval(interval) => Some(interval),
             _ => None,
+        }
+    }
+
+    pub(crate) fn pairs(&self, word: &str) -> &[(String, LitStr)] {
+        match self.get(word).map(|arg| &arg.value) {
+            Some(Value::Pairs(pairs)) => pairs,
+            _ => &[],
         }
     }
 
@@ -193,10 +201,38 @@ fn value(takes: Takes, word: &Word, errors: &mut Errors) -> Value {
             Some(path) => Value::Path(path),
             None => wrong(takes, name, given, errors),
         },
+        (Takes::Pairs, Given::List(list)) => pairs(name, list.clone(), errors),
         (_, Given::Value(given)) => wrong(takes, name, given, errors),
         (_, Given::List(list)) if !list.is_empty() => wrong(takes, name, list, errors),
         (_, Given::List(_) | Given::Nothing) => wrong(takes, name, name, errors),
     }
+}
+
+fn pairs(word: &Ident, list: TokenStream, errors: &mut Errors) -> Value {
+    let mut pairs: Vec<(String, LitStr)> = Vec::new();
+    for Word { name, given } in list_of_words(list, errors) {
+        let key = name.unraw().to_string();
+        let text = match &given {
+            Given::Value(expr) => text_of(expr),
+            _ => None,
+        };
+        let problem = match &text {
+            None => Some(Takes::Pairs.usage(&word.to_string())),
+            Some(_) if pairs.iter().any(|(other, _)| *other == key) => {
+                Some(format!("duplicate name `{key}`"))
+            }
+            Some(text) if !text.value().is_empty() => {
+                text::wish(&text.value()).err().map(|why| format!("`{key}` {why}"))
+            }
+            Some(_) => None,
+        };
+        match (text, problem) {
+            (Some(text), None) => pairs.push((key, text)),
+            (_, Some(problem)) => errors.at(&name, problem),
+            (None, None) => {}
+        }
+    }
+    Value::Pairs(pairs)
 }
 
 fn checked(name: &Ident, text: LitStr, check: TextCheck, errors: &mut Errors) -> Value {
@@ -299,7 +335,7 @@ mod tests {
             ("vk", Some("kv")),
             ("databse", Some("database")),
             ("kvversion", Some("kv_version")),
-            ("transit", None),
+            ("tarnsit", Some("transit")),
             ("x", None),
         ] {
             assert_eq!(nearest(typed, known()), meant, "{typed}");

@@ -216,6 +216,10 @@ impl Expansion<'_> {
                 let digits = args.number(word).map(|n| LitInt::new(n.base10_digits(), n.span()));
                 self.optional(digits.as_ref())
             }
+            Takes::Pairs => {
+                let pairs = args.pairs(word).iter().map(|(name, text)| quote!((#name, #text)));
+                quote!(&[#(#pairs),*])
+            }
             Takes::Interval => {
                 let refresh = quote!(#private::Refresh);
                 let every = args.interval(word).map(|interval| match interval {

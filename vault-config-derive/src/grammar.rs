@@ -14,7 +14,7 @@ pub(crate) struct Source {
     pub(crate) companions: &'static [&'static str],
 }
 
-pub(crate) static SOURCES: [Source; 4] = [
+pub(crate) static SOURCES: [Source; 8] = [
     Source {
         word: "kv",
         takes: Takes::FlagOrText(text::path),
@@ -43,18 +43,54 @@ pub(crate) static SOURCES: [Source; 4] = [
         value: "path",
         companions: &["key", "refresh"],
     },
+    Source {
+        word: "write",
+        takes: Takes::Text(text::path),
+        declares: "Write",
+        value: "path",
+        companions: &["data", "key", "refresh"],
+    },
+    Source {
+        word: "pki",
+        takes: Takes::Text(text::path),
+        declares: "Pki",
+        value: "role",
+        companions: &["mount", "common_name", "alt_names", "ip_sans", "ttl"],
+    },
+    Source {
+        word: "ssh",
+        takes: Takes::Text(text::path),
+        declares: "Ssh",
+        value: "role",
+        companions: &["mount", "public_key", "public_key_file", "valid_principals", "ttl"],
+    },
+    Source {
+        word: "transit",
+        takes: Takes::Text(text::path),
+        declares: "Transit",
+        value: "key",
+        companions: &["mount"],
+    },
 ];
 
 type Word = (&'static str, Takes);
 
 /// Words that say more about a source; what [`Source::companions`] refers to.
-pub(crate) static COMPANIONS: [Word; 6] = [
+pub(crate) static COMPANIONS: [Word; 14] = [
     ("key", Takes::Text(text::not_empty)),
     ("mount", Takes::Text(text::path)),
     ("version", Takes::Number),
     ("kv_version", Takes::Number),
     ("whole", Takes::Flag),
     ("refresh", Takes::Interval),
+    ("data", Takes::Pairs),
+    ("common_name", Takes::Text(text::wish)),
+    ("alt_names", Takes::Text(text::wish)),
+    ("ip_sans", Takes::Text(text::wish)),
+    ("ttl", Takes::Text(text::ttl)),
+    ("public_key", Takes::Text(text::wish)),
+    ("public_key_file", Takes::Text(text::wish)),
+    ("valid_principals", Takes::Text(text::wish)),
 ];
 
 static GENERAL: [Word; 7] = [
@@ -87,6 +123,8 @@ pub(crate) enum Takes {
     Number,
     /// A duration, or `never`.
     Interval,
+    /// Names with texts, in parentheses.
+    Pairs,
     Path,
     PathOrText,
     FlagOrExpr,
@@ -107,6 +145,9 @@ impl Takes {
             Self::Interval => format!(
                 "`{word}` takes a duration or `never`, in quotes: `{word} = \"5m\"` or `{word} = \"never\"`"
             ),
+            Self::Pairs => {
+                format!("`{word}` takes names with texts: `{word}(name = \"..\", other = \"..\")`")
+            }
             Self::Path => {
                 format!("`{word}` takes a path without quotes: `{word} = path::to::function`")
             }

@@ -26,6 +26,32 @@ pub(crate) fn path(path: &str) -> Result<(), String> {
     segments(path)
 }
 
+/// What is asked of an engine and is no path: a name, a list of names, a key, a file.
+pub(crate) fn wish(text: &str) -> Result<(), String> {
+    not_empty(text)?;
+    match text.chars().find(|c| c.is_control()) {
+        Some(c) => Err(format!("contains the control character {c:?}")),
+        None => variables(text),
+    }
+}
+
+/// As the server reads a time to live: seconds, or numbers with units.
+pub(crate) fn ttl(text: &str) -> Result<(), String> {
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| !c.is_ascii_digit()).filter(|at| *at > 0) {
+        let units = ["ms", "s", "m", "h", "d"].iter();
+        let Some(after) = units.filter_map(|unit| rest[at..].strip_prefix(unit)).next() else {
+            break;
+        };
+        rest = after;
+    }
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    match !text.is_empty() && (rest.is_empty() || rest == text && is_number(text)) {
+        true => Ok(()),
+        false => Err("is not a time to live, such as `24h`, `90m` or `3600` (seconds)".to_owned()),
+    }
+}
+
 fn characters(path: &str) -> Result<(), String> {
     if path.contains('#') {
         return Err("contains `#`: name the key of the secret with `key = \"..\"`".to_owned());

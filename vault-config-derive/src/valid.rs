@@ -118,6 +118,14 @@ fn leaf(field: &Field<'_>, errors: &mut Errors) {
     if field.vault.has("kv") {
         kv(field, errors);
     }
+    if let (Some(_), Some(file)) =
+        (field.vault.get("public_key"), field.vault.get("public_key_file"))
+    {
+        errors.at(
+            &file.word,
+            "`public_key` is the key itself and `public_key_file` names its file: use one",
+        );
+    }
 }
 
 fn stray(word: &str, source: Option<&Source>) -> String {

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::SystemTime;
 
 use secrecy::zeroize::Zeroizing;
 use serde::de::value::StringDeserializer;
@@ -12,6 +13,7 @@ use serde::de::{
     SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 
+use crate::leased::{self, Facts};
 use crate::value::Value;
 
 /// Reads one field. `Absent` lets a type say whether it has a value for absence, as `Option` does.
@@ -22,21 +24,27 @@ pub struct FieldDeserializer<'a> {
     shape: Option<&'a RefCell<Value>>,
     /// Whether it stands in JSON text: all of that text is the value, its keys too.
     in_text: bool,
+    facts: Option<Facts>,
 }
 
 impl<'a> FieldDeserializer<'a> {
     pub(crate) fn new(value: &'a Value) -> Self {
-        Self { value: Some(value), shape: None, in_text: false }
+        Self { value: Some(value), shape: None, in_text: false, facts: None }
     }
 
     pub(crate) fn absent() -> Self {
-        Self { value: None, shape: None, in_text: false }
+        Self { value: None, shape: None, in_text: false, facts: None }
     }
 
     /// Also keeps the value in the shape the type asked for: `"5432"` read as a `u16` is the number
     /// 5432.
     pub(crate) fn shaped(value: &'a Value, shape: &'a RefCell<Value>) -> Self {
-        Self { value: Some(value), shape: Some(shape), in_text: false }
+        Self { value: Some(value), shape: Some(shape), in_text: false, facts: None }
+    }
+
+    /// For how long it was given, for a type that asks.
+    pub(crate) fn given_for(self, facts: Option<Facts>) -> Self {
+        Self { facts, ..self }
     }
 
     fn present(&self) -> Result<&'a Value, Fault> {
@@ -63,6 +71,37 @@ impl<'a> FieldDeserializer<'a> {
 
     fn within(self, input: &Structured<'_>) -> Self {
         Self { in_text: self.in_text || matches!(input, Structured::Parsed(_)), ..self }
+    }
+}
+
+/// A value, then for how long it was given.
+struct WithFacts<'a> {
+    value: Option<FieldDeserializer<'a>>,
+    facts: Option<Facts>,
+}
+
+impl<'de> SeqAccess<'de> for WithFacts<'_> {
+    type Error = Fault;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Fault> {
+        if let Some(value) = self.value.take() {
+            return seed.deserialize(value).map(Some);
+        }
+        let Some(facts) = self.facts.take() else { return Ok(None) };
+        let number = |seconds: Option<u64>| match seconds {
+            Some(seconds) => Value::Number(Zeroizing::new(seconds.to_string())),
+            None => Value::Null,
+        };
+        let since_epoch = |moment: SystemTime| moment.duration_since(SystemTime::UNIX_EPOCH).ok();
+        let facts = Value::List(vec![
+            number(facts.ttl.map(|ttl| ttl.as_secs())),
+            number(facts.expires_at.and_then(since_epoch).map(|since| since.as_secs())),
+            Value::Bool(facts.renewable),
+        ]);
+        seed.deserialize(FieldDeserializer::new(&facts)).map(Some)
     }
 }
 
@@ -325,11 +364,14 @@ impl<'de> Deserializer<'de> for FieldDeserializer<'_> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Fault> {
         self.present()?;
-        visitor.visit_newtype_struct(self)
+        match self.facts.filter(|_| name == leased::NAME) {
+            Some(facts) => visitor.visit_seq(WithFacts { value: Some(self), facts: Some(facts) }),
+            None => visitor.visit_newtype_struct(self),
+        }
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -496,8 +538,12 @@ impl<'de> SeqAccess<'de> for Items<'_, '_> {
         };
         let shape = RefCell::default();
         let shape_of = self.kept.map(|_| &shape);
-        let field =
-            FieldDeserializer { value: Some(value), shape: shape_of, in_text: self.in_text };
+        let field = FieldDeserializer {
+            value: Some(value),
+            shape: shape_of,
+            in_text: self.in_text,
+            facts: None,
+        };
         let item = seed.deserialize(field)?;
         if let Some(kept) = self.kept {
             kept.borrow_mut().push(shape.take());
@@ -538,8 +584,12 @@ impl<'de> MapAccess<'de> for Entries<'_, '_> {
         };
         let shape = RefCell::default();
         let shape_of = self.kept.map(|_| &shape);
-        let field =
-            FieldDeserializer { value: Some(value), shape: shape_of, in_text: self.in_text };
+        let field = FieldDeserializer {
+            value: Some(value),
+            shape: shape_of,
+            in_text: self.in_text,
+            facts: None,
+        };
         let item = seed.deserialize(field).map_err(|fault| fault.under(key, self.in_text))?;
         if let Some(kept) = self.kept {
             kept.borrow_mut().insert(key.clone(), shape.take());

@@ -102,6 +102,8 @@
 //! * `aws-lc-rs`: rustls with aws-lc-rs instead. It starts more slowly: see [`docs::performance`].
 //! * `native-tls`: the system's TLS library; choose it with `default-features = false`.
 //! * `aws`: the login by AWS IAM (`auth::AwsIam`).
+//! * `pki`: certificates (`Certificate`), as rustls and reqwest take them.
+//! * `ssh`: signed SSH keys (`SignedSshKey`).
 //! * no TLS feature: plain http and Unix sockets, or a [`reqwest::Client`](VaultBuilder::http_client)
 //!   of your own.
 //!
@@ -119,6 +121,7 @@ mod coerce;
 pub mod docs;
 mod engine;
 mod error;
+mod leased;
 pub mod live;
 mod loader;
 mod mode;
@@ -134,8 +137,13 @@ mod value;
 mod vault;
 
 pub use engine::database::{ConnectionUrlError, DatabaseCredentials};
+#[cfg(feature = "pki")]
+pub use engine::pki::Certificate;
+#[cfg(feature = "ssh")]
+pub use engine::ssh::SignedSshKey;
 pub use error::{Error, ErrorKind, Problem};
 pub use figment;
+pub use leased::Leased;
 pub use live::Live;
 pub use loader::Loader;
 pub use mode::Mode;
@@ -190,8 +198,14 @@ pub mod __private {
     pub use crate::coerce::{Fault, FieldDeserializer, accepts_absence};
     pub use crate::engine::database::{Database, DatabaseStatic};
     pub use crate::engine::kv::Kv;
+    #[cfg(feature = "pki")]
+    pub use crate::engine::pki::Pki;
     pub use crate::engine::read::Read;
     pub use crate::engine::refresh::Refresh;
+    #[cfg(feature = "ssh")]
+    pub use crate::engine::ssh::Ssh;
+    pub use crate::engine::transit::Transit;
+    pub use crate::engine::write::Write;
     pub use crate::read::{Fallback, PlainField, Reader};
     pub use crate::schema::Field;
 }

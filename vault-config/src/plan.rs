@@ -34,6 +34,11 @@ impl Leaf {
         !matches!(self.origin, LeafOrigin::Plain)
     }
 
+    /// Whether the local sources have a ciphertext, which Vault decrypts.
+    pub(crate) fn decrypts(&self) -> bool {
+        matches!(&self.origin, LeafOrigin::Vault(engine) if engine.decrypts())
+    }
+
     /// What the field asks Vault for.
     pub(crate) fn source(&self) -> Option<String> {
         match &self.origin {

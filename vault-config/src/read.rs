@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::VaultConfig;
 use crate::coerce::{Fault, FieldDeserializer};
 use crate::error::{Cause, ErrorKind, Problem};
+use crate::leased::Facts;
 use crate::plan::Leaf;
 use crate::report::Provenance;
 use crate::value::Value;
@@ -303,7 +304,7 @@ impl Reader<'_> {
             (Found::Failed(cause), _) => Err(Arc::clone(cause)),
             (Found::Value(value, provenance), _) => {
                 let built = self
-                    .read_value(index, value, read)
+                    .read_value(index, value, provenance.facts(), read)
                     .map_err(|fault| wrong_type(leaf, &fault, value, provenance))?;
                 Ok(Some((built, provenance.clone())))
             }
@@ -313,7 +314,7 @@ impl Reader<'_> {
             (Found::Absent(_), Some(Fallback::Text(text))) => {
                 let value = Value::text(text);
                 let built = self
-                    .read_value(index, &value, read)
+                    .read_value(index, &value, None, read)
                     .map_err(|fault| wrong_type(leaf, &fault, &value, &Provenance::Default))?;
                 Ok(Some((built, Provenance::Default)))
             }
@@ -334,10 +335,11 @@ impl Reader<'_> {
         &mut self,
         index: usize,
         value: &Value,
+        facts: Option<Facts>,
         read: impl for<'d> Fn(FieldDeserializer<'d>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         if self.purpose != Purpose::Provide {
-            return read(FieldDeserializer::new(value));
+            return read(FieldDeserializer::new(value).given_for(facts));
         }
         let shape = RefCell::default();
         let built = read(FieldDeserializer::shaped(value, &shape))?;
@@ -356,8 +358,9 @@ fn wrong_type(leaf: &Leaf, fault: &Fault, value: &Value, provenance: &Provenance
     // A type may put the value into what it says it expected. Very short values are in any sentence.
     const SHORTEST: usize = 4;
     let guarded = fault.guarded();
+    let has_known_keys = leaf.is_whole() || !leaf.parts.is_empty();
     let repeats = value.appears_in(guarded, SHORTEST)
-        || !leaf.is_whole() && value.has_key_in(guarded, SHORTEST);
+        || !has_known_keys && value.has_key_in(guarded, SHORTEST);
     let what = match leaf.is_vault() {
         false => fault.open(),
         true if repeats => {

@@ -1,6 +1,9 @@
 //! Where every field came from.
 
 use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use crate::leased::Facts;
 
 /// Where the value of one field came from. Never the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +32,13 @@ pub enum Provenance {
         source: String,
         /// The version of a KV v2 secret.
         version: Option<u64>,
-        /// How long the credential lives, in seconds, when it is leased.
-        lease_seconds: Option<u64>,
+        /// How long it is good for, in seconds: a lease, or what ends by itself, such as a
+        /// certificate.
+        ttl_seconds: Option<u64>,
+        /// When it ends, if it is not renewed.
+        expires_at: Option<SystemTime>,
+        /// Whether its lease can be renewed.
+        renewable: bool,
     },
     /// Vault or OpenBao, but it was not made: a check makes no credential, and only asks whether the token may.
     NotMade {
@@ -43,6 +51,17 @@ pub enum Provenance {
     Absent,
 }
 
+impl Provenance {
+    /// What a [`Leased`](crate::Leased) tells.
+    pub(crate) fn facts(&self) -> Option<Facts> {
+        let Self::Vault { ttl_seconds, expires_at, renewable, .. } = self else {
+            return None;
+        };
+        let ttl = ttl_seconds.map(Duration::from_secs);
+        Some(Facts { ttl, expires_at: *expires_at, renewable: *renewable })
+    }
+}
+
 impl fmt::Display for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -52,8 +71,8 @@ impl fmt::Display for Provenance {
             Self::Vault { source, version: Some(version), .. } => {
                 write!(f, "vault {source} (version {version})")
             }
-            Self::Vault { source, lease_seconds: Some(seconds), .. } => {
-                write!(f, "vault {source} (leased for {seconds} s)")
+            Self::Vault { source, ttl_seconds: Some(seconds), .. } => {
+                write!(f, "vault {source} (good for {seconds} s)")
             }
             Self::Vault { source, .. } => write!(f, "vault {source}"),
             Self::NotMade { source } => {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use crate::engine::{Answer, Engine, Facts, Grant, Request};
+use crate::engine::{Answer, Engine, Facts, Grant, Request, transit};
 use crate::error::{Cause, ErrorKind, Problem};
 use crate::plan::{Leaf, LeafOrigin};
 use crate::read::{Found, Slot};
@@ -39,16 +39,41 @@ impl Sources<'_> {
             .enumerate()
             .map(|(index, leaf)| {
                 let mut looked = Vec::new();
-                let found = self
-                    .find(&leaf, &mut looked)
-                    .unwrap_or_else(|cause| Found::Failed(Arc::new(cause)));
-                if let (Found::Skipped, LeafOrigin::Vault(engine)) = (&found, &leaf.origin) {
-                    pending.push((index, Arc::clone(engine)));
-                }
+                let found = self.find(&leaf, &mut looked).and_then(|found| match &leaf.origin {
+                    LeafOrigin::Vault(engine) => {
+                        let (found, engine) = self.to_ask(found, engine)?;
+                        pending.extend(engine.map(|engine| (index, engine)));
+                        Ok(found)
+                    }
+                    _ => Ok(found),
+                });
+                let found = found.unwrap_or_else(|cause| Found::Failed(Arc::new(cause)));
                 Slot { leaf, looked, found }
             })
             .collect();
         (slots, pending)
+    }
+
+    /// What is left to ask Vault for, if anything. A ciphertext is never taken for the value, nor in
+    /// Vault mode another text for a ciphertext.
+    fn to_ask(
+        &self,
+        found: Found,
+        engine: &Arc<dyn Engine>,
+    ) -> Result<(Found, Option<Arc<dyn Engine>>), Cause> {
+        let (value, provenance) = match &found {
+            Found::Skipped => return Ok((found, Some(Arc::clone(engine)))),
+            Found::Value(value, provenance) if engine.decrypts() => (value, provenance),
+            _ => return Ok((found, None)),
+        };
+        let place = provenance.to_string();
+        let ciphertext = value.as_str().filter(|text| transit::is_ciphertext(text));
+        match (self.vault_mode, ciphertext) {
+            (true, Some(text)) => Ok((Found::Skipped, engine.of(text, &place))),
+            (true, None) => Err(transit::not_encrypted(engine.as_ref()).at(place)),
+            (false, Some(_)) => Err(transit::not_decryptable().at(place)),
+            (false, None) => Ok((found, None)),
+        }
     }
 
     /// `Skipped` for a leaf that Vault is still to be asked for.
@@ -56,7 +81,8 @@ impl Sources<'_> {
         if self.local.is_none() && !leaf.is_vault() {
             return Ok(Found::Skipped);
         }
-        let from_vault = leaf.is_vault() && self.vault_mode;
+        let decrypts = leaf.decrypts();
+        let from_vault = leaf.is_vault() && self.vault_mode && !decrypts;
         if !from_vault || self.env_overrides {
             let read = |variable: &str| self.environment.get(variable);
             if let Some(value) = assemble(leaf, "env", read, |text| text.as_str().to_owned())? {
@@ -73,7 +99,9 @@ impl Sources<'_> {
                 _ => Found::Skipped,
             });
         }
-        let Some((dotenv, layers)) = self.local else { return Ok(Found::Absent(None)) };
+        let Some((dotenv, layers)) = self.local else {
+            return if decrypts { Err(transit::not_seen()) } else { Ok(Found::Absent(None)) };
+        };
         if let Some(found) = from_dotenv(leaf, dotenv)? {
             return Ok(found);
         }
@@ -184,10 +212,7 @@ pub(crate) async fn fetch(vault: &Vault, pending: Pending, slots: &mut [Slot]) -
         fail_all(slots, &pending, &Arc::new(cause));
         return asked;
     }
-    let mut waiting: BTreeMap<Request, Pending> = BTreeMap::new();
-    for (index, engine) in pending {
-        waiting.entry(engine.request().over(vault)).or_default().push((index, engine));
-    }
+    let waiting = by_request(vault, pending);
     let mut answers = ask(vault, started, waiting.keys().cloned().collect()).await;
     for (request, fields) in waiting {
         let facts = match answers.remove(&request).unwrap_or_else(|| Err(Arc::new(lost()))) {
@@ -208,6 +233,21 @@ pub(crate) async fn fetch(vault: &Vault, pending: Pending, slots: &mut [Slot]) -
         asked.given.push(Given { request, fields, facts });
     }
     asked
+}
+
+/// Every distinct request, with the fields that share its answer.
+fn by_request(vault: &Vault, pending: Pending) -> BTreeMap<Request, Pending> {
+    let mut all: BTreeMap<Request, Pending> = BTreeMap::new();
+    for (index, engine) in pending {
+        let request = engine.request().over(vault);
+        let (request, mut fields) = match all.remove_entry(&request) {
+            Some((earlier, fields)) => (earlier.join(&request), fields),
+            None => (request, Pending::new()),
+        };
+        fields.push((index, engine));
+        all.insert(request, fields);
+    }
+    all
 }
 
 async fn ready(vault: &Vault, started: Instant) -> Result<(), Cause> {
@@ -256,10 +296,16 @@ async fn send(vault: &Vault, started: Instant, request: &Request) -> Result<Answ
 pub(crate) fn picked(engine: &dyn Engine, answer: &Answer) -> Found {
     match engine.pick(answer) {
         Ok(value) => {
+            let granted = answer.granted();
+            let ttl = granted
+                .filter(|granted| !granted.ttl.is_zero())
+                .map(|granted| granted.ttl.as_secs());
             let provenance = Provenance::Vault {
                 source: engine.source(),
                 version: answer.version,
-                lease_seconds: answer.lease_seconds(),
+                ttl_seconds: ttl,
+                expires_at: granted.and_then(|granted| granted.expires_at),
+                renewable: granted.is_some_and(|granted| granted.renewable),
             };
             Found::Value(value, provenance)
         }

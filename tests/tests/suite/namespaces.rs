@@ -114,7 +114,7 @@ async fn each_field_is_read_in_its_own() {
       here               vault kv secret/app#here (version 1)
       there              vault kv secret/app#here in namespace team-a (version 1)
       version_1          vault kv v1/old#version_1 in namespace team-a
-      database           vault database database/creds/app in namespace team-a (leased for 4 s)
+      database           vault database database/creds/app in namespace team-a (good for 4 s)
       read               nowhere (None)
       by_struct.here     vault kv secret/app#here in namespace team-a/inner (version 1)
       by_struct.of_root  vault kv secret/app#here in namespace root (version 1)

@@ -1063,7 +1063,7 @@ async fn the_report_says_where_every_field_came_from() {
     assert_eq!((of("by_default"), of("nested.secret")), (Provenance::Default, Provenance::Default));
     assert_eq!(of("nowhere"), Provenance::Absent);
     let vault = |field: &str| match of(field) {
-        Provenance::Vault { source, version, lease_seconds } => (source, version, lease_seconds),
+        Provenance::Vault { source, version, ttl_seconds, .. } => (source, version, ttl_seconds),
         other => panic!("{field}: {other}"),
     };
     assert_eq!(vault("versioned"), ("kv secret/app#v2".into(), Some(7), None));
@@ -1097,7 +1097,7 @@ async fn the_report_says_where_every_field_came_from() {
         ("by_default", "  default".to_owned()),
         ("nowhere", "  nowhere (None)".to_owned()),
         ("versioned", "  vault kv secret/app#v2 (version 7)".to_owned()),
-        ("leased", "  vault read leased/creds#password (leased for 3600 s)".to_owned()),
+        ("leased", "  vault read leased/creds#password (good for 3600 s)".to_owned()),
     ] {
         assert!(line(field).ends_with(&end), "{shown}");
     }

@@ -181,7 +181,31 @@
 //! }
 //! ```
 //!
-//! Fields that read one path share one answer and one lease.
+//! Fields that read one path share one answer and one lease. `write` with `data(..)` is for engines
+//! that answer a write:
+//!
+//! ```
+//! # use vault_config::{VaultConfig, secrecy::SecretString};
+//! #[derive(VaultConfig)]
+//! struct AppConfig {
+//!     #[vault(write = "transit/random/32", data(format = "hex"), key = "random_bytes")]
+//!     seed: SecretString,
+//! }
+//! ```
+//!
+//! ## `pki`, `ssh` and `transit`
+//!
+//! A certificate, a signed SSH key, a value that is decrypted: see [`engines`](super::engines).
+//!
+//! ```
+//! # use vault_config::{VaultConfig, secrecy::SecretString};
+//! #[derive(VaultConfig)]
+//! struct AppConfig {
+//!     // vault:v1:.. in the environment, in .env or in a file
+//!     #[vault(transit = "app")]
+//!     license: SecretString,
+//! }
+//! ```
 //!
 //! ## `nested`: a struct inside the struct
 //!

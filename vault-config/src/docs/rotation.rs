@@ -10,6 +10,7 @@
 //! |---|---|
 //! | token | renewed; another login when it cannot be renewed, is refused, or is cut short by its maximum |
 //! | credentials with a lease | renewed; made anew when a renewal is cut short or refused, and whenever their token is replaced, since they die with it |
+//! | certificates and signed SSH keys | made anew when two thirds of their life are over; they do not die with their token |
 //! | static roles | read again just after each rotation, and until the new password is there |
 //! | KV, and other paths without a lease | read again every 5 min, give or take a tenth: version 2 by its metadata first, version 1 by content |
 //!

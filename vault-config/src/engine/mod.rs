@@ -2,9 +2,11 @@
 //! answer.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use crate::error::{Cause, ErrorKind};
 use crate::live::schedule::Rotation;
@@ -15,9 +17,15 @@ use crate::vault::{Lease, Made, Reply, Session, Vault};
 pub(crate) mod database;
 pub(crate) mod kv;
 mod namespace;
+#[cfg(feature = "pki")]
+pub(crate) mod pki;
 pub(crate) mod read;
 pub(crate) mod refresh;
+#[cfg(feature = "ssh")]
+pub(crate) mod ssh;
 mod template;
+pub(crate) mod transit;
+pub(crate) mod write;
 
 use namespace::Within;
 pub(crate) use refresh::Refresh;
@@ -56,6 +64,21 @@ impl Scope<'_> {
     fn fill(&self, template: &str) -> Result<String, Cause> {
         self.variables.fill(template)
     }
+
+    /// Those that the field says, filled in.
+    #[cfg(any(feature = "pki", feature = "ssh"))]
+    fn wishes(
+        &self,
+        said: &[(&'static str, Option<&str>)],
+    ) -> Result<Vec<(&'static str, String)>, Cause> {
+        let said = said.iter().filter_map(|(name, wish)| Some((*name, (*wish)?)));
+        said.map(|(name, wish)| Ok((name, self.fill_text(wish)?))).collect()
+    }
+
+    /// What is no path may hold anything.
+    fn fill_text(&self, template: &str) -> Result<String, Cause> {
+        self.variables.fill_text(template)
+    }
 }
 
 /// One field's source in Vault, ready to be asked for.
@@ -80,6 +103,16 @@ pub trait Engine: Debug + Send + Sync {
         None
     }
 
+    /// Whether the local sources have a ciphertext, which it decrypts.
+    fn decrypts(&self) -> bool {
+        false
+    }
+
+    /// The same for this ciphertext, which was found at `place`.
+    fn of(&self, _ciphertext: &str, _place: &str) -> Option<Arc<dyn Engine>> {
+        None
+    }
+
     /// What the policy has to allow.
     fn grant(&self) -> Grant;
 }
@@ -96,6 +129,10 @@ pub struct Grant {
 impl Grant {
     pub(crate) fn read(path: impl Into<String>) -> Self {
         Self { namespace: None, path: path.into(), capability: "read" }
+    }
+
+    pub(crate) fn update(path: impl Into<String>) -> Self {
+        Self { capability: "update", ..Self::read(path) }
     }
 
     /// `prefix` leads from the policy's namespace to the path's.
@@ -146,6 +183,16 @@ pub(crate) trait Ask: Debug + Send + Sync {
     fn mints(&self) -> bool {
         true
     }
+
+    /// What is decrypted by this one request.
+    fn batch(&self) -> &[String] {
+        &[]
+    }
+
+    /// The same for all of these.
+    fn of(&self, _batch: Vec<String>) -> Option<Arc<dyn Ask>> {
+        None
+    }
 }
 
 pub(crate) type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, Cause>> + Send + 'a>>;
@@ -159,6 +206,15 @@ impl Request {
     pub(crate) fn over(mut self, vault: &Vault) -> Self {
         self.namespace = self.namespace.filter(|own| own != vault.namespace().unwrap_or("root"));
         self
+    }
+
+    /// One request for what both ask for; they have one id.
+    pub(crate) fn join(self, other: &Self) -> Self {
+        let batch: BTreeSet<_> = self.ask.batch().iter().chain(other.ask.batch()).collect();
+        match self.ask.of(batch.into_iter().cloned().collect()) {
+            Some(ask) => Self { ask, ..self },
+            None => self,
+        }
     }
 
     pub(crate) async fn send(&self, session: &Session<'_>) -> Result<Answer, Cause> {
@@ -212,6 +268,24 @@ impl PartialEq for Request {
 
 impl Eq for Request {}
 
+/// Why nothing was given; `roles` is where the engine lists its roles.
+fn refused(reply: Reply, grant: &Grant, roles: &str) -> Cause {
+    let words = reply.words();
+    match reply.status {
+        403 if reply.speaks_vault() => reply
+            .denied(grant)
+            .hint("or no engine is mounted there: the server answers 403 for that too"),
+        404 if reply.is_miss() => {
+            Cause::new(ErrorKind::PathAbsent, "nothing is there", "name the right path")
+        }
+        400 | 500 if ["unknown role", "Unknown role"].iter().any(|it| words.contains(it)) => {
+            let help = format!("create the role, or name the right one: vault list {roles}");
+            Cause::new(ErrorKind::RoleAbsent, words, help)
+        }
+        _ => reply.into_cause(),
+    }
+}
+
 fn no_data() -> Cause {
     Cause::new(
         ErrorKind::Protocol,
@@ -228,7 +302,17 @@ pub struct Answer {
     /// The version of a KV v2 secret.
     pub(crate) version: Option<u64>,
     pub(crate) lease: Option<Lease>,
+    /// How long it is good for without being leased.
+    pub(crate) life: Option<Duration>,
     pub(crate) made: Option<Made>,
+}
+
+/// For how long something was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Granted {
+    pub(crate) ttl: Duration,
+    pub(crate) renewable: bool,
+    pub(crate) expires_at: Option<SystemTime>,
 }
 
 /// What an answer says besides its data.
@@ -236,6 +320,7 @@ pub struct Answer {
 pub(crate) struct Facts {
     pub(crate) version: Option<u64>,
     pub(crate) lease: Option<Lease>,
+    pub(crate) life: Option<Duration>,
     pub(crate) rotation: Option<Rotation>,
     pub(crate) made: Option<Made>,
 }
@@ -243,16 +328,33 @@ pub(crate) struct Facts {
 impl Answer {
     pub(crate) fn into_facts(self) -> Facts {
         let rotation = self.rotation();
-        Facts { version: self.version, lease: self.lease, rotation, made: self.made }
+        let Self { version, lease, life, made, .. } = self;
+        Facts { version, lease, life, rotation, made }
     }
 
     /// `data` was taken from the reply.
     fn new(data: Value, version: Option<u64>, reply: Reply) -> Self {
-        Self { data, version, lease: reply.lease(), made: reply.made }
+        Self { data, version, lease: reply.lease(), life: None, made: reply.made }
     }
 
-    pub(crate) fn lease_seconds(&self) -> Option<u64> {
-        self.lease.as_ref().map(|lease| lease.ttl.as_secs())
+    /// What was made, and is good until `end` by the clocks of those who look at it.
+    fn good_until(self, end: SystemTime, longest: Duration) -> Self {
+        let now = self.made.as_ref().map_or_else(SystemTime::now, |made| made.asked.wall);
+        let left = end.duration_since(now).unwrap_or_default().min(longest);
+        // One of two clocks is wrong.
+        let life = if left.is_zero() { longest } else { left };
+        Self { life: Some(life), ..self }
+    }
+
+    /// How long it is good for, and whether it is a lease that can be renewed.
+    pub(crate) fn granted(&self) -> Option<Granted> {
+        let (ttl, renewable) = match &self.lease {
+            Some(lease) => (lease.ttl, lease.renewable),
+            None => (self.life?, false),
+        };
+        let asked = self.made.as_ref()?.asked.wall;
+        let expires_at = (!ttl.is_zero()).then(|| asked.checked_add(ttl)).flatten();
+        Some(Granted { ttl, renewable, expires_at })
     }
 
     /// What a static role says of its password.

@@ -34,6 +34,15 @@ impl Engine for Within {
         self.inner.refresh()
     }
 
+    fn decrypts(&self) -> bool {
+        self.inner.decrypts()
+    }
+
+    fn of(&self, ciphertext: &str, place: &str) -> Option<Arc<dyn Engine>> {
+        let inner = self.inner.of(ciphertext, place)?;
+        Some(Arc::new(Self { namespace: self.namespace.clone(), inner }))
+    }
+
     fn grant(&self) -> Grant {
         Grant { namespace: Some(self.namespace.clone()), ..self.inner.grant() }
     }

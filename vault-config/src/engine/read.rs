@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Ask, Asked, Declare, Engine, Grant, Refresh, Request, Scope, no_data};
-use crate::error::{Cause, ErrorKind};
+use super::{
+    Answer, Ask, Asked, Declare, Engine, Grant, Refresh, Request, Scope, no_data, refused,
+};
+use crate::error::Cause;
 use crate::value::Value;
 use crate::vault::Session;
+use crate::vault::reply::seconds;
 
 /// `read = "path"`, as written.
 #[doc(hidden)]
@@ -81,28 +84,23 @@ async fn read(session: &Session<'_>, path: &str) -> Result<Answer, Cause> {
     let mut reply = session.get(path, None).await?;
     if reply.ok() {
         return match reply.take_data() {
-            Some(data) if !data.is_null() => Ok(Answer::new(data, None, reply)),
+            Some(data) if !data.is_null() => Ok(of_its_life(Answer::new(data, None, reply))),
             _ => Err(no_data()),
         };
     }
-    Err(match reply.status {
-        403 if reply.speaks_vault() => reply
-            .denied(&Grant::read(path))
-            .hint("or no engine is mounted there: the server answers 403 for that too"),
-        404 if reply.is_miss() => {
-            Cause::new(ErrorKind::PathAbsent, "nothing is there", "name the right path")
-        }
-        400 | 500 if reply.words().contains("unknown role") => Cause::new(
-            ErrorKind::RoleAbsent,
-            reply.words(),
-            format!("create the role, or name the right one: vault list {}", roles(path)),
-        ),
-        _ => reply.into_cause(),
-    })
+    Err(refused(reply, &Grant::read(path), &roles(path)))
+}
+
+/// Tokens of Google Cloud and of OpenID Connect have no lease, and say how long they are good for.
+pub(super) fn of_its_life(answer: Answer) -> Answer {
+    let said = |key| answer.data.get(key).filter(|_| answer.data.get("token").is_some());
+    let life = seconds(said("token_ttl").or_else(|| said("ttl")));
+    let life = (answer.lease.is_none() && !life.is_zero()).then_some(life);
+    Answer { life, ..answer }
 }
 
 /// Where an engine lists the roles of `mount/creds/role` and the like.
-fn roles(path: &str) -> String {
+pub(super) fn roles(path: &str) -> String {
     let mount = path.rsplitn(3, '/').last().unwrap_or_default();
     let kind = if path.contains("/static-creds/") { "static-roles" } else { "roles" };
     format!("{mount}/{kind}")

@@ -30,7 +30,7 @@ pub(crate) enum Unset {
 }
 
 impl Variables {
-    pub(crate) fn fill(&self, template: &str) -> Result<String, Cause> {
+    pub(crate) fn fill_text(&self, template: &str) -> Result<String, Cause> {
         let mut filled = String::new();
         let mut rest = template;
         while let Some((before, after)) = rest.split_once('{') {
@@ -40,6 +40,11 @@ impl Variables {
             rest = tail;
         }
         filled.push_str(rest);
+        Ok(filled)
+    }
+
+    pub(crate) fn fill(&self, template: &str) -> Result<String, Cause> {
+        let filled = self.fill_text(template)?;
         if self.unset == Unset::AnySegment {
             // `+` stands for a whole segment and for nothing less.
             let segments =

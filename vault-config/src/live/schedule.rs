@@ -56,6 +56,15 @@ impl Term {
         Self { granted, made: granted, ttl, full: full.max(ttl), renewable, due, failures: 0 }
     }
 
+    /// For what cannot be renewed and takes no user of a database with it, such as a certificate: it
+    /// is used for as long as others of its kind.
+    pub(crate) fn of_fixed_life(made: Reading, life: Duration, random: f64) -> Self {
+        let mut term = Self::new(made, life, life, false, random);
+        let jitter = (life / 10).min(latest(life) / 2).mul_f64(random);
+        term.due = (!life.is_zero()).then(|| (Step::Replace, latest(life) - jitter));
+        term
+    }
+
     /// A renewal that is cut short says that the end is near: replace it now, while it works.
     pub(crate) fn renewed(&mut self, granted: Reading, ttl: Duration, random: f64) {
         self.granted = granted;

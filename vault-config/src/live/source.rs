@@ -49,7 +49,8 @@ pub(super) enum Stand {
 }
 
 pub(super) struct Leased {
-    pub(super) id: LeaseId,
+    /// Nothing for what simply ends, such as a certificate.
+    pub(super) id: Option<LeaseId>,
     pub(super) term: Term,
     /// The token that it dies with.
     pub(super) under: Option<Arc<Held>>,
@@ -171,7 +172,11 @@ impl Source {
         let random = fastrand::f64();
         let stand = if let Some(lease) = facts.lease {
             let term = Term::new(asked, lease.ttl, lease.ttl, lease.renewable, random);
-            Stand::Leased(Leased { id: lease.id, term, under, is_orphan: false })
+            Stand::Leased(Leased { id: Some(lease.id), term, under, is_orphan: false })
+        } else if let Some(life) = facts.life {
+            // It does not die with its token.
+            let term = Term::of_fixed_life(asked, life, random);
+            Stand::Leased(Leased { id: None, term, under: None, is_orphan: false })
         } else if let Some(rotation) = facts.rotation {
             self.rotating(rotation, asked, random)
         } else {
@@ -279,7 +284,7 @@ impl Source {
                 }
                 match leased.term.due(now)? {
                     Step::Renew => {
-                        Some(Due::Renew { id: leased.id.clone(), full: leased.term.full() })
+                        Some(Due::Renew { id: leased.id.clone()?, full: leased.term.full() })
                     }
                     Step::Replace if leaving && !leased.is_urgent(now) => None,
                     Step::Replace => {

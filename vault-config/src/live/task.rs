@@ -330,8 +330,10 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         let name = source.request.name();
         let changed = self.propose(index, staged, now);
         if let Some(lease) = before {
-            if lease.deserves_grace(now) {
-                let (vault, id, full) = (self.vault.clone(), lease.id.clone(), lease.term.full());
+            if lease.deserves_grace(now)
+                && let Some(id) = lease.id.clone()
+            {
+                let (vault, full) = (self.vault.clone(), lease.term.full());
                 self.running.spawn(async move {
                     let mut session = Session::now(&vault);
                     session.manner.logs_in = false;
@@ -597,10 +599,10 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
                     && self.shared.published.is_taken(replaced.edition)
             });
         self.replaced = kept;
-        for Replaced { lease, .. } in gone {
+        for id in gone.into_iter().filter_map(|replaced| replaced.lease.id) {
             let vault = self.vault.clone();
             self.running.spawn(async move {
-                end_lease(&vault, &lease.id).await;
+                end_lease(&vault, &id).await;
                 Done::LetGo
             });
         }
@@ -641,10 +643,10 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
 
     async fn end_leases(&mut self) -> Result<(), Cause> {
         let mut leases: Vec<_> =
-            self.replaced.drain(..).map(|replaced| replaced.lease.id).collect();
+            self.replaced.drain(..).filter_map(|replaced| replaced.lease.id).collect();
         let stands = self.sources.drain(..).map(|source| source.stand);
         leases.extend(stands.filter_map(|stand| match stand {
-            Stand::Leased(leased) => Some(leased.id),
+            Stand::Leased(leased) => leased.id,
             _ => None,
         }));
         // What is being made at this moment would be left behind.

@@ -93,6 +93,17 @@ impl<'a> Session<'a> {
         self.send(Call { query, repeat, patience, ..Call::get(path) }).await
     }
 
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+        repeat: Repeat,
+    ) -> Result<Reply, Cause> {
+        let body = Zeroizing::new(body.to_string().into_bytes());
+        let Manner { patience, .. } = self.manner;
+        self.send(Call { patience, ..Call::post(path, body, repeat) }).await
+    }
+
     /// What the token may do on each path, as its own namespace sees them:
     /// <https://openbao.org/api-docs/system/capabilities-self/>.
     pub(crate) async fn capabilities(&self, paths: &[String]) -> Result<Reply, Cause> {

@@ -29,6 +29,16 @@ struct Config {
     refreshed_static: SecretString,
     #[vault(refresh = "5m")]
     refreshed_plain: String,
+    #[vault(transit = "app", key = "k", refresh = "5m", ttl = "1h")]
+    transit: SecretString,
+    #[vault(write = "aws/sts/deploy", version = 1, mount = "aws")]
+    write: SecretString,
+    #[vault(kv = "app", data(a = "b"), common_name = "www.example.com")]
+    data_of_kv: SecretString,
+    #[vault(pki = "web", public_key = "ssh-ed25519 AAAA", key = "k")]
+    pki: SecretString,
+    #[vault(ssh = "deploy", public_key = "ssh-ed25519 AAAA", public_key_file = "id.pub", ip_sans = "127.0.0.1")]
+    ssh: SecretString,
     #[vault(namespace = "team-a")]
     namespace_of_nothing: String,
     #[vault(plain, default = 1)]

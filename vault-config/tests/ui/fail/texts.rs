@@ -48,6 +48,16 @@ struct Config {
     too_often: HashMap<String, SecretString>,
     #[vault(read = "app", refresh = "24h 1s")]
     too_rarely: HashMap<String, SecretString>,
+    #[vault(write = "a/../b", data(first = 1, second = "{", first = "x", first = "y", third))]
+    written: SecretString,
+    #[vault(write = "a", data = "b")]
+    data: SecretString,
+    #[vault(pki = "web/", common_name = "", ttl = "soon", alt_names = "{")]
+    pki: SecretString,
+    #[vault(ssh = "deploy", ttl = "1h 30m", public_key = "a\nb")]
+    ssh: SecretString,
+    #[vault(transit = "/app")]
+    transit: SecretString,
     #[vault(database = "", mount = "pg/")]
     role: SecretString,
     #[vault(database_static = "")]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use vault_config::secrecy::{SecretBox, SecretString};
-use vault_config::{DatabaseCredentials, Secret, VaultConfig};
+use vault_config::{DatabaseCredentials, Leased, Secret, VaultConfig};
 
 /// Keys of partners.
 #[derive(Deserialize)]
@@ -56,6 +56,14 @@ struct Config {
     all_of_it: HashMap<String, SecretString>,
     #[vault(read = "gcp/token/ci")]
     gcp: HashMap<String, SecretString>,
+    #[vault(transit = "app")]
+    encrypted: SecretString,
+    #[vault(transit = "{env}-app", mount = "keys")]
+    encrypted_elsewhere: Option<Leased<SecretString>>,
+    #[vault(write = "transit/random/16", data(format = "hex", r#type = "{env}", empty = ""), key = "k")]
+    written: SecretString,
+    #[vault(write = "aws/sts/deploy", refresh = "30m")]
+    all_that_is_written: Leased<HashMap<String, SecretString>>,
     #[vault(default)]
     switch: bool,
     #[vault(default = "127.0.0.1")]

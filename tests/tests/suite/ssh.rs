@@ -1,0 +1,182 @@
+//! Signed SSH keys.
+
+use std::time::{Duration, SystemTime};
+
+use insta::assert_snapshot;
+use serde_json::json;
+use vault_config::secrecy::ExposeSecret;
+use vault_config::{ErrorKind, Loader, Mode, SignedSshKey, VaultConfig};
+use vault_config_tests::OpenBao;
+
+use crate::errors::told;
+
+const PUBLIC_KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0kjUUKXUMCiPxC8v2KVjd4sbNmmWlbYSzG4zSzrHCe deploy";
+
+#[derive(Debug, VaultConfig)]
+struct Config {
+    #[vault(ssh = "deploy", valid_principals = "{user}", ttl = "10m")]
+    made: SignedSshKey,
+    #[vault(
+        ssh = "deploy",
+        public_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0kjUUKXUMCiPxC8v2KVjd4sbNmmWlbYSzG4zSzrHCe deploy"
+    )]
+    given: SignedSshKey,
+    #[vault(ssh = "deploy", public_key_file = "{key_file}")]
+    of_a_file: SignedSshKey,
+}
+
+async fn server() -> OpenBao {
+    let bao = OpenBao::dev().await;
+    bao.mount("ssh", "ssh", json!({})).await;
+    bao.write("ssh/config/ca", json!({ "generate_signing_key": true, "key_type": "ed25519" }))
+        .await;
+    let role = json!({
+        "key_type": "ca", "allow_user_certificates": true, "allowed_users": "deploy,alice",
+        "default_user": "deploy", "ttl": "30m", "default_extensions": { "permit-pty": "" },
+    });
+    bao.write("ssh/roles/deploy", role).await;
+    bao
+}
+
+async fn loader<T: VaultConfig>(bao: &OpenBao, key_file: &str) -> Loader<T> {
+    bao.policy("app", &T::schema().policy()).await;
+    let ids = bao.approle("app", &["app"], json!({})).await;
+    T::loader().without_dotenv().startup_deadline(Duration::ZERO).env_source([
+        ("VAULT_ADDR", bao.address().to_owned()),
+        ("VAULT_ROLE_ID", ids.role_id),
+        ("VAULT_SECRET_ID", ids.secret_id),
+        ("VAULT_CONFIG_VAR_USER", "alice".to_owned()),
+        ("VAULT_CONFIG_VAR_KEY_FILE", key_file.to_owned()),
+    ])
+}
+
+#[tokio::test]
+async fn keys_are_signed_and_pairs_are_made() {
+    let bao = server().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, format!("{PUBLIC_KEY}\n")).unwrap();
+    let loader = loader::<Config>(&bao, &file.path().display().to_string()).await;
+    let (config, report) = loader.load_with_report().await.unwrap();
+    let private = config.made.private_key().unwrap().expose_secret();
+    assert!(private.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----\n"));
+    assert_eq!(config.made.valid_principals(), ["alice"]);
+    let left = config.made.valid_before().duration_since(SystemTime::now()).unwrap();
+    assert!(left > Duration::from_secs(540) && left <= Duration::from_secs(600), "{left:?}");
+    assert!(config.made.valid_after() <= SystemTime::now());
+    for signed in [&config.given, &config.of_a_file] {
+        assert!(signed.private_key().is_none());
+        assert!(signed.signed_key().starts_with("ssh-ed25519-cert-v01@openssh.com AAAA"));
+        assert_eq!(signed.valid_principals(), ["deploy"]);
+    }
+    assert_ne!(config.given.serial(), config.of_a_file.serial());
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("PRIVATE KEY") && !shown.contains("AAAA"), "{shown}");
+    let told = report.provenance("made").unwrap().to_string();
+    assert!(told.starts_with("vault ssh ssh/sign/deploy (good for "), "{told}");
+}
+
+#[tokio::test]
+async fn a_pair_is_made_anew_before_it_ends() {
+    #[derive(Debug, VaultConfig)]
+    struct Short {
+        #[vault(ssh = "deploy", ttl = "6s")]
+        key: SignedSshKey,
+    }
+    let bao = server().await;
+    let live = loader::<Short>(&bao, "").await.watch().await.unwrap();
+    let mut key = live.select(|config| &config.key);
+    let mut before = live.current().key.clone();
+    for _ in 0..2 {
+        let new = key.changed().await.unwrap();
+        assert!(before.valid_before() > SystemTime::now(), "the one before still works");
+        let [old, fresh] =
+            [&before, &*new].map(|key| key.private_key().unwrap().expose_secret().to_owned());
+        assert_ne!(old, fresh);
+        before = (*new).clone();
+    }
+    assert_eq!(live.status().counters.failures, 0);
+    live.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_refused_is_told() {
+    #[derive(VaultConfig)]
+    struct Wrong {
+        #[vault(ssh = "deploy", valid_principals = "root")]
+        principal: SignedSshKey,
+        #[vault(ssh = "no-such-role")]
+        role: SignedSshKey,
+        #[vault(ssh = "deploy", public_key = "no key")]
+        key: SignedSshKey,
+        #[vault(ssh = "deploy", public_key_file = "/no/such/file.pub")]
+        file: SignedSshKey,
+    }
+    let bao = server().await;
+    let error = loader::<Wrong>(&bao, "").await.load().await.err().unwrap();
+    assert_snapshot!(told(&error, ErrorKind::Server), @r#"
+    cannot load Wrong: 4 problems
+
+    1. principal: SignedSshKey
+       env PRINCIPAL_SIGNED_KEY, PRINCIPAL_PRIVATE_KEY: not set
+       vault ssh/sign/deploy: root is not a valid value for valid_principals (HTTP 400)
+       help: ask for what the role allows: vault read ssh/roles/deploy
+
+    2. role: SignedSshKey
+       env ROLE_SIGNED_KEY, ROLE_PRIVATE_KEY: not set
+       vault ssh/sign/no-such-role: Unknown role: no-such-role
+       help: create the role, or name the right one: vault list ssh/roles
+
+    3. key: SignedSshKey
+       env KEY_SIGNED_KEY: not set
+       vault ssh/sign/deploy: failed to parse public_key as SSH key: illegal base64 data at input byte 0 (HTTP 400)
+       help: ask for what the role allows: vault read ssh/roles/deploy
+
+    4. file: SignedSshKey
+       env FILE_SIGNED_KEY: not set
+       vault ssh/sign/deploy: the public key /no/such/file.pub cannot be read: No such file or directory (os error 2)
+       help: name a file that this process may read with public_key_file = ".."
+
+    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    "#);
+}
+
+#[tokio::test]
+async fn in_local_mode_it_is_two_texts_or_one() {
+    #[derive(Debug, VaultConfig)]
+    struct Local {
+        #[vault(ssh = "deploy")]
+        made: SignedSshKey,
+        #[vault(ssh = "deploy", public_key = "ssh-ed25519 AAAA")]
+        given: Option<SignedSshKey>,
+    }
+    let bao = server().await;
+    #[derive(Debug, VaultConfig)]
+    struct One {
+        #[vault(ssh = "deploy")]
+        made: SignedSshKey,
+    }
+    let made = loader::<One>(&bao, "").await.load().await.unwrap().made;
+    let private = made.private_key().unwrap().expose_secret();
+    let variables = [
+        ("MADE_SIGNED_KEY", made.signed_key()),
+        ("MADE_PRIVATE_KEY", private),
+        ("GIVEN_SIGNED_KEY", made.signed_key()),
+    ];
+    let local = |variables: Vec<(&'static str, &str)>| {
+        Local::loader().mode(Mode::Local).without_dotenv().env_source(variables).load()
+    };
+    let config = local(variables.to_vec()).await.unwrap();
+    assert_eq!(config.made.serial(), made.serial());
+    assert!(config.given.unwrap().private_key().is_none());
+    let error = local(variables[..1].to_vec()).await.unwrap_err();
+    assert_snapshot!(told(&error, ErrorKind::Environment), @"
+    cannot load Local: 1 problem
+
+    1. made: SignedSshKey
+       env: MADE_SIGNED_KEY is set and MADE_PRIVATE_KEY is not: a pair comes from one source
+       help: set both, or neither
+
+    Local mode, because the program asks for it with .mode(Mode::Local); .mode(Mode::Vault) reads secrets from Vault.
+    ");
+}

@@ -1,0 +1,292 @@
+//! Ciphertext in the environment, in `.env` and in files.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use figment::Figment;
+use figment::providers::{Format as _, Toml};
+use insta::assert_snapshot;
+use serde_json::json;
+use vault_config::secrecy::{ExposeSecret, SecretString};
+use vault_config::{Error, ErrorKind, Loader, Mode, VaultConfig};
+use vault_config_tests::OpenBao;
+
+use crate::errors::told;
+
+#[derive(Debug, VaultConfig)]
+#[vault(env_prefix = "APP")]
+struct Config {
+    #[vault(transit = "app")]
+    from_env: SecretString,
+    #[vault(transit = "app")]
+    from_dotenv: SecretString,
+    #[vault(transit = "app")]
+    from_file: SecretString,
+    #[vault(transit = "app", plain)]
+    number: u16,
+    #[vault(transit = "other", mount = "keys")]
+    of_another_key: Option<SecretString>,
+    #[vault(transit = "other", mount = "keys", default = "none")]
+    defaulted: SecretString,
+}
+
+struct Server {
+    bao: OpenBao,
+    dotenv: tempfile::NamedTempFile,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let bao = OpenBao::dev().await;
+        bao.mount("transit", "transit", json!({})).await;
+        bao.mount("keys", "transit", json!({})).await;
+        bao.write("transit/keys/app", json!({})).await;
+        bao.write("keys/keys/other", json!({})).await;
+        Self { bao, dotenv: tempfile::NamedTempFile::new().unwrap() }
+    }
+
+    async fn encrypt(&self, plaintext: impl AsRef<[u8]>) -> String {
+        let body = json!({ "plaintext": BASE64_STANDARD.encode(plaintext) });
+        let answer = self.bao.write("transit/encrypt/app", body).await;
+        answer["data"]["ciphertext"].as_str().unwrap().to_owned()
+    }
+
+    async fn variables(&self) -> Vec<(&'static str, String)> {
+        self.bao.policy("app", &Config::schema().policy()).await;
+        let ids = self.bao.approle("app", &["app"], json!({})).await;
+        vec![
+            ("VAULT_ADDR", self.bao.address().to_owned()),
+            ("VAULT_ROLE_ID", ids.role_id),
+            ("VAULT_SECRET_ID", ids.secret_id),
+            ("APP_FROM_ENV", self.encrypt("of the environment").await),
+        ]
+    }
+
+    async fn loader(&self, more: &[(&'static str, String)]) -> Loader<Config> {
+        let text = format!("APP_FROM_DOTENV={}\n", self.encrypt("of dotenv: ü $ #").await);
+        std::fs::write(&self.dotenv, text).unwrap();
+        let (text, number) = (self.encrypt("of a file").await, self.encrypt("5432").await);
+        let file = format!("from_file = '{text}'\nnumber = '{number}'");
+        let variables = self.variables().await.into_iter().chain(more.iter().cloned());
+        Config::loader()
+            .startup_deadline(Duration::ZERO)
+            .figment(Figment::from(Toml::string(&file)))
+            .dotenv(self.dotenv.path())
+            .env_source(variables)
+    }
+}
+
+fn values(config: &Config) -> [&str; 4] {
+    let Config { from_env, from_dotenv, from_file, defaulted, .. } = config;
+    [from_env, from_dotenv, from_file, defaulted].map(|secret| secret.expose_secret())
+}
+
+#[tokio::test]
+async fn all_fields_of_one_key_are_decrypted_by_one_request() {
+    let server = Server::start().await;
+    let loader = server.loader(&[]).await;
+    server.bao.clear_audit();
+    let (config, report) = loader.load_with_report().await.unwrap();
+    assert_eq!(values(&config), ["of the environment", "of dotenv: ü $ #", "of a file", "none"]);
+    assert_eq!((config.number, config.of_another_key.is_none()), (5432, true));
+    let asked: Vec<_> = server.bao.audit_requests().into_iter().map(|asked| asked.path).collect();
+    assert_eq!(asked, ["auth/approle/login", "transit/decrypt/app"]);
+    let report = report.to_string();
+    let report = report.replace(server.bao.address(), "ADDRESS");
+    let report = report.replace(&server.dotenv.path().display().to_string(), "DOTENV");
+    assert_snapshot!(report, @"
+    Vault mode, because VAULT_ADDR is ADDRESS; VAULT_CONFIG_MODE=local reads .env and files instead.
+      from_env        vault transit transit/app of env APP_FROM_ENV
+      from_dotenv     vault transit transit/app of DOTENV line 1 APP_FROM_DOTENV
+      from_file       vault transit transit/app of TOML source string key from_file
+      number          vault transit transit/app of TOML source string key number
+      of_another_key  nowhere (None)
+      defaulted       default
+    ");
+}
+
+#[tokio::test]
+async fn a_key_that_was_rotated_still_decrypts() {
+    let server = Server::start().await;
+    let loader = server.loader(&[]).await;
+    server.bao.write("transit/keys/app/rotate", json!({})).await;
+    let newer = server.encrypt("by the second version").await;
+    assert!(newer.starts_with("vault:v2:"), "{newer}");
+    let variables = server.variables().await.into_iter().chain([("APP_FROM_ENV", newer)]);
+    let config = loader.env_source(variables).load().await.unwrap();
+    assert_eq!(values(&config)[..2], ["by the second version", "of dotenv: ü $ #"]);
+}
+
+async fn refused(server: &Server, more: &[(&'static str, String)], kind: ErrorKind) -> String {
+    let error: Error = server.loader(more).await.load().await.unwrap_err();
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    let path = server.dotenv.path().display().to_string();
+    told(&error, kind).replace(&path, "DOTENV")
+}
+
+#[tokio::test]
+async fn what_is_not_encrypted_is_refused_and_never_quoted() {
+    let server = Server::start().await;
+    let plain = [("APP_FROM_ENV", "hunter2-hunter2".to_owned())];
+    assert_snapshot!(refused(&server, &plain, ErrorKind::Invalid).await, @"
+    cannot load Config: 1 problem
+
+    1. from_env: SecretString
+       env APP_FROM_ENV: the value is not encrypted: it does not begin with vault:v1: or the like
+       help: encrypt it: printf %s .. | base64 | vault write -field=ciphertext transit/encrypt/app plaintext=-
+
+    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    ");
+}
+
+/// The others are decrypted, and it alone is told.
+#[tokio::test]
+async fn what_is_not_decrypted_is_told_alone() {
+    let server = Server::start().await;
+    let forged = [("APP_FROM_ENV", "vault:v1:aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg==".to_owned())];
+    assert_snapshot!(refused(&server, &forged, ErrorKind::Invalid).await, @r#"
+    cannot load Config: 1 problem
+
+    1. from_env: SecretString
+       vault transit transit/app of env APP_FROM_ENV: it is not decrypted: cipher: message authentication failed
+       help: encrypt it anew with the key "app"; a ciphertext of an older version than the key's min_decryption_version is not decrypted any more
+
+    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    "#);
+    let bytes = [("APP_FROM_ENV", server.encrypt([0xff, 0xfe]).await)];
+    assert_snapshot!(refused(&server, &bytes, ErrorKind::WrongType).await, @"
+    cannot load Config: 1 problem
+
+    1. from_env: SecretString
+       vault transit transit/app of env APP_FROM_ENV: what it decrypts to is not text in UTF-8
+       help: encrypt the base64 of bytes as text, and decode it in your own type
+
+    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    ");
+    let wrong_key = [("APP_OF_ANOTHER_KEY", server.encrypt("x").await)];
+    assert_snapshot!(refused(&server, &wrong_key, ErrorKind::Invalid).await, @r#"
+    cannot load Config: 1 problem
+
+    1. of_another_key: Option<SecretString>
+       vault transit keys/other of env APP_OF_ANOTHER_KEY: it is not decrypted: cipher: message authentication failed
+       help: encrypt it anew with the key "other"; a ciphertext of an older version than the key's min_decryption_version is not decrypted any more
+
+    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    "#);
+}
+
+#[tokio::test]
+async fn a_key_that_is_missing_or_denied_is_told() {
+    #[derive(VaultConfig)]
+    struct Wrong {
+        #[vault(transit = "no-such-key", env = "A")]
+        absent: SecretString,
+        #[vault(transit = "app", mount = "nowhere", env = "B")]
+        no_mount: SecretString,
+    }
+    let server = Server::start().await;
+    let text = server.encrypt("x").await;
+    let load = async |token: String| {
+        let variables = [("VAULT_ADDR", server.bao.address().to_owned()), ("VAULT_TOKEN", token)];
+        let more = [("A", text.clone()), ("B", text.clone())];
+        let loader = Wrong::loader().without_dotenv().startup_deadline(Duration::ZERO);
+        loader.env_source(variables.into_iter().chain(more)).load().await.err().unwrap()
+    };
+    let root = load(server.bao.root_token().to_owned()).await;
+    assert_snapshot!(told(&root, ErrorKind::RoleAbsent), @r#"
+    cannot load Wrong: 2 problems
+
+    1. absent: SecretString
+       vault transit/decrypt/no-such-key: encryption key not found
+       help: name the right key: vault list transit/keys; or make it: vault write -f transit/keys/no-such-key
+
+    2. no_mount: SecretString
+       vault nowhere/decrypt/app: no handler for route "nowhere/decrypt/app". route entry not found. (HTTP 404)
+       help: mount the engine, or name the right path
+
+    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    "#);
+    let nobody = load(server.bao.token(&["default"], json!({})).await).await;
+    assert_snapshot!(told(&nobody, ErrorKind::Denied), @r#"
+    cannot load Wrong: 2 problems
+
+    1. absent: SecretString
+       vault transit/decrypt/no-such-key: permission denied (HTTP 403)
+       help: let a policy of the token allow it:
+         path "transit/decrypt/no-such-key" {
+           capabilities = ["update"]
+         }
+         or no engine is mounted there: the server answers 403 for that too
+
+    2. no_mount: SecretString
+       vault nowhere/decrypt/app: permission denied (HTTP 403)
+       help: let a policy of the token allow it:
+         path "nowhere/decrypt/app" {
+           capabilities = ["update"]
+         }
+         or no engine is mounted there: the server answers 403 for that too
+
+    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    "#);
+}
+
+#[tokio::test]
+async fn in_local_mode_plain_values_are_taken_and_ciphertext_is_not() {
+    let variables = |text: &str| {
+        ["APP_FROM_ENV", "APP_FROM_DOTENV", "APP_FROM_FILE"]
+            .map(|name| (name, text.to_owned()))
+            .into_iter()
+            .chain([("APP_NUMBER", "5432".to_owned())])
+    };
+    let local = |text: &str| {
+        Config::loader().mode(Mode::Local).without_dotenv().env_source(variables(text)).load()
+    };
+    let config = local("for development").await.unwrap();
+    assert_eq!(config.from_env.expose_secret(), "for development");
+    let error = local("vault:v1:aHVudGVyMg==").await.unwrap_err();
+    assert_eq!(error.problems().len(), 3);
+    assert_snapshot!(error.problems()[0].to_string(), @"
+    1. from_env: SecretString
+       env APP_FROM_ENV: the value is encrypted, and in local mode nothing decrypts it
+       help: set VAULT_ADDR and a way to log in; or give it a plain value for development
+    ");
+}
+
+/// The user's own figment would keep the ciphertext as if it were the value.
+#[tokio::test]
+async fn secrets_for_a_figment_are_decrypted_from_the_environment_alone() {
+    #[derive(VaultConfig, serde::Deserialize)]
+    struct Small {
+        #[vault(transit = "app", env = "KEY")]
+        key: SecretString,
+    }
+    let server = Server::start().await;
+    let variables = server.variables().await;
+    let with_key = variables.iter().cloned().chain([("KEY", server.encrypt("k").await)]);
+    let resolved = Small::loader().env_source(with_key).resolve().await.unwrap();
+    let small: Small = Figment::from(resolved).extract().unwrap();
+    assert_eq!(small.key.expose_secret(), "k");
+    let error = Small::loader().env_source(variables).resolve().await.err().unwrap();
+    assert_snapshot!(error.to_string(), @"
+    cannot load Small: 1 problem
+
+    1. key: SecretString
+       env KEY: not set
+       what is to be decrypted is looked for in the environment alone when secrets are resolved for a figment of your own, and is not there
+       help: set its variable; or give your figment to the loader, .figment(..), and call .load()
+
+    Secrets for a figment are read from Vault alone.
+    ");
+}
+
+#[tokio::test]
+async fn a_watched_configuration_keeps_what_was_decrypted() {
+    let server = Server::start().await;
+    let live = server.loader(&[]).await.watch().await.unwrap();
+    server.bao.clear_audit();
+    live.refresh().await.unwrap();
+    assert_eq!(values(&live.current())[0], "of the environment");
+    assert_eq!(live.status().sources[0].source, "transit/decrypt/app");
+    live.shutdown().await.unwrap();
+}

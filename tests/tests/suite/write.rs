@@ -1,0 +1,190 @@
+//! Engines that answer a write, and the facts of a lease beside its value.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use insta::assert_snapshot;
+use serde_json::json;
+use vault_config::secrecy::{ExposeSecret, SecretString};
+use vault_config::{DatabaseCredentials, ErrorKind, Leased, VaultConfig};
+use vault_config_tests::{OpenBao, Postgres, ScriptedAnswer, ScriptedServer};
+
+use crate::errors::told;
+
+#[derive(Debug, VaultConfig)]
+struct Config {
+    #[vault(write = "transit/random/16", data(format = "hex", source = "{source}"))]
+    random: HashMap<String, SecretString>,
+    #[vault(
+        write = "transit/random/16",
+        data(format = "hex", source = "{source}"),
+        key = "random_bytes"
+    )]
+    same: SecretString,
+    #[vault(write = "transit/random/16", key = "random_bytes")]
+    other: SecretString,
+}
+
+#[tokio::test]
+async fn fields_with_the_same_data_share_one_answer() {
+    let bao = OpenBao::dev().await;
+    bao.mount("transit", "transit", json!({})).await;
+    bao.policy("app", &Config::schema().policy()).await;
+    let ids = bao.approle("app", &["app"], json!({})).await;
+    let variables = [
+        ("VAULT_ADDR", bao.address().to_owned()),
+        ("VAULT_ROLE_ID", ids.role_id),
+        ("VAULT_SECRET_ID", ids.secret_id),
+        ("VAULT_CONFIG_VAR_SOURCE", "platform".to_owned()),
+    ];
+    bao.clear_audit();
+    let loader = || Config::loader().without_dotenv().env_source(variables.clone());
+    let live = loader().watch().await.unwrap();
+    let config = live.current();
+    let same = config.same.expose_secret();
+    assert_eq!(config.random["random_bytes"].expose_secret(), same);
+    assert!(
+        same.len() == 32 && same.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "{}",
+        same.len()
+    );
+    assert!(config.other.expose_secret().ends_with('='), "base64, as it is without data");
+    let asked = || bao.audit_requests().iter().filter(|it| it.path == "transit/random/16").count();
+    assert_eq!(asked(), 2);
+    // Nobody said that it is to be written again.
+    assert!(live.status().sources.iter().all(|source| source.state.next_action.is_none()));
+    live.refresh().await.unwrap();
+    assert_eq!(asked(), 4, "but for who asks");
+    live.shutdown().await.unwrap();
+    // A check writes nothing.
+    bao.clear_audit();
+    loader().check().await.unwrap();
+    assert_eq!(asked(), 0);
+}
+
+#[tokio::test]
+async fn what_is_refused_is_told() {
+    #[derive(VaultConfig)]
+    struct Wrong {
+        #[vault(write = "transit/random/many", key = "random_bytes")]
+        many: SecretString,
+        #[vault(write = "transit/random/8", key = "bytes")]
+        wrong_key: SecretString,
+    }
+    let bao = OpenBao::dev().await;
+    bao.mount("transit", "transit", json!({})).await;
+    let load = async |token: &str| {
+        let variables = [("VAULT_ADDR", bao.address()), ("VAULT_TOKEN", token)];
+        let loader = Wrong::loader().without_dotenv().startup_deadline(Duration::ZERO);
+        loader.env_source(variables).load().await.err().unwrap()
+    };
+    let error = load(bao.root_token()).await;
+    assert_snapshot!(told(&error, ErrorKind::Server), @r#"
+    cannot load Wrong: 2 problems
+
+    1. many: SecretString
+       env MANY: not set
+       vault transit/random/many: error parsing url-set byte count: strconv.Atoi: parsing "many": invalid syntax (HTTP 400)
+       help: correct the path or its data: vault path-help transit/random/many
+
+    2. wrong_key: SecretString
+       env WRONG_KEY: not set
+       vault write transit/random/8#bytes: the secret has no key "bytes"; its keys are random_bytes
+       help: add the key "bytes" to the secret, or name another with key = ".."
+
+    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    "#);
+    let error = load(&bao.token(&["default"], json!({})).await).await;
+    assert_snapshot!(told(&error, ErrorKind::Denied), @r#"
+    cannot load Wrong: 2 problems
+
+    1. many: SecretString
+       env MANY: not set
+       vault transit/random/many: permission denied (HTTP 403)
+       help: let a policy of the token allow it:
+         path "transit/random/many" {
+           capabilities = ["update"]
+         }
+         or no engine is mounted there: the server answers 403 for that too
+
+    2. wrong_key: SecretString
+       env WRONG_KEY: not set
+       vault transit/random/8: permission denied (HTTP 403)
+       help: let a policy of the token allow it:
+         path "transit/random/8" {
+           capabilities = ["update"]
+         }
+         or no engine is mounted there: the server answers 403 for that too
+
+    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    "#);
+}
+
+/// What may have arrived is not written a second time.
+#[tokio::test]
+async fn a_write_is_not_repeated_when_its_answer_is_lost() {
+    #[derive(VaultConfig)]
+    struct Small {
+        #[vault(write = "engine/token", key = "token")]
+        token: SecretString,
+    }
+    let server = ScriptedServer::start(|_| ScriptedAnswer::status(502)).await;
+    let variables = [("VAULT_ADDR", &*server.address()), ("VAULT_TOKEN", "t")];
+    let loader = Small::loader().without_dotenv().startup_deadline(Duration::ZERO);
+    loader.env_source(variables).load().await.err().unwrap();
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[derive(Debug, VaultConfig)]
+struct Facts {
+    #[vault(database = "app")]
+    database: Leased<DatabaseCredentials>,
+    #[vault(kv = "app")]
+    stored: Leased<SecretString>,
+    #[vault(kv = "app", key = "stored")]
+    optional: Option<Leased<SecretString>>,
+    #[vault(read = "identity/oidc/token/app")]
+    token: Leased<HashMap<String, SecretString>>,
+}
+
+#[tokio::test]
+async fn a_lease_is_told_beside_its_value() {
+    let (bao, postgres) = tokio::join!(OpenBao::dev(), Postgres::start());
+    bao.connect_database(&postgres).await;
+    bao.database_role("app", "30m", "1h").await;
+    bao.kv_put("secret", "app", json!({ "stored": "s" })).await;
+    bao.write("identity/oidc/key/app", json!({ "allowed_client_ids": "*" })).await;
+    bao.write("identity/oidc/role/app", json!({ "key": "app", "ttl": "10m" })).await;
+    bao.policy("app", &Facts::schema().policy()).await;
+    // OpenID tokens are for entities, which only a login has.
+    let ids = bao.approle("app", &["app"], json!({})).await;
+    let variables = [
+        ("VAULT_ADDR", bao.address().to_owned()),
+        ("VAULT_ROLE_ID", ids.role_id),
+        ("VAULT_SECRET_ID", ids.secret_id),
+    ];
+    let live = Facts::loader().without_dotenv().env_source(variables).watch().await.unwrap();
+    let config = live.current();
+    let minutes = |minutes: u64| Some(Duration::from_secs(60 * minutes));
+    assert_eq!(config.database.ttl(), minutes(30));
+    assert!(config.database.is_renewable());
+    let end = config.database.expires_at().unwrap();
+    let left = end.duration_since(SystemTime::now()).unwrap();
+    assert!(
+        left > Duration::from_secs(60 * 28) && left <= Duration::from_secs(60 * 30),
+        "{left:?}"
+    );
+    let password = config.database.value().password().expose_secret();
+    postgres.connect(config.database.username(), password).await.unwrap();
+    assert_eq!((config.stored.ttl(), config.stored.expires_at()), (None, None));
+    assert_eq!(config.stored.expose_secret(), "s");
+    assert_eq!(config.optional.as_ref().unwrap().expose_secret(), "s");
+    assert_eq!(config.token.ttl(), minutes(10));
+    assert!(!config.token.is_renewable());
+    assert!(!format!("{config:?}").contains(password));
+    // A token without a lease is made again before it ends, and not read every five minutes.
+    let status = live.status();
+    let of_token = status.sources.iter().find(|it| it.source.starts_with("identity")).unwrap();
+    assert!(of_token.state.expires_at.is_some(), "{of_token:?}");
+    live.shutdown().await.unwrap();
+}

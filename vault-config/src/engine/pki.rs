@@ -1,0 +1,316 @@
+//! Certificates: <https://openbao.org/api-docs/secret/pki/#generate-certificate-and-key>.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use secrecy::zeroize::{Zeroize as _, Zeroizing};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer, de};
+use serde_json::json;
+use x509_cert::der::Decode as _;
+
+use super::{Answer, Ask, Asked, Declare, Engine, Grant, Request, Scope, refused};
+use crate::error::{Cause, ErrorKind};
+use crate::value::Value;
+use crate::vault::Session;
+
+/// A certificate, its chain and its private key: one value, issued together and replaced together.
+///
+/// In local mode it is read from two environment variables, `.._CERTIFICATE` (PEM: the certificate,
+/// then its chain) and `.._PRIVATE_KEY` (PEM), or from a map with the keys `certificate` and
+/// `private_key`. `Debug` shows the serial number and until when it is valid.
+///
+/// For rustls:
+///
+/// ```
+/// # type Server = (Vec<rustls_pki_types::CertificateDer<'static>>, rustls_pki_types::PrivateKeyDer<'static>);
+/// use vault_config::Certificate;
+///
+/// fn server(certificate: &Certificate) -> Server {
+///     // rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(..)
+///     (certificate.certificate_ders(), certificate.private_key_der())
+/// }
+/// ```
+///
+/// For reqwest, `reqwest::Identity::from_pem(certificate.identity_pem().expose_secret().as_bytes())`.
+#[derive(Clone)]
+pub struct Certificate {
+    certificate_pem: String,
+    chain: Vec<String>,
+    private_key: SecretString,
+    ders: Vec<CertificateDer<'static>>,
+    key: Arc<Wiped>,
+    serial: String,
+    not_before: SystemTime,
+    not_after: SystemTime,
+}
+
+impl Certificate {
+    /// The certificate in PEM.
+    #[must_use]
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// The certificates between it and the root, its issuer first, each in PEM. The engine may give
+    /// the root, too.
+    #[must_use]
+    pub fn chain(&self) -> &[String] {
+        &self.chain
+    }
+
+    /// The private key in PEM, PKCS #8 when the engine made it.
+    #[must_use]
+    pub fn private_key(&self) -> &SecretString {
+        &self.private_key
+    }
+
+    /// The serial number as the engine writes it, such as `39:dd:2e:90`.
+    #[must_use]
+    pub fn serial(&self) -> &str {
+        &self.serial
+    }
+
+    /// From when on it is valid.
+    #[must_use]
+    pub fn not_before(&self) -> SystemTime {
+        self.not_before
+    }
+
+    /// Until when it is valid.
+    #[must_use]
+    pub fn not_after(&self) -> SystemTime {
+        self.not_after
+    }
+
+    /// The certificate and its chain, as rustls takes them.
+    #[must_use]
+    pub fn certificate_ders(&self) -> Vec<CertificateDer<'static>> {
+        self.ders.clone()
+    }
+
+    /// The private key, as rustls takes it. Who drops it may wipe it: it does not wipe itself.
+    #[must_use]
+    pub fn private_key_der(&self) -> PrivateKeyDer<'static> {
+        self.key.0.clone_key()
+    }
+
+    /// Key, certificate and chain in one PEM text, as `reqwest::Identity::from_pem` takes them.
+    #[must_use]
+    pub fn identity_pem(&self) -> SecretString {
+        let mut pieces = vec![self.private_key.expose_secret(), "\n", &self.certificate_pem];
+        for certificate in &self.chain {
+            pieces.extend(["\n", certificate]);
+        }
+        Zeroizing::new(pieces.concat()).as_str().into()
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate")
+            .field("serial", &self.serial)
+            .field("not_after", &humantime::format_rfc3339_seconds(self.not_after).to_string())
+            .finish_non_exhaustive()
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl crate::Secret for Certificate {}
+
+struct Wiped(PrivateKeyDer<'static>);
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// As an environment or the engine gives it.
+#[derive(Deserialize)]
+struct Pem {
+    certificate: String,
+    private_key: SecretString,
+}
+
+impl<'de> Deserialize<'de> for Certificate {
+    fn deserialize<S: Deserializer<'de>>(deserializer: S) -> Result<Self, S::Error> {
+        let pem = Pem::deserialize(deserializer)?;
+        Self::try_from(pem)
+            .map_err(|expected| de::Error::invalid_value(de::Unexpected::Other("text"), &expected))
+    }
+}
+
+impl TryFrom<Pem> for Certificate {
+    /// What was expected instead.
+    type Error = &'static str;
+
+    fn try_from(pem: Pem) -> Result<Self, Self::Error> {
+        let key = PrivateKeyDer::from_pem_slice(pem.private_key.expose_secret().as_bytes())
+            .map_err(|_| "a private key in PEM")?;
+        let ders: Vec<_> = CertificateDer::pem_slice_iter(pem.certificate.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|_| "a certificate in PEM")?;
+        let first = ders.first().ok_or("a certificate in PEM")?;
+        let parsed =
+            x509_cert::Certificate::from_der(first).map_err(|_| "a certificate of X.509")?;
+        let parsed = parsed.tbs_certificate();
+        let validity = parsed.validity();
+        let (not_before, not_after) =
+            (validity.not_before.to_system_time(), validity.not_after.to_system_time());
+        let serial = serial(parsed.serial_number().as_bytes());
+        let mut pems = blocks(&pem.certificate);
+        let certificate_pem = pems.next().unwrap_or_default();
+        Ok(Self {
+            certificate_pem,
+            chain: pems.collect(),
+            private_key: pem.private_key,
+            key: Arc::new(Wiped(key)),
+            serial,
+            not_before,
+            not_after,
+            ders,
+        })
+    }
+}
+
+fn serial(bytes: &[u8]) -> String {
+    let bytes: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.join(":")
+}
+
+/// Each certificate by itself.
+fn blocks(pem: &str) -> impl Iterator<Item = String> + '_ {
+    const END: &str = "-----END CERTIFICATE-----";
+    pem.split_inclusive(END)
+        .filter_map(|block| block.find("-----BEGIN").and_then(|at| block.get(at..)))
+        .map(str::to_owned)
+}
+
+/// `pki = "role"` and its companions, as written.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct Pki {
+    pub role: &'static str,
+    pub mount: Option<&'static str>,
+    pub common_name: Option<&'static str>,
+    pub alt_names: Option<&'static str>,
+    pub ip_sans: Option<&'static str>,
+    pub ttl: Option<&'static str>,
+}
+
+#[derive(Debug, Clone)]
+struct Issue {
+    mount: String,
+    role: String,
+    /// What is asked for, by the API's names.
+    wishes: Vec<(&'static str, String)>,
+}
+
+impl Declare for Pki {
+    fn bind(&self, scope: &Scope<'_>) -> Result<Arc<dyn Engine>, Cause> {
+        let wishes = [
+            ("common_name", self.common_name),
+            ("alt_names", self.alt_names),
+            ("ip_sans", self.ip_sans),
+            ("ttl", self.ttl),
+        ];
+        let mount = scope.fill(self.mount.unwrap_or("pki"))?;
+        let wishes = scope.wishes(&wishes)?;
+        Ok(Arc::new(Issue { mount, role: scope.fill(self.role)?, wishes }))
+    }
+
+    fn parts(&self) -> &'static [&'static str] {
+        &["certificate", "private_key"]
+    }
+}
+
+impl Engine for Issue {
+    fn source(&self) -> String {
+        format!("pki {}", self.path())
+    }
+
+    fn request(&self) -> Request {
+        Request::new(self.clone())
+    }
+
+    fn pick(&self, answer: &Answer) -> Result<Value, Cause> {
+        Ok(answer.data.clone())
+    }
+
+    fn grant(&self) -> Grant {
+        Grant::update(self.path())
+    }
+}
+
+impl Ask for Issue {
+    fn id(&self) -> String {
+        format!("pki {:?}", (&self.mount, &self.role, &self.wishes))
+    }
+
+    fn name(&self) -> String {
+        self.path()
+    }
+
+    fn send<'a>(&'a self, session: &'a Session<'a>) -> Asked<'a, Answer> {
+        Box::pin(self.issue(session))
+    }
+}
+
+impl Issue {
+    fn path(&self) -> String {
+        format!("{}/issue/{}", self.mount, self.role)
+    }
+
+    async fn issue(&self, session: &Session<'_>) -> Result<Answer, Cause> {
+        let mut body = json!({ "format": "pem", "private_key_format": "pkcs8" });
+        for (name, wish) in &self.wishes {
+            body[name] = json!(wish);
+        }
+        let mut reply = session.post(&self.path(), &body, session.manner.repeat).await?;
+        let (mount, role) = (&self.mount, &self.role);
+        if reply.status == 400 && !reply.words().contains("unknown role") {
+            let help = format!("ask for what the role allows: vault read {mount}/roles/{role}");
+            return Err(Cause { help, ..reply.into_cause() });
+        }
+        if !reply.ok() {
+            return Err(refused(reply, &Grant::update(self.path()), &format!("{mount}/roles")));
+        }
+        let (data, certificate) = reply.take_data().and_then(bundle).ok_or_else(misshapen)?;
+        let longest = certificate.not_after.duration_since(certificate.not_before);
+        let answer = Answer::new(data, None, reply);
+        Ok(answer.good_until(certificate.not_after, longest.unwrap_or_default()))
+    }
+}
+
+/// In the shape that a local source has.
+fn bundle(mut data: Value) -> Option<(Value, Certificate)> {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let mut certificates = vec![text(data.get("certificate"))?];
+    match data.get("ca_chain") {
+        Some(Value::List(chain)) if !chain.is_empty() => {
+            certificates.extend(chain.iter().filter_map(|it| text(Some(it))));
+        }
+        _ => certificates.extend(text(data.get("issuing_ca"))),
+    }
+    let private_key = data.remove("private_key")?;
+    let certificate = certificates.join("\n");
+    let pem = Pem { certificate: certificate.clone(), private_key: private_key.as_str()?.into() };
+    let parsed = Certificate::try_from(pem).ok()?;
+    let data = [
+        ("certificate".to_owned(), Value::text(certificate)),
+        ("private_key".to_owned(), private_key),
+    ];
+    Some((Value::Map(data.into()), parsed))
+}
+
+fn misshapen() -> Cause {
+    Cause::new(
+        ErrorKind::Protocol,
+        "the answer holds no certificate with a private key in PEM",
+        "see with `vault write` what the role issues; a role of key_type=any issues no key",
+    )
+}

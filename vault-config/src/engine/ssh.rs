@@ -1,0 +1,284 @@
+//! Signed SSH keys: <https://openbao.org/api-docs/secret/ssh/#sign-ssh-key>.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer, de};
+use serde_json::json;
+use ssh_key::rand_core::OsRng;
+use ssh_key::{Algorithm, LineEnding, PrivateKey};
+
+use super::{Answer, Ask, Asked, Declare, Engine, Grant, Request, Scope, refused};
+use crate::error::{Cause, ErrorKind};
+use crate::value::Value;
+use crate::vault::Session;
+
+/// A public SSH key that an authority has signed, with its private key when that was made for it.
+///
+/// In local mode it is read from the environment variable `.._SIGNED_KEY` (the text of a
+/// `-cert.pub` file), and `.._PRIVATE_KEY` where the field gives no public key of its own; or from a
+/// map with the keys `signed_key` and `private_key`. `Debug` shows the serial number and until when
+/// it is valid.
+///
+/// `ssh` and `ssh2`-like libraries take the two texts; OpenSSH's programs take two files, `id` with
+/// the private key (mode 0600) and `id-cert.pub` with the signed key.
+#[derive(Clone)]
+pub struct SignedSshKey {
+    signed_key: String,
+    private_key: Option<SecretString>,
+    serial: u64,
+    principals: Vec<String>,
+    valid_after: SystemTime,
+    valid_before: SystemTime,
+}
+
+impl SignedSshKey {
+    /// The certificate as OpenSSH writes it, such as `ssh-ed25519-cert-v01@openssh.com AAAA..`.
+    #[must_use]
+    pub fn signed_key(&self) -> &str {
+        &self.signed_key
+    }
+
+    /// The private key in OpenSSH's format, made in this process; nothing when the field gives a
+    /// public key of its own.
+    #[must_use]
+    pub fn private_key(&self) -> Option<&SecretString> {
+        self.private_key.as_ref()
+    }
+
+    /// The certificate's serial number.
+    #[must_use]
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// The users, or hosts, that it is valid for; none means all.
+    #[must_use]
+    pub fn valid_principals(&self) -> &[String] {
+        &self.principals
+    }
+
+    /// From when on it is valid.
+    #[must_use]
+    pub fn valid_after(&self) -> SystemTime {
+        self.valid_after
+    }
+
+    /// Until when it is valid.
+    #[must_use]
+    pub fn valid_before(&self) -> SystemTime {
+        self.valid_before
+    }
+}
+
+impl fmt::Debug for SignedSshKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedSshKey")
+            .field("serial", &self.serial)
+            .field(
+                "valid_before",
+                &humantime::format_rfc3339_seconds(self.valid_before).to_string(),
+            )
+            .finish_non_exhaustive()
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl crate::Secret for SignedSshKey {}
+
+#[derive(Deserialize)]
+struct Texts {
+    signed_key: String,
+    private_key: Option<SecretString>,
+}
+
+impl<'de> Deserialize<'de> for SignedSshKey {
+    fn deserialize<S: Deserializer<'de>>(deserializer: S) -> Result<Self, S::Error> {
+        let texts = Texts::deserialize(deserializer)?;
+        Self::try_from(texts)
+            .map_err(|expected| de::Error::invalid_value(de::Unexpected::Other("text"), &expected))
+    }
+}
+
+impl TryFrom<Texts> for SignedSshKey {
+    /// What was expected instead.
+    type Error = &'static str;
+
+    fn try_from(texts: Texts) -> Result<Self, Self::Error> {
+        let certificate = ssh_key::Certificate::from_openssh(texts.signed_key.trim())
+            .map_err(|_| "a signed key as in OpenSSH's -cert.pub")?;
+        Ok(Self {
+            signed_key: texts.signed_key.trim().to_owned(),
+            private_key: texts.private_key,
+            serial: certificate.serial(),
+            principals: certificate.valid_principals().to_vec(),
+            valid_after: moment(certificate.valid_after()),
+            valid_before: moment(certificate.valid_before()),
+        })
+    }
+}
+
+/// One that never ends is written as the largest number.
+fn moment(seconds: u64) -> SystemTime {
+    const YEAR_9999: u64 = 253_402_300_799;
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(YEAR_9999))
+}
+
+/// `ssh = "role"` and its companions, as written.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct Ssh {
+    pub role: &'static str,
+    pub mount: Option<&'static str>,
+    pub public_key: Option<&'static str>,
+    pub public_key_file: Option<&'static str>,
+    pub valid_principals: Option<&'static str>,
+    pub ttl: Option<&'static str>,
+}
+
+#[derive(Debug, Clone)]
+struct Sign {
+    mount: String,
+    role: String,
+    key: Key,
+    /// What is asked for, by the API's names.
+    wishes: Vec<(&'static str, String)>,
+}
+
+/// Whose key is signed.
+#[derive(Debug, Clone)]
+enum Key {
+    /// Its text.
+    Given(String),
+    File(String),
+    /// A pair is made each time.
+    Made,
+}
+
+impl Declare for Ssh {
+    fn bind(&self, scope: &Scope<'_>) -> Result<Arc<dyn Engine>, Cause> {
+        let key = match (self.public_key, self.public_key_file) {
+            (Some(text), _) => Key::Given(scope.fill_text(text)?),
+            (None, Some(file)) => Key::File(scope.fill_text(file)?),
+            (None, None) => Key::Made,
+        };
+        let wishes = [("valid_principals", self.valid_principals), ("ttl", self.ttl)];
+        let mount = scope.fill(self.mount.unwrap_or("ssh"))?;
+        let wishes = scope.wishes(&wishes)?;
+        Ok(Arc::new(Sign { mount, role: scope.fill(self.role)?, key, wishes }))
+    }
+
+    fn parts(&self) -> &'static [&'static str] {
+        match (self.public_key, self.public_key_file) {
+            (None, None) => &["signed_key", "private_key"],
+            _ => &["signed_key"],
+        }
+    }
+}
+
+impl Engine for Sign {
+    fn source(&self) -> String {
+        format!("ssh {}", self.path())
+    }
+
+    fn request(&self) -> Request {
+        Request::new(self.clone())
+    }
+
+    fn pick(&self, answer: &Answer) -> Result<Value, Cause> {
+        Ok(answer.data.clone())
+    }
+
+    fn grant(&self) -> Grant {
+        Grant::update(self.path())
+    }
+}
+
+impl Ask for Sign {
+    fn id(&self) -> String {
+        format!("ssh {self:?}")
+    }
+
+    fn name(&self) -> String {
+        self.path()
+    }
+
+    fn send<'a>(&'a self, session: &'a Session<'a>) -> Asked<'a, Answer> {
+        Box::pin(self.sign(session))
+    }
+}
+
+impl Sign {
+    fn path(&self) -> String {
+        format!("{}/sign/{}", self.mount, self.role)
+    }
+
+    async fn sign(&self, session: &Session<'_>) -> Result<Answer, Cause> {
+        let (public_key, private_key) = self.key.pair()?;
+        let mut body = json!({ "public_key": public_key });
+        for (name, wish) in &self.wishes {
+            body[name] = json!(wish);
+        }
+        let mut reply = session.post(&self.path(), &body, session.manner.repeat).await?;
+        let (mount, role) = (&self.mount, &self.role);
+        if reply.status == 400 && !reply.words().to_lowercase().contains("unknown role") {
+            let help = format!("ask for what the role allows: vault read {mount}/roles/{role}");
+            return Err(Cause { help, ..reply.into_cause() });
+        }
+        if !reply.ok() {
+            return Err(refused(reply, &Grant::update(self.path()), &format!("{mount}/roles")));
+        }
+        let signed_key = reply.take_data().and_then(|data| Some(data.get("signed_key")?.clone()));
+        let signed_key = signed_key.as_ref().and_then(Value::as_str).ok_or_else(misshapen)?.trim();
+        let texts = Texts { signed_key: signed_key.to_owned(), private_key: None };
+        let signed = SignedSshKey::try_from(texts).map_err(|_| misshapen())?;
+        let mut data = vec![("signed_key".to_owned(), Value::text(signed_key))];
+        data.extend(
+            private_key.map(|key| ("private_key".to_owned(), Value::text(key.expose_secret()))),
+        );
+        let longest = signed.valid_before.duration_since(signed.valid_after).unwrap_or_default();
+        let answer = Answer::new(Value::Map(data.into_iter().collect()), None, reply);
+        Ok(answer.good_until(signed.valid_before, longest))
+    }
+}
+
+impl Key {
+    fn pair(&self) -> Result<(String, Option<SecretString>), Cause> {
+        match self {
+            Self::Given(text) => Ok((text.clone(), None)),
+            Self::File(path) => match std::fs::read_to_string(path) {
+                Ok(text) => Ok((text.trim().to_owned(), None)),
+                Err(error) => Err(Cause::new(
+                    ErrorKind::Setting,
+                    format!("the public key {path} cannot be read: {error}"),
+                    "name a file that this process may read with public_key_file = \"..\"",
+                )),
+            },
+            Self::Made => {
+                let pair = PrivateKey::random(&mut OsRng, Algorithm::Ed25519);
+                let pair = pair.map_err(|_| not_made())?;
+                let public = pair.public_key().to_openssh().map_err(|_| not_made())?;
+                let private = pair.to_openssh(LineEnding::LF).map_err(|_| not_made())?;
+                Ok((public, Some(private.as_str().into())))
+            }
+        }
+    }
+}
+
+fn not_made() -> Cause {
+    Cause::new(
+        ErrorKind::Schema,
+        "a pair of SSH keys could not be made",
+        "report it: this is a defect",
+    )
+}
+
+fn misshapen() -> Cause {
+    Cause::new(
+        ErrorKind::Protocol,
+        "the answer holds no signed key of OpenSSH",
+        "see with `vault write` what the role signs",
+    )
+}
