@@ -1,7 +1,6 @@
 //! What readers see.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Mutex;
 
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
@@ -96,7 +95,7 @@ async fn what_is_not_valid_is_not_published_and_holds_up_nothing_else() {
 
 /// What is logged of a source, a line each.
 #[derive(Debug, Clone, Default)]
-struct Logged(std::sync::Arc<Mutex<Vec<String>>>);
+struct Logged(Arc<Mutex<Vec<String>>>);
 
 struct Line(String);
 

