@@ -76,6 +76,8 @@
 //! * A token that was given and **cannot be replaced** is renewed as long as it can be; its end is
 //!   told when no renewal is left.
 //! * Credentials that **never last** are made three times out of turn in ten minutes, and no more.
+//!   From then on their source says when the next is made: `Failing` when the server does not know
+//!   the lease any more, `Degraded` when it lives on and is only not renewed.
 //! * A machine that was **suspended** notices within 30 s: deadlines are kept on the monotonic and
 //!   the wall clock, and the one that says later counts.
 //!

@@ -9,7 +9,7 @@ use super::clock::Reading;
 use super::schedule::{self, Budget, Rotation, Step, Term};
 use super::status::{Action, SourceStatus, State};
 use crate::engine::{Facts, Refresh, Request};
-use crate::error::Cause;
+use crate::error::{Cause, ErrorKind};
 use crate::resolve::{Given, Pending};
 use crate::vault::{Held, Leaving};
 
@@ -56,6 +56,10 @@ pub(super) struct Leased {
     /// The token that it dies with.
     pub(super) under: Option<Arc<Held>>,
     is_orphan: bool,
+    /// Why it will never be renewed.
+    refusal: Option<Cause>,
+    /// Since when the server does not know it any more: the credential is dead.
+    gone: Option<Reading>,
 }
 
 /// A moment by both clocks.
@@ -95,8 +99,18 @@ impl Next {
 }
 
 impl Leased {
+    /// It is replaced at once; `is_gone` is whether it is dead by now.
+    pub(super) fn refused(&mut self, cause: Cause, is_gone: bool, now: Reading) {
+        self.term.refused();
+        self.refusal = Some(cause);
+        self.gone = self.gone.or(is_gone.then_some(now));
+    }
+
     /// The sooner of its own end and its token's.
     pub(super) fn left(&self, now: Reading) -> Option<Duration> {
+        if self.gone.is_some() {
+            return Some(Duration::ZERO);
+        }
         let token = self.under.as_ref().map(|held| held.term());
         let token = token.as_ref().and_then(|term| term.as_ref()?.left(now));
         self.term.left(now).into_iter().chain(token).min()
@@ -104,7 +118,7 @@ impl Leased {
 
     /// It was replaced late: renewed once more, it leaves everybody the time to change over.
     pub(super) fn deserves_grace(&self, now: Reading) -> bool {
-        !self.is_orphan && self.term.could_last(now)
+        !self.is_orphan && self.gone.is_none() && self.term.could_last(now)
     }
 
     /// How long it was to live when it was made.
@@ -122,6 +136,29 @@ impl Leased {
 
     fn is_urgent(&self, now: Reading) -> bool {
         self.urgent_in(now).is_some_and(|wait| wait.is_zero())
+    }
+
+    /// What is wrong when no other is made before `wait` has passed; nothing when this one lasts
+    /// until then, and is replaced in its turn.
+    fn held_up(&self, now: Reading, wait: Duration) -> Option<Cause> {
+        let ends_before = self.left(now).is_some_and(|left| left <= wait);
+        if self.refusal.is_none() && !ends_before {
+            return None;
+        }
+        let why = match (&self.refusal, self.gone) {
+            (Some(refusal), _) => refusal.what.as_str(),
+            (None, Some(_)) => "the lease died with its token",
+            (None, None) => "the lease is about to end",
+        };
+        let next = now.wall.checked_add(wait).map(humantime::format_rfc3339_seconds);
+        let next = next.map_or_else(String::new, |next| format!(" before {next}"));
+        let what = format!(
+            "{why}; in the last ten minutes so many credentials were asked for that no other is \
+             made{next}"
+        );
+        let help = "see in the server's audit log who revokes the leases or their token, and let \
+                    the token's policies allow update on sys/leases/renew, as `default` does";
+        Some(Cause::new(ErrorKind::LeaseLost, what, help))
     }
 
     /// Its token is leaving: nothing renews it any more, and this dies with it.
@@ -173,7 +210,8 @@ impl Source {
         let random = fastrand::f64();
         let stand = if let Some(lease) = facts.lease {
             let term = Term::new(asked, lease.ttl, lease.ttl, lease.renewable, random);
-            Stand::Leased(Leased { id: lease.id, term, under, is_orphan: false })
+            let (is_orphan, refusal, gone) = (false, None, None);
+            Stand::Leased(Leased { id: lease.id, term, under, is_orphan, refusal, gone })
         } else if let Some(rotation) = facts.rotation {
             self.rotating(rotation, asked, random)
         } else {
@@ -249,6 +287,14 @@ impl Source {
         !matches!(self.stand, Stand::Stored { is_there: false, .. })
     }
 
+    /// The server does not take this token any more: what was made under it is dead too.
+    pub(super) fn dies_with(&mut self, token: &Arc<Held>, now: Reading) {
+        let Stand::Leased(leased) = &mut self.stand else { return };
+        if leased.under.as_ref().is_some_and(|held| Arc::ptr_eq(held, token)) {
+            leased.gone = leased.gone.or(Some(now));
+        }
+    }
+
     /// Its action has ended.
     pub(super) fn rests(&mut self, now: Reading) {
         self.busy = false;
@@ -269,9 +315,12 @@ impl Source {
 
     /// What has to be done now, if anything. Nothing is made while the token is `leaving`, unless
     /// what is in hand ends sooner.
-    pub(super) fn due(&mut self, now: Reading, leaving: bool) -> Option<Due> {
+    ///
+    /// # Errors
+    /// No other credential may be made for a while, and the one in hand is lost.
+    pub(super) fn due(&mut self, now: Reading, leaving: bool) -> Result<Option<Due>, Cause> {
         if self.busy {
-            return None;
+            return Ok(None);
         }
         match &mut self.stand {
             Stand::Leased(leased) => {
@@ -279,27 +328,30 @@ impl Source {
                     leased.is_orphan = true;
                     leased.term.lost();
                 }
-                match leased.term.due(now)? {
+                let Some(step) = leased.term.due(now) else { return Ok(None) };
+                match step {
                     Step::Renew => {
-                        Some(Due::Renew { id: leased.id.clone(), full: leased.term.full() })
+                        let (id, full) = (leased.id.clone(), leased.term.full());
+                        Ok(Some(Due::Renew { id, full }))
                     }
-                    Step::Replace if leaving && !leased.is_urgent(now) => None,
+                    Step::Replace if leaving && !leased.is_urgent(now) => Ok(None),
                     Step::Replace => {
                         let age = leased.term.age(now);
-                        if let Err(wait) = self.budget.allows(now, age, leased.life()) {
-                            leased.term.postpone(now, wait);
-                            return None;
-                        }
-                        Some(Due::Mint)
+                        let Err(wait) = self.budget.allows(now, age, leased.life()) else {
+                            return Ok(Some(Due::Mint));
+                        };
+                        leased.term.postpone(now, wait);
+                        leased.held_up(now, wait).map_or(Ok(None), Err)
                     }
                 }
             }
             Stand::Rotating { next, .. } => {
-                next.wait(now).is_zero().then_some(Due::Read { unless: None })
+                Ok(next.wait(now).is_zero().then_some(Due::Read { unless: None }))
             }
             Stand::Stored { version, next, .. } => {
+                let is_due = next.is_some_and(|next| next.wait(now).is_zero());
                 let unless = version.filter(|_| self.has_metadata && self.trouble.is_none());
-                (*next)?.wait(now).is_zero().then_some(Due::Read { unless })
+                Ok(is_due.then_some(Due::Read { unless }))
             }
         }
     }
@@ -339,6 +391,10 @@ impl Source {
             Stand::Leased(leased) => {
                 let life = leased.life().unwrap_or_default();
                 state.ends(now.wall, leased.left(now), life);
+                if let Some(gone) = leased.gone {
+                    state.expires_at = Some(gone.wall);
+                    state.error = leased.refusal.as_ref().map(super::told);
+                }
                 if let Some((step, wait)) = leased.term.next(now) {
                     let action = match step {
                         Step::Renew => Action::Renew,

@@ -187,6 +187,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             self.running.spawn(async move { Done::Token(action.run(vault, limit).await) });
         }
         self.let_go(now);
+        self.mourn(now);
         if self.token.is_stuck() {
             return self.tell_all_who_wait();
         }
@@ -196,7 +197,12 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         let leaving = self.token.is_leaving();
         for index in 0..self.sources.len() {
             let Some(source) = self.sources.get_mut(index) else { continue };
-            let Some(due) = source.due(now, leaving) else {
+            let due = source.due(now, leaving).unwrap_or_else(|cause| {
+                self.fails(index, cause, now);
+                None
+            });
+            let Some(source) = self.sources.get_mut(index) else { continue };
+            let Some(due) = due else {
                 if !source.busy {
                     self.tell_who_waits(index, now);
                 }
@@ -207,6 +213,14 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             let (vault, request) = (self.vault.clone(), source.request.clone());
             self.running
                 .spawn(async move { Done::Source(index, due.run(vault, request, limit).await) });
+        }
+    }
+
+    /// What was made under a dead token is dead.
+    fn mourn(&mut self, now: Reading) {
+        let Some(held) = self.vault.held().filter(|_| !self.token.is_usable()) else { return };
+        for source in &mut self.sources {
+            source.dies_with(&held, now);
         }
     }
 
@@ -278,9 +292,9 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
                 self.shared.tell(Event::Renewed { source });
             }
             // A replacement follows at once, and it is what may fail.
-            Renewal::Never(cause) | Renewal::Gone(cause) => {
+            Renewal::Never(ref cause) | Renewal::Gone(ref cause) => {
                 tracing::info!(source = source.request.name(), "{}", cause.what);
-                leased.term.refused();
+                leased.refused(cause.clone(), matches!(renewal, Renewal::Gone(_)), now);
             }
             Renewal::Failed(cause) => self.failed(index, cause, now),
         }
@@ -490,7 +504,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
 // ===== what failed =====
 
 impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
-    /// Logged and told when it begins, and when it fails for something else than before.
+    /// An action failed, and is tried again.
     fn failed(&mut self, index: usize, cause: Cause, now: Reading) {
         if cause.kind == ErrorKind::TokenInvalid {
             // Again as soon as there is another token.
@@ -498,8 +512,13 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             return self.with(index, |source| source.hurry(now));
         }
         self.counters.failures += 1;
+        self.with(index, |source| source.failed(now));
+        self.fails(index, cause, now);
+    }
+
+    /// Logged and told when it begins, and when it fails for something else than before.
+    fn fails(&mut self, index: usize, cause: Cause, now: Reading) {
         let Some(source) = self.sources.get_mut(index) else { return };
-        source.failed(now);
         let name = source.request.name();
         let cause = Arc::new(cause.at(format!("vault {name}")));
         let before = source.trouble.take();

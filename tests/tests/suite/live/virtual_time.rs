@@ -11,7 +11,7 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use vault_config::Vault;
 use vault_config::auth::AppRole;
-use vault_config::live::{Clock, Reading};
+use vault_config::live::{Action, Clock, Reading, State};
 use vault_config_tests::{ScriptedAnswer, ScriptedRequest, ScriptedServer};
 
 use super::*;
@@ -124,8 +124,8 @@ struct Books {
     refused: Vec<String>,
     asked: BTreeMap<String, usize>,
     is_down: bool,
-    /// Renewals of leases are refused, as with a broken statement of the role.
-    renews_nothing: bool,
+    /// Why renewals of leases are refused.
+    renews_nothing: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -159,6 +159,15 @@ impl Books {
         self.leases
             .get(lease)
             .is_some_and(|(life, token)| alive(life) && self.tokens.get(token).is_some_and(alive))
+    }
+
+    /// Somebody revokes every lease.
+    fn revoke_leases(&mut self, now: Duration) {
+        self.leases.values_mut().for_each(|(life, _)| life.end = now);
+    }
+
+    fn revoke_tokens(&mut self, now: Duration) {
+        self.tokens.values_mut().for_each(|life| life.end = now);
     }
 
     fn answer(&mut self, request: &ScriptedRequest, now: Duration) -> ScriptedAnswer {
@@ -198,9 +207,7 @@ impl Books {
             }
             "/v1/sys/leases/renew" => {
                 let id = request.json()["lease_id"].as_str().unwrap().to_owned();
-                if self.renews_nothing {
-                    let why =
-                        "failed to renew entry: resp: (*logical.Response)(nil) err: syntax error";
+                if let Some(why) = self.renews_nothing {
                     return refused(400, why);
                 }
                 if !self.is_alive(&id, now) {
@@ -270,6 +277,12 @@ impl World {
     fn is_well(&self) -> bool {
         let now = self.clock.real();
         self.books().is_alive(self.live.current().database.username(), now)
+    }
+
+    fn database(&self) -> State {
+        let sources = self.live.status().sources;
+        let database = sources.into_iter().find(|source| source.source == "database/creds/app");
+        database.unwrap().state
     }
 
     fn is_healthy(&self) -> bool {
@@ -416,7 +429,9 @@ async fn an_outage_of_two_hours_is_degraded_then_failing_then_over() {
 #[tokio::test]
 async fn a_role_whose_renewal_always_fails_is_minted_in_turn_and_no_more() {
     let world = World::start().await;
-    world.books().renews_nothing = true;
+    // As with a broken statement of the role.
+    let why = "failed to renew entry: resp: (*logical.Response)(nil) err: syntax error";
+    world.books().renews_nothing = Some(why);
     for _ in 0..20 {
         world.pass(seconds(30), |_| assert!(world.is_well())).await;
         drop(world.live.refresh().await);
@@ -426,4 +441,88 @@ async fn a_role_whose_renewal_always_fails_is_minted_in_turn_and_no_more() {
     world.pass(seconds(6 * HOUR), |now| assert!(world.is_well(), "{now:?}")).await;
     let made = world.asked("/v1/database/creds/app");
     assert!((6..=10).contains(&made), "{made} in six hours, of an hour each");
+}
+
+/// When the database's credential fails, what is said of it.
+async fn failing(events: &mut Events) -> (ErrorKind, String, Option<SystemTime>) {
+    next(events, |event| match event {
+        Event::Failing { source, problem, good_until } if source == "database/creds/app" => {
+            Some((problem.kind(), problem.to_string(), *good_until))
+        }
+        _ => None,
+    })
+    .await
+}
+
+async fn recovered(events: &mut Events) {
+    next(events, |event| match event {
+        Event::Recovered { source } if source == "database/creds/app" => Some(()),
+        _ => None,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lease_that_is_gone_is_failing_until_another_may_be_made() {
+    let world = World::start().await;
+    let mut events = world.live.events();
+    for _ in 0..3 {
+        world.books().revoke_leases(world.clock.real());
+        world.live.refresh().await.unwrap();
+        assert!(world.is_healthy(), "{:#?}", world.live.status());
+    }
+    world.books().revoke_leases(world.clock.real());
+    let error = world.live.refresh().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}");
+    let text = error.to_string();
+    assert!(text.contains("lease not found"), "{text}");
+    assert!(text.contains("no other is made before 2001-09-09T01:56:40Z"), "{text}");
+    let ended = Some(world.clock.now().wall);
+    let (kind, told, good_until) = failing(&mut events).await;
+    assert_eq!((kind, good_until), (ErrorKind::LeaseLost, ended), "{told}");
+    // It ended when that was noticed, and not whenever somebody looks.
+    world.pass(seconds(60), |_| {}).await;
+    let state = world.database();
+    assert_eq!((state.health, state.expires_at), (Health::Failing, ended), "{state:#?}");
+    assert_eq!((state.failing_since, state.next_action), (ended, Some(Action::Rotate)));
+    assert!(state.error.unwrap().contains("lease not found"));
+    world.pass(seconds(540), |_| {}).await;
+    recovered(&mut events).await;
+    assert!(world.is_healthy(), "{:#?}", world.live.status());
+}
+
+#[tokio::test]
+async fn a_lease_that_may_not_be_renewed_is_degraded_until_another_may_be_made() {
+    let world = World::start().await;
+    let mut events = world.live.events();
+    world.books().renews_nothing = Some("lease is not renewable");
+    for _ in 0..3 {
+        world.live.refresh().await.unwrap();
+        assert!(world.is_healthy(), "{:#?}", world.live.status());
+    }
+    let error = world.live.refresh().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}");
+    let (_, told, good_until) = failing(&mut events).await;
+    assert!(told.contains("lease is not renewable"), "{told}");
+    assert_eq!(good_until, Some(world.clock.now().wall + TTL), "it lives on");
+    world.pass(seconds(600), |now| assert!(world.is_well(), "{now:?}")).await;
+    recovered(&mut events).await;
+    assert!(world.is_healthy(), "{:#?}", world.live.status());
+}
+
+#[tokio::test]
+async fn a_lease_whose_token_was_revoked_is_failing_until_another_may_be_made() {
+    let world = World::start().await;
+    for _ in 0..4 {
+        world.books().revoke_tokens(world.clock.real());
+        // Tokens that die young are not replaced at once.
+        drop(tokio::join!(world.live.refresh(), world.pass(seconds(90), |_| {})));
+    }
+    let state = world.database();
+    assert_eq!(state.health, Health::Failing, "{state:#?}");
+    assert!(state.expires_at.unwrap() <= world.clock.now().wall, "{state:#?}");
+    let error = state.error.unwrap();
+    assert!(error.contains("the lease died with its token"), "{error}");
+    world.pass(seconds(600), |_| {}).await;
+    assert!(world.is_healthy(), "{:#?}", world.live.status());
 }
