@@ -48,7 +48,8 @@
 //! when, and how long what is in hand is good for is in [`status`](crate::Live::status), is told
 //! once as an [`Event`](crate::live::Event), and is logged once when it begins and once when it
 //! ends. [`Health`](crate::live::Health) is `Degraded` while what is in hand is good, and `Failing`
-//! when less than a sixth of its life is left:
+//! when less than a sixth of its life is left, or, for the password of a static role, when its
+//! next rotation is over (10 s after the moment that the server announced):
 //!
 //! ```json
 //! {

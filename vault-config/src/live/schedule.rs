@@ -274,7 +274,19 @@ pub(crate) struct Rotation {
 const UNDER_WAY: Duration = Duration::from_secs(2);
 const POLLS: u32 = 10;
 
+/// The server looks every 5 s whether a rotation is due, then takes a moment for it. A reading that
+/// finds it not done yet says that the password is still good.
+const LATE: Duration = Duration::from_secs(10);
+
 impl Rotation {
+    /// When the password that was read is surely replaced.
+    pub(crate) fn stale_in(&self, under_way: bool) -> Duration {
+        match under_way {
+            true => LATE,
+            false => self.ttl.saturating_add(LATE),
+        }
+    }
+
     /// The wait until the password is read again, and whether that waits for a rotation that is
     /// under way. `before` is what was read last and how long ago, `polls` how often it was waited
     /// for so far.

@@ -13,6 +13,9 @@ use crate::error::{Cause, ErrorKind};
 use crate::resolve::{Given, Pending};
 use crate::vault::{Held, Leaving};
 
+/// However often a static role is rotated, and however little was left when it was first read.
+const SHORTEST_PERIOD: Duration = Duration::from_secs(30);
+
 pub(super) struct Source {
     pub(super) request: Request,
     pub(super) fields: Pending,
@@ -41,6 +44,10 @@ pub(super) enum Stand {
         read: Reading,
         polls: u32,
         next: Next,
+        /// When the password is another one, if it is not read again before.
+        stale: Next,
+        /// The longest that was ever left until the next rotation.
+        period: Duration,
     },
     /// What is stored; nothing when it was absent from the start.
     Stored {
@@ -226,21 +233,29 @@ impl Source {
     }
 
     fn rotating(&self, rotation: Rotation, read: Reading, random: f64) -> Stand {
-        let (before, polls) = match &self.stand {
-            Stand::Rotating { rotation, read, polls, .. } => (Some((rotation, *read)), *polls),
-            _ => (None, 0),
+        let (before, polls, longest) = match &self.stand {
+            Stand::Rotating { rotation, read, polls, period, .. } => {
+                (Some((rotation, *read)), *polls, *period)
+            }
+            _ => (None, 0, Duration::ZERO),
         };
         let compared = before.map(|(rotation, earlier)| (rotation, read.since(earlier)));
         let (after, under_way) = rotation.next(compared, polls, random);
         // Somebody may rotate it by hand.
         let after = self.every.map_or(after, |every| after.min(every));
         let next = Next::new(read, after);
+        let stale = Next::new(read, rotation.stale_in(under_way));
+        let period = longest.max(rotation.ttl);
         match before {
             // While a rotation is waited for, what was read before the wait is compared with.
             Some((before, earlier)) if under_way && polls > 0 && before.last == rotation.last => {
-                Stand::Rotating { rotation: before.clone(), read: earlier, polls: polls + 1, next }
+                let (rotation, read, polls) = (before.clone(), earlier, polls + 1);
+                Stand::Rotating { rotation, read, polls, next, stale, period }
             }
-            _ => Stand::Rotating { rotation, read, polls: u32::from(under_way), next },
+            _ => {
+                let polls = u32::from(under_way);
+                Stand::Rotating { rotation, read, polls, next, stale, period }
+            }
         }
     }
 
@@ -379,7 +394,8 @@ impl Source {
     pub(super) fn patience(&self, longest: Duration) -> Duration {
         let life = match &self.stand {
             Stand::Leased(leased) => leased.life(),
-            _ => None,
+            Stand::Rotating { period, .. } => Some((*period).max(SHORTEST_PERIOD)),
+            Stand::Stored { .. } => None,
         };
         schedule::patience(life, self.failures, longest)
     }
@@ -403,7 +419,11 @@ impl Source {
                     state.plan(now.wall, action, wait);
                 }
             }
-            Stand::Rotating { next, .. } => state.plan(now.wall, Action::Read, next.wait(now)),
+            Stand::Rotating { next, stale, .. } => {
+                // It is as good as any until then.
+                state.ends(now.wall, Some(stale.wait(now)), Duration::ZERO);
+                state.plan(now.wall, Action::Read, next.wait(now));
+            }
             Stand::Stored { next: Some(next), .. } => {
                 state.plan(now.wall, Action::Read, next.wait(now));
             }

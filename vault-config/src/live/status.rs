@@ -29,7 +29,7 @@ pub enum Health {
     /// Something fails, and what is in hand is good for a while.
     Degraded,
     /// Something fails, and what is in hand has ended or is about to: less than a sixth of its
-    /// life is left.
+    /// life is left. A static role's password is good until its next rotation.
     Failing,
 }
 
@@ -86,7 +86,7 @@ pub struct State {
     #[serde(serialize_with = "moment")]
     pub next_action_at: Option<SystemTime>,
     /// When what is in hand ends, the sooner of its own and its token's end; nothing when it does
-    /// not end.
+    /// not end. The password of a static role ends 10 s after its next rotation was announced for.
     #[serde(serialize_with = "moment")]
     pub expires_at: Option<SystemTime>,
     /// Since when it fails.

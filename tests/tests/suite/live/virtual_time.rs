@@ -124,6 +124,8 @@ struct Books {
     refused: Vec<String>,
     asked: BTreeMap<String, usize>,
     is_down: bool,
+    /// It is answered with a failure.
+    failing: Option<&'static str>,
     /// Why renewals of leases are refused.
     renews_nothing: Option<&'static str>,
 }
@@ -176,6 +178,9 @@ impl Books {
         *self.asked.entry(request.path().to_owned()).or_default() += 1;
         if self.is_down {
             return refused(503, "Vault is sealed");
+        }
+        if self.failing == Some(request.path()) {
+            return refused(500, "internal error");
         }
         if request.path() == "/v1/auth/approle/login" {
             let token = format!("s.{}", self.tokens.len());
@@ -279,10 +284,9 @@ impl World {
         self.books().is_alive(self.live.current().database.username(), now)
     }
 
-    fn database(&self) -> State {
+    fn state(&self, source: &str) -> State {
         let sources = self.live.status().sources;
-        let database = sources.into_iter().find(|source| source.source == "database/creds/app");
-        database.unwrap().state
+        sources.into_iter().find(|status| status.source == source).unwrap().state
     }
 
     fn is_healthy(&self) -> bool {
@@ -339,7 +343,7 @@ async fn a_day_in_the_life() {
     let mut late = Vec::new();
     world
         .pass(seconds(24 * HOUR), |now| {
-            assert!(world.is_well(), "{now:?}: {:#?}", world.live.status());
+            assert!(world.is_healthy(), "{now:?}: {:#?}", world.live.status());
             let config = world.live.current();
             // What was true five and a half minutes ago, or half a minute for what is rotated.
             let earlier = now.saturating_sub(seconds(330));
@@ -482,7 +486,7 @@ async fn a_lease_that_is_gone_is_failing_until_another_may_be_made() {
     assert_eq!((kind, good_until), (ErrorKind::LeaseLost, ended), "{told}");
     // It ended when that was noticed, and not whenever somebody looks.
     world.pass(seconds(60), |_| {}).await;
-    let state = world.database();
+    let state = world.state("database/creds/app");
     assert_eq!((state.health, state.expires_at), (Health::Failing, ended), "{state:#?}");
     assert_eq!((state.failing_since, state.next_action), (ended, Some(Action::Rotate)));
     assert!(state.error.unwrap().contains("lease not found"));
@@ -518,11 +522,36 @@ async fn a_lease_whose_token_was_revoked_is_failing_until_another_may_be_made() 
         // Tokens that die young are not replaced at once.
         drop(tokio::join!(world.live.refresh(), world.pass(seconds(90), |_| {})));
     }
-    let state = world.database();
+    let state = world.state("database/creds/app");
     assert_eq!(state.health, Health::Failing, "{state:#?}");
     assert!(state.expires_at.unwrap() <= world.clock.now().wall, "{state:#?}");
     let error = state.error.unwrap();
     assert!(error.contains("the lease died with its token"), "{error}");
     world.pass(seconds(600), |_| {}).await;
     assert!(world.is_healthy(), "{:#?}", world.live.status());
+}
+
+#[tokio::test]
+async fn a_static_role_that_is_not_read_is_failing_from_its_rotation_on() {
+    let world = World::start().await;
+    let rotation = world.clock.now().wall + seconds(ROTATION);
+    let state = || world.state("database/static-creds/legacy");
+    world
+        .pass(seconds(ROTATION - HOUR), |now| {
+            assert_eq!(state().health, Health::Healthy, "{now:?}");
+            assert_eq!(state().expires_at, Some(rotation + seconds(10)), "{now:?}");
+        })
+        .await;
+    world.books().failing = Some("/v1/database/static-creds/legacy");
+    world.pass(seconds(HOUR), |now| assert!(state().health < Health::Failing, "{now:?}")).await;
+    assert_eq!(state().health, Health::Degraded);
+    world.pass(seconds(10), |_| {}).await;
+    assert_eq!(
+        (state().health, state().expires_at),
+        (Health::Failing, Some(rotation + seconds(10)))
+    );
+    world.books().failing = None;
+    world.pass(seconds(60), |_| {}).await;
+    assert_eq!(state().health, Health::Healthy, "{:#?}", state());
+    assert_eq!(world.live.current().legacy.password().expose_secret(), "p1");
 }
