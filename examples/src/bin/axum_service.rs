@@ -51,7 +51,7 @@ async fn user(State(pool): State<PgPool>) -> Result<String, StatusCode> {
 /// For readiness: to start a service anew when Vault is away would only cost it what it has.
 async fn health(State(live): State<Live<AppConfig>>) -> (StatusCode, Json<Status>) {
     let status = live.status();
-    let failing = status.health == Health::Failing;
+    let failing = status.health >= Health::Failing;
     let code = if failing { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (code, Json(status))
 }

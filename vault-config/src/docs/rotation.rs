@@ -85,8 +85,10 @@
 //! # The end
 //!
 //! [`shutdown`](crate::Live::shutdown) revokes the token that was made, and everything that was
-//! made under it goes along. A token that was given is never revoked. Configurations that share a
-//! [`Vault`](crate::Vault) share its token, and the last one to shut down revokes it.
+//! made under it goes along. A token that was given is never revoked. Watched configurations that
+//! share a [`Vault`](crate::Vault) share its token, and the last one to shut down revokes it; what
+//! was loaded once over the same `Vault` goes along too. From then on
+//! [`status`](crate::Live::status) is [`Health::Stopped`](crate::live::Health::Stopped).
 //!
 //! # What the token may do
 //!

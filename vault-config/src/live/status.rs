@@ -31,6 +31,9 @@ pub enum Health {
     /// Something fails, and what is in hand has ended or is about to: less than a sixth of its
     /// life is left. A static role's password is good until its next rotation.
     Failing,
+    /// Nothing is kept fresh any more: it was [shut down](crate::Live::shutdown), which revokes what
+    /// was made, or its runtime has ended. Nothing is wrong, and the service is not ready.
+    Stopped,
 }
 
 /// How the token is doing.
@@ -146,6 +149,12 @@ impl Status {
             sources: Vec::new(),
             counters: Counters::default(),
         }
+    }
+
+    /// Nothing is watched any more.
+    pub(super) fn stop(&mut self) {
+        let counters = self.counters;
+        *self = Self { health: Health::Stopped, counters, ..Self::at_rest() };
     }
 
     pub(super) fn judged(mut self, now: SystemTime) -> Self {

@@ -57,9 +57,19 @@ pub(super) struct Task<T> {
 
 type Staged = Vec<(usize, Found)>;
 
+/// However the task ends, whoever follows the configuration is told.
+struct End<T>(Arc<Shared<T>>);
+
+impl<T> Drop for End<T> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 /// A lease whose credential was replaced, and when.
 struct Replaced {
     lease: Leased,
+    source: String,
     at: Reading,
     /// The edition that has another in its place.
     edition: u64,
@@ -116,6 +126,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
 
     pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         let clock = Arc::clone(self.vault.clock());
+        let end = End(Arc::clone(&self.shared));
         loop {
             let now = clock.now();
             self.start_what_is_due(now);
@@ -128,7 +139,9 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
                     self.refresh(clock.now(), asked);
                 }
                 Woken::Command(Some(Command::Shutdown(asked))) => {
-                    let _ = asked.send(self.shut_down().await);
+                    let result = self.shut_down().await;
+                    drop(end);
+                    let _ = asked.send(result);
                     return;
                 }
                 Woken::Command(None) => {
@@ -330,10 +343,10 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         if let Some(cause) = self.lost_part(&staged) {
             if let Some(lease) = answer.lease {
                 // It was made, and nobody can use it.
+                let (vault, source) = (self.vault.clone(), source.request.name());
                 self.with(index, |source| source.budget.unanswered(now));
-                let vault = self.vault.clone();
                 self.running.spawn(async move {
-                    end_lease(&vault, &lease.id).await;
+                    let _ = end_lease(&vault, &lease.id, &source).await;
                     Done::LetGo
                 });
             }
@@ -359,7 +372,8 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
                 true => u64::MAX,
                 false => self.edition,
             };
-            self.replaced.push(Replaced { lease, at: now, edition });
+            let source = name.clone();
+            self.replaced.push(Replaced { lease, source, at: now, edition });
         }
         match changed.is_empty() {
             true => {}
@@ -617,10 +631,10 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
                     && self.shared.published.is_taken(replaced.edition)
             });
         self.replaced = kept;
-        for Replaced { lease, .. } in gone {
+        for Replaced { lease, source, .. } in gone {
             let vault = self.vault.clone();
             self.running.spawn(async move {
-                end_lease(&vault, &lease.id).await;
+                let _ = end_lease(&vault, &lease.id, &source).await;
                 Done::LetGo
             });
         }
@@ -660,26 +674,28 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     }
 
     async fn end_leases(&mut self) -> Result<(), Cause> {
-        let mut leases: Vec<_> =
-            self.replaced.drain(..).map(|replaced| replaced.lease.id).collect();
-        let stands = self.sources.drain(..).map(|source| source.stand);
-        leases.extend(stands.filter_map(|stand| match stand {
-            Stand::Leased(leased) => Some(leased.id),
-            _ => None,
-        }));
-        // What is being made at this moment would be left behind.
-        while let Some(done) = self.running.join_next().await {
-            if let Ok(Done::Source(_, Outcome::Minted(Ok(answer)))) = done {
-                leases.extend(answer.lease.map(|lease| lease.id));
+        let mut ending = JoinSet::new();
+        let mut end = |lease: SecretString, source: String| {
+            let vault = self.vault.clone();
+            ending.spawn(async move { end_lease(&vault, &lease, &source).await });
+        };
+        for Replaced { lease, source, .. } in self.replaced.drain(..) {
+            end(lease.id, source);
+        }
+        for source in &self.sources {
+            if let Stand::Leased(leased) = &source.stand {
+                end(leased.id.clone(), source.request.name());
             }
         }
-        let mut tasks = JoinSet::new();
-        for lease in leases {
-            let vault = self.vault.clone();
-            tasks.spawn(async move { end_lease(&vault, &lease).await });
+        // What is being made at this moment would be left behind.
+        while let Some(done) = self.running.join_next().await {
+            if let Ok(Done::Source(index, Outcome::Minted(Ok(answer)))) = done
+                && let (Some(lease), Some(source)) = (answer.lease, self.sources.get(index))
+            {
+                end(lease.id, source.request.name());
+            }
         }
-        tasks.join_all().await;
-        Ok(())
+        ending.join_all().await.into_iter().collect()
     }
 }
 
@@ -693,14 +709,20 @@ fn too_slow() -> Cause {
 
 /// A lease that is renewed for a second is over in a second: `default` allows that, and not to
 /// revoke it.
-async fn end_lease(vault: &Vault, lease: &SecretString) {
+async fn end_lease(vault: &Vault, lease: &SecretString, source: &str) -> Result<(), Cause> {
     let mut session = Session::now(vault);
     session.manner.logs_in = false;
     let span = tracing::info_span!("revoke", source = "lease");
     let renewal = session.renew_lease(lease, Duration::from_secs(1)).instrument(span).await;
-    if let Renewal::Failed(cause) = renewal {
-        tracing::debug!("a lease is left to its end: {}", cause.what);
-    }
+    let cause = match renewal {
+        Renewal::Granted { .. } | Renewal::Gone(_) => return Ok(()),
+        // It died with the token.
+        Renewal::Failed(cause) if cause.kind == ErrorKind::TokenInvalid => return Ok(()),
+        Renewal::Never(cause) | Renewal::Failed(cause) => cause,
+    };
+    tracing::debug!("a lease of {source} is left to its end: {}", cause.what);
+    let what = format!("a lease of {source} is left to its end: {}", cause.what);
+    Err(Cause { what, ..cause })
 }
 
 // ===== requests =====
