@@ -64,7 +64,7 @@ async fn connect(live: &Live<AppConfig>) -> Result<PgPool, sqlx::Error> {
     };
     let mut database = live.select(|config| &config.database);
     let pool = PgPoolOptions::new().max_lifetime(Duration::from_millis(750));
-    let pool = pool.connect_with(logged_in_as(&database.current())).await?;
+    let pool = pool.connect_with(logged_in_as(&database.seen())).await?;
     let told = pool.clone();
     tokio::spawn(async move {
         while let Some(user) = database.changed().await {

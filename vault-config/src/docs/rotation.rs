@@ -94,7 +94,7 @@
 //!
 //! Renewing and revoking itself, and renewing leases, come with the policy `default`. `read` on
 //! `<mount>/metadata/<path>` lets a KV version 2 secret be looked at without being read; without
-//! it, it is read each time.
+//! it, it is read each time, and every twelfth time it is tried whether the policy was mended.
 //!
 //! # Measured
 //!

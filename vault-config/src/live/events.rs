@@ -49,6 +49,12 @@ pub enum Event {
         /// What is wrong with it.
         problems: Vec<Problem>,
     },
+    /// So many events happened before the next one, and were dropped because nobody took them:
+    /// [`status`](crate::Live::status) knows what they led to.
+    Missed {
+        /// How many.
+        count: u64,
+    },
 }
 
 /// The events of a watched configuration, from the moment it was asked for.
@@ -61,14 +67,12 @@ impl Events {
     }
 
     /// The next event; `None` when the configuration is watched no longer. Who falls behind by more
-    /// than 256 misses the oldest.
+    /// than 256 misses the oldest, and is told how many.
     pub async fn next(&mut self) -> Option<Event> {
-        loop {
-            match self.0.recv().await {
-                Ok(event) => return Some(event),
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
+        match self.0.recv().await {
+            Ok(event) => Some(event),
+            Err(broadcast::error::RecvError::Lagged(count)) => Some(Event::Missed { count }),
+            Err(broadcast::error::RecvError::Closed) => None,
         }
     }
 }

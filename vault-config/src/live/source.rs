@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use secrecy::SecretString;
 
 use super::clock::Reading;
-use super::schedule::{self, Budget, Rotation, Step, Term};
+use super::schedule::{self, Budget, Looking, Rotation, Step, Term};
 use super::status::{Action, SourceStatus, State};
 use crate::engine::{Facts, Refresh, Request};
 use crate::error::{Cause, ErrorKind};
@@ -31,8 +31,7 @@ pub(super) struct Source {
     failures: u32,
     pub(super) trouble: Option<Trouble>,
     last_success: SystemTime,
-    /// The token may look at the secret's metadata, as far as anybody knows.
-    pub(super) has_metadata: bool,
+    pub(super) looking: Looking,
 }
 
 /// What is in hand.
@@ -198,7 +197,7 @@ impl Source {
             failures: 0,
             trouble: None,
             last_success: now.wall,
-            has_metadata: true,
+            looking: Looking::default(),
         };
         match given.facts {
             Some(facts) => drop(source.settle(facts, now, true)),
@@ -365,7 +364,8 @@ impl Source {
             }
             Stand::Stored { version, next, .. } => {
                 let is_due = next.is_some_and(|next| next.wait(now).is_zero());
-                let unless = version.filter(|_| self.has_metadata && self.trouble.is_none());
+                let unless =
+                    version.filter(|_| self.looking.is_worth_it() && self.trouble.is_none());
                 Ok(is_due.then_some(Due::Read { unless }))
             }
         }

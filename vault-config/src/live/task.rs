@@ -88,10 +88,11 @@ enum Done {
 }
 
 enum Outcome {
-    /// `may_look` is whether the token may read the secret's metadata.
+    /// `may_look` is whether the token may read the secret's metadata; nothing when that was not
+    /// tried.
     Read {
         answer: Result<Option<Box<Answer>>, Cause>,
-        may_look: bool,
+        may_look: Option<bool>,
     },
     Minted(Result<Box<Answer>, Cause>),
     Renewed(Renewal),
@@ -265,9 +266,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     fn source_is_done(&mut self, index: usize, outcome: Outcome, now: Reading) {
         match outcome {
             Outcome::Read { answer, may_look } => {
-                if let Some(source) = self.sources.get_mut(index) {
-                    source.has_metadata &= may_look;
-                }
+                self.with(index, |source| source.looking.was_read(may_look));
                 match answer {
                     Ok(None) => {
                         self.counters.reads += 1;
@@ -757,23 +756,26 @@ impl Due {
                 Outcome::Minted(request.send(&session).await.map(Box::new))
             }
             Self::Renew { id, full } => Outcome::Renewed(session.renew_lease(&id, full).await),
-            Self::Read { unless } => {
-                let changed = match unless {
-                    Some(version) => request.has_changed(&session, version).await,
-                    None => Ok(Some(true)),
+            Self::Read { unless: Some(version) } => {
+                let changed = match request.has_changed(&session, version).await {
+                    Ok(changed) => changed,
+                    Err(cause) => return Outcome::Read { answer: Err(cause), may_look: None },
                 };
-                let (answer, may_look) = match changed {
-                    Ok(Some(false)) => (Ok(None), true),
-                    Ok(may_look) => {
-                        let answer = request.send(&session).await;
-                        (answer.map(Box::new).map(Some), may_look.is_some())
-                    }
-                    Err(cause) => (Err(cause), true),
-                };
-                Outcome::Read { answer, may_look }
+                let may_look = Some(changed.is_some());
+                match changed {
+                    Some(false) => Outcome::Read { answer: Ok(None), may_look },
+                    _ => Outcome::Read { answer: read(&session, request).await, may_look },
+                }
+            }
+            Self::Read { unless: None } => {
+                Outcome::Read { answer: read(&session, request).await, may_look: None }
             }
         }
     }
+}
+
+async fn read(session: &Session<'_>, request: &Request) -> Result<Option<Box<Answer>>, Cause> {
+    request.send(session).await.map(Box::new).map(Some)
 }
 
 /// Whether a credential may have been made although no answer came.

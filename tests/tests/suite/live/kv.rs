@@ -110,6 +110,14 @@ async fn without_permission_for_metadata_the_data_is_read() {
     bao.kv_put("secret", "app", json!({ "key": "k2", "other": "o2" })).await;
     until("seen", async || pair(&live) == ("k2".into(), "o2".into())).await;
     assert_eq!(live.status().health, Health::Healthy);
+    // A policy that is mended saves the readings.
+    bao.policy("app", POLICY).await;
+    until("looked at again", async || asked(&bao, "secret/metadata/app") >= 4).await;
+    let readings = asked(&bao, "secret/data/app");
+    assert!((12..20).contains(&readings), "{readings} readings");
+    let looks = asked(&bao, "secret/metadata/app");
+    until("looked at", async || asked(&bao, "secret/metadata/app") >= looks + 3).await;
+    assert_eq!(asked(&bao, "secret/data/app"), readings);
 }
 
 #[tokio::test]

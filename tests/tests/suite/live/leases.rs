@@ -8,7 +8,7 @@ async fn a_new_pair_is_there_before_the_old_one_ends() {
     let live = loader::<Config>(&servers.bao, json!({})).await.watch().await.unwrap();
     let failures = failures(&live);
     let mut database = live.select(|config| &config.database);
-    let mut old = database.current();
+    let mut old = database.seen();
     for _ in 0..2 {
         let new = database.changed().await.unwrap();
         assert_ne!(old.username(), new.username());

@@ -115,7 +115,7 @@ async fn sqlx(live: &Live<Config>, port: u16) -> PgPool {
     let pool = PgPoolOptions::new()
         .max_connections(2)
         .max_lifetime(CONNECTION)
-        .connect_with(options(&database.current()))
+        .connect_with(options(&database.seen()))
         .await
         .unwrap();
     let told = pool.clone();

@@ -555,3 +555,18 @@ async fn a_static_role_that_is_not_read_is_failing_from_its_rotation_on() {
     assert_eq!(state().health, Health::Healthy, "{:#?}", state());
     assert_eq!(world.live.current().legacy.password().expose_secret(), "p1");
 }
+
+#[tokio::test]
+async fn who_falls_behind_is_told_how_many_events_were_missed() {
+    let world = World::start().await;
+    let mut events = world.live.events();
+    for _ in 0..300 {
+        world.live.refresh().await.unwrap();
+    }
+    let missed = events.next().await;
+    assert!(matches!(missed, Some(Event::Missed { count: 44 })), "{missed:?}");
+    for _ in 0..256 {
+        let renewed = events.next().await;
+        assert!(matches!(renewed, Some(Event::Renewed { .. })), "{renewed:?}");
+    }
+}
