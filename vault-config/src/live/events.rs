@@ -42,7 +42,8 @@ pub enum Event {
         /// `token`, or the source.
         source: String,
     },
-    /// What was read does not make a valid configuration, and is not published.
+    /// What was read does not make a valid configuration, and is not published. Told once, until it
+    /// changes.
     Rejected {
         /// The source, such as `kv secret/my-app`.
         source: String,

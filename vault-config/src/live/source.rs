@@ -29,7 +29,10 @@ pub(super) struct Source {
     again: bool,
     pub(super) budget: Budget,
     failures: u32,
+    /// What is done for it fails.
     pub(super) trouble: Option<Trouble>,
+    /// What was read last does not make a valid configuration.
+    pub(super) rejected: Option<Rejected>,
     last_success: SystemTime,
     pub(super) looking: Looking,
 }
@@ -79,6 +82,13 @@ pub(super) struct Next {
 pub(super) struct Trouble {
     pub(super) since: SystemTime,
     pub(super) cause: Arc<Cause>,
+}
+
+/// Why what was read is not published, and since when.
+pub(super) struct Rejected {
+    pub(super) trouble: Trouble,
+    /// When the credential that is published still, and was replaced, ends.
+    ends: Option<Next>,
 }
 
 /// What is to be done for a source.
@@ -196,6 +206,7 @@ impl Source {
             budget: Budget::default(),
             failures: 0,
             trouble: None,
+            rejected: None,
             last_success: now.wall,
             looking: Looking::default(),
         };
@@ -293,6 +304,29 @@ impl Source {
             Stand::Stored { next, .. } => {
                 *next = Some(again(self.every.unwrap_or(Duration::MAX)));
             }
+        }
+    }
+
+    /// What is wrong with it now.
+    pub(super) fn wrong(&self) -> Option<&Trouble> {
+        self.trouble.as_ref().or(self.rejected.as_ref().map(|rejected| &rejected.trouble))
+    }
+
+    /// What was read is not published for this reason.
+    pub(super) fn rejects(&mut self, cause: Cause, now: Reading) {
+        let (since, ends) = match self.rejected.take() {
+            Some(before) => (before.trouble.since, before.ends),
+            None => (now.wall, None),
+        };
+        let trouble = Trouble { since, cause: Arc::new(cause) };
+        self.rejected = Some(Rejected { trouble, ends });
+    }
+
+    /// Another credential was made or read, and the one before is published still when this one is
+    /// not; it ends in `left`.
+    pub(super) fn keeps(&mut self, left: Option<Duration>, now: Reading) {
+        if let Some(rejected) = &mut self.rejected {
+            rejected.ends = rejected.ends.or(left.map(|left| Next::new(now, left)));
         }
     }
 
@@ -429,7 +463,10 @@ impl Source {
             }
             Stand::Stored { next: None, .. } => {}
         }
-        if let Some(trouble) = &self.trouble {
+        if let Some(ends) = self.rejected.as_ref().and_then(|rejected| rejected.ends) {
+            state.ends(now.wall, Some(ends.wait(now)), Duration::ZERO);
+        }
+        if let Some(trouble) = self.wrong() {
             state.failing_since = Some(trouble.since);
             state.error = Some(super::told(&trouble.cause));
         }

@@ -133,7 +133,7 @@ pub struct Counters {
     pub reads: u64,
     /// Configurations that were published.
     pub published: u64,
-    /// Configurations that were not, because they are not valid.
+    /// Configurations that were not, because they are not valid: each once.
     pub rejected: u64,
     /// Actions that failed, retries included.
     pub failures: u64,

@@ -66,6 +66,13 @@ impl<T> Drop for End<T> {
     }
 }
 
+fn same_values(one: &Staged, other: &Staged) -> bool {
+    let same = |((leaf, found), (other_leaf, other)): (&(usize, Found), &(usize, Found))| {
+        leaf == other_leaf && found.same_value(other)
+    };
+    one.len() == other.len() && one.iter().zip(other).all(same)
+}
+
 /// A lease whose credential was replaced, and when.
 struct Replaced {
     lease: Leased,
@@ -356,6 +363,12 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         let is_credential = !matches!(source.stand, Stand::Stored { .. });
         let name = source.request.name();
         let changed = self.propose(index, staged, now);
+        self.recovered(index);
+        if is_credential {
+            // A static role's password was replaced by the server.
+            let left = before.as_ref().map_or(Some(Duration::ZERO), |lease| lease.left(now));
+            self.with(index, |source| source.keeps(left, now));
+        }
         if let Some(lease) = before {
             if lease.deserves_grace(now) {
                 let (vault, id, full) = (self.vault.clone(), lease.id.clone(), lease.term.full());
@@ -399,12 +412,14 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     /// Publishes what was read, with all that was refused before if that makes it valid, else
     /// without. The paths of the fields that changed.
     fn propose(&mut self, index: usize, staged: Staged, now: Reading) -> Vec<String> {
+        let before = self.refused.get(&index);
+        let is_known = before.is_some_and(|before| same_values(before, &staged));
         self.refused.insert(index, staged);
         let all: Vec<usize> = self.refused.keys().copied().collect();
         let mut problems = match self.try_with(&all) {
             Ok(changed) => {
                 for index in all {
-                    self.recovered(index);
+                    self.accepted(index);
                 }
                 return changed;
             }
@@ -416,33 +431,37 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             match self.try_with(&[one]) {
                 Ok(more) => {
                     changed.extend(more);
-                    self.recovered(one);
+                    self.accepted(one);
                 }
                 Err(why) if one == index => problems = why,
                 Err(_) => {}
             }
         }
         if self.refused.contains_key(&index) {
-            self.reject(index, problems, now);
+            self.reject(index, problems, is_known, now);
         }
         changed
     }
 
-    fn reject(&mut self, index: usize, problems: Vec<Problem>, now: Reading) {
-        self.counters.rejected += 1;
+    /// Logged, counted and told once, until what was read changes or is refused for something else.
+    fn reject(&mut self, index: usize, problems: Vec<Problem>, is_known: bool, now: Reading) {
         let Some(source) = self.sources.get_mut(index) else { return };
         let what: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        let name = source.request.name();
-        if source.trouble.is_none() {
-            tracing::warn!(source = name, "not published: {}", what.join("\n"));
-        }
+        let what = what.join("\n");
         let cause = Cause::new(
             ErrorKind::Invalid,
-            format!("what was read does not make a valid configuration: {}", what.join("\n")),
+            format!("what was read does not make a valid configuration: {what}"),
             "the last valid configuration stays until this is mended",
         );
-        let since = source.trouble.as_ref().map_or(now.wall, |trouble| trouble.since);
-        source.trouble = Some(Trouble { since, cause: Arc::new(cause) });
+        let before = source.rejected.as_ref().map(|rejected| &rejected.trouble.cause);
+        let is_news = !is_known || before.is_none_or(|before| before.what != cause.what);
+        source.rejects(cause, now);
+        if !is_news {
+            return;
+        }
+        let name = source.request.name();
+        tracing::warn!(source = name, "not published: {what}");
+        self.counters.rejected += 1;
         self.shared.tell(Event::Rejected { source: name, problems });
     }
 
@@ -548,13 +567,24 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         self.shared.tell(Event::Failing { source: name, problem, good_until });
     }
 
+    /// What is done for it works again.
     fn recovered(&mut self, index: usize) {
+        self.well_again(index, |source| source.trouble.take().is_some());
+    }
+
+    /// What was read of it is published.
+    fn accepted(&mut self, index: usize) {
+        self.well_again(index, |source| source.rejected.take().is_some());
+    }
+
+    fn well_again(&mut self, index: usize, mended: impl FnOnce(&mut Source) -> bool) {
         let Some(source) = self.sources.get_mut(index) else { return };
-        if source.trouble.take().is_some() {
-            let source = source.request.name();
-            tracing::info!(source, "works again");
-            self.shared.tell(Event::Recovered { source });
+        if !mended(source) || source.wrong().is_some() {
+            return;
         }
+        let source = source.request.name();
+        tracing::info!(source, "works again");
+        self.shared.tell(Event::Recovered { source });
     }
 }
 
@@ -591,7 +621,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             .sources
             .iter()
             .filter_map(|source| {
-                let trouble = source.trouble.as_ref()?;
+                let trouble = source.wrong()?;
                 let cause = Arc::clone(&trouble.cause);
                 Some(Problem::of_field(&source.names.join(", "), "", Vec::new(), cause))
             })
