@@ -200,7 +200,7 @@ async fn health(cluster: &RaftCluster, node: usize) -> u16 {
 }
 
 async fn until_standby(cluster: &RaftCluster, node: usize) {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(60);
     while health(cluster, node).await != 429 {
         assert!(Instant::now() < end, "node {node} does not become a standby");
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -209,7 +209,7 @@ async fn until_standby(cluster: &RaftCluster, node: usize) {
 
 /// A standby may be a moment behind.
 async fn until_read(cluster: &RaftCluster, value: &str) {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(60);
     for node in 0..3 {
         let bao = cluster.administrator_at(node);
         let read = || bao.try_request("GET", "secret/data/app", None, bao.root_token());
@@ -267,7 +267,8 @@ async fn database_users_log_in_until_revoked() {
     let [user, password] =
         ["username", "password"].map(|name| creds["data"][name].as_str().unwrap());
     postgres.connect(user, password).await.unwrap();
-    bao.write("sys/leases/revoke", json!({ "lease_id": creds["lease_id"] })).await;
+    let revoked = json!({ "lease_id": creds["lease_id"], "sync": true });
+    bao.write("sys/leases/revoke", revoked).await;
     assert!(postgres.connect(user, password).await.is_err());
 
     let legacy = bao.read("database/static-creds/legacy").await;
@@ -351,7 +352,7 @@ async fn a_server_ends_with_its_owner_killed() {
 
     owner.kill().unwrap();
     owner.wait().unwrap();
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(60);
     while ids.into_iter().any(is_alive) || directory.exists() {
         assert!(Instant::now() < end, "servers {ids:?} outlive their owner");
         std::thread::sleep(Duration::from_millis(20));
@@ -375,7 +376,7 @@ fn is_alive(id: u32) -> bool {
 async fn a_proxy_spoils_the_connection_as_told() {
     let server = ScriptedServer::start(|_| ScriptedAnswer::json(200, &json!({ "a": "b" }))).await;
     let proxy = FaultProxy::in_front_of(&server.address()).await;
-    let client = client_builder().timeout(Duration::from_millis(500)).build().unwrap();
+    let client = client_builder().timeout(Duration::from_secs(2)).build().unwrap();
     let get = || async { client.get(proxy.address()).send().await?.text().await };
 
     assert_eq!(get().await.unwrap(), r#"{"a":"b"}"#);
@@ -405,7 +406,7 @@ async fn a_delay_does_not_hold_up_what_follows() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = FaultProxy::in_front_of(&listener.local_addr().unwrap().to_string()).await;
-    proxy.set(Fault::Delay(Duration::from_millis(100))).await;
+    proxy.set(Fault::Delay(Duration::from_millis(500))).await;
     let mut client = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
     let (mut server, _) = listener.accept().await.unwrap();
     let start = Instant::now();
@@ -415,7 +416,7 @@ async fn a_delay_does_not_hold_up_what_follows() {
     }
     server.read_exact(&mut [0; 50]).await.unwrap();
     let taken = start.elapsed();
-    assert!((100..500).contains(&taken.as_millis()), "{taken:?}");
+    assert!((500..2500).contains(&taken.as_millis()), "{taken:?}");
 }
 
 #[tokio::test]
@@ -428,7 +429,7 @@ async fn a_scripted_server_answers_what_it_is_told() {
         _ => ScriptedAnswer::close(),
     })
     .await;
-    let client = client_builder().timeout(Duration::from_millis(300)).build().unwrap();
+    let client = client_builder().timeout(Duration::from_secs(2)).build().unwrap();
     let url = |path: &str| format!("{}{path}", server.address());
 
     let body = json!({ "a": [1, 2] });

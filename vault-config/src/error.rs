@@ -285,6 +285,8 @@ pub enum ErrorKind {
     Denied,
     /// The token is expired, revoked, used up or unknown.
     TokenInvalid,
+    /// The lease is gone or is not renewed any more, and another credential is not made yet.
+    LeaseLost,
     /// The server refused the login.
     LoginRefused,
     /// What came wrapped was unwrapped before, or comes from elsewhere: somebody may have read or

@@ -51,7 +51,7 @@ async fn user(State(pool): State<PgPool>) -> Result<String, StatusCode> {
 /// For readiness: to start a service anew when Vault is away would only cost it what it has.
 async fn health(State(live): State<Live<AppConfig>>) -> (StatusCode, Json<Status>) {
     let status = live.status();
-    let failing = status.health == Health::Failing;
+    let failing = status.health >= Health::Failing;
     let code = if failing { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (code, Json(status))
 }
@@ -64,7 +64,7 @@ async fn connect(live: &Live<AppConfig>) -> Result<PgPool, sqlx::Error> {
     };
     let mut database = live.select(|config| &config.database);
     let pool = PgPoolOptions::new().max_lifetime(Duration::from_millis(750));
-    let pool = pool.connect_with(logged_in_as(&database.current())).await?;
+    let pool = pool.connect_with(logged_in_as(&database.seen())).await?;
     let told = pool.clone();
     tokio::spawn(async move {
         while let Some(user) = database.changed().await {

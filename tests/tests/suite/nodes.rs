@@ -49,7 +49,7 @@ async fn the_first_healthy_address_is_used() {
         let config = config.unwrap_or_else(|error| panic!("{addresses:?}: {error}"));
         assert_eq!(config.key.expose_secret(), "k");
     }
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -49,7 +49,8 @@
 //! when, and how long what is in hand is good for is in [`status`](crate::Live::status), is told
 //! once as an [`Event`](crate::live::Event), and is logged once when it begins and once when it
 //! ends. [`Health`](crate::live::Health) is `Degraded` while what is in hand is good, and `Failing`
-//! when less than a sixth of its life is left:
+//! when less than a sixth of its life is left, or, for the password of a static role, when its
+//! next rotation is over (10 s after the moment that the server announced):
 //!
 //! ```json
 //! {
@@ -77,20 +78,24 @@
 //! * A token that was given and **cannot be replaced** is renewed as long as it can be; its end is
 //!   told when no renewal is left.
 //! * Credentials that **never last** are made three times out of turn in ten minutes, and no more.
+//!   From then on their source says when the next is made: `Failing` when the server does not know
+//!   the lease any more, `Degraded` when it lives on and is only not renewed.
 //! * A machine that was **suspended** notices within 30 s: deadlines are kept on the monotonic and
 //!   the wall clock, and the one that says later counts.
 //!
 //! # The end
 //!
 //! [`shutdown`](crate::Live::shutdown) revokes the token that was made, and everything that was
-//! made under it goes along. A token that was given is never revoked. Configurations that share a
-//! [`Vault`](crate::Vault) share its token, and the last one to shut down revokes it.
+//! made under it goes along. A token that was given is never revoked. Watched configurations that
+//! share a [`Vault`](crate::Vault) share its token, and the last one to shut down revokes it; what
+//! was loaded once over the same `Vault` goes along too. From then on
+//! [`status`](crate::Live::status) is [`Health::Stopped`](crate::live::Health::Stopped).
 //!
 //! # What the token may do
 //!
 //! Renewing and revoking itself, and renewing leases, come with the policy `default`. `read` on
 //! `<mount>/metadata/<path>` lets a KV version 2 secret be looked at without being read; without
-//! it, it is read each time.
+//! it, it is read each time, and every twelfth time it is tried whether the policy was mended.
 //!
 //! # Measured
 //!

@@ -42,12 +42,19 @@ pub enum Event {
         /// `token`, or the source.
         source: String,
     },
-    /// What was read does not make a valid configuration, and is not published.
+    /// What was read does not make a valid configuration, and is not published. Told once, until it
+    /// changes.
     Rejected {
         /// The source, such as `kv secret/my-app`.
         source: String,
         /// What is wrong with it.
         problems: Vec<Problem>,
+    },
+    /// So many events happened before the next one, and were dropped because nobody took them:
+    /// [`status`](crate::Live::status) knows what they led to.
+    Missed {
+        /// How many.
+        count: u64,
     },
 }
 
@@ -61,14 +68,12 @@ impl Events {
     }
 
     /// The next event; `None` when the configuration is watched no longer. Who falls behind by more
-    /// than 256 misses the oldest.
+    /// than 256 misses the oldest, and is told how many.
     pub async fn next(&mut self) -> Option<Event> {
-        loop {
-            match self.0.recv().await {
-                Ok(event) => return Some(event),
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
+        match self.0.recv().await {
+            Ok(event) => Some(event),
+            Err(broadcast::error::RecvError::Lagged(count)) => Some(Event::Missed { count }),
+            Err(broadcast::error::RecvError::Closed) => None,
         }
     }
 }

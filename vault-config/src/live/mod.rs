@@ -192,22 +192,28 @@ impl<T> Live<T> {
     }
 
     /// Stops refreshing, and revokes the token that was made, and with it all its credentials. It
-    /// takes at most 5 s.
+    /// takes at most 5 s, and goes on when the future is dropped half way. The server drops the
+    /// users of a database a moment after it has answered.
     ///
     /// A token that was given (`VAULT_TOKEN`, a file, an agent's) is never revoked, nor one that
     /// another watched configuration shares: then every lease made here is cut short by a renewal
-    /// for one second, which the `default` policy allows. The last configuration can still be
-    /// read, by every clone.
+    /// for one second, which the `default` policy allows. What was loaded once over the same
+    /// [`Vault`](crate::Vault), and is not watched, does not count: its credentials go with the
+    /// token.
+    ///
+    /// The last configuration can still be read, by every clone; who waits for another is told
+    /// that none will come, and [`status`](Self::status) says [`Health::Stopped`].
     ///
     /// # Errors
-    /// What could not be revoked, and why. It ends by itself at the end of its life.
+    /// What could not be revoked, and why: the first of it. It ends by itself at the end of its
+    /// life.
     pub async fn shutdown(self) -> Result<(), Error> {
         let (asked, answer) = oneshot::channel();
-        let result = match self.commands.send(Command::Shutdown(asked)) {
-            Ok(()) => answer.await.unwrap_or(Ok(())),
-            Err(_) => Ok(()),
-        };
-        self.shared.close();
+        if self.commands.send(Command::Shutdown(asked)).is_err() {
+            self.shared.stop();
+            return Ok(());
+        }
+        let result = answer.await.unwrap_or(Ok(()));
         result.map_err(|cause| Error::single(self.shared.name, cause))
     }
 }
@@ -237,7 +243,8 @@ impl<T> Shared<T> {
     }
 
     /// Whoever waits for a change or an event learns that none will come.
-    fn close(&self) {
+    fn stop(&self) {
+        lock(&self.status).stop();
         self.published.close();
         *lock(&self.events) = None;
     }

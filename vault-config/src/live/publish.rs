@@ -141,9 +141,10 @@ impl<T> Subscription<T> {
         Self(reading)
     }
 
-    /// The configuration that was seen last.
+    /// The configuration that was seen last; [`Live::current`](super::Live::current) may have a newer
+    /// one.
     #[must_use]
-    pub fn current(&self) -> Arc<T> {
+    pub fn seen(&self) -> Arc<T> {
         Arc::clone(&self.0.edition.config)
     }
 
@@ -152,7 +153,7 @@ impl<T> Subscription<T> {
     ///
     /// Cancel safe: no configuration is lost when the future is dropped.
     pub async fn changed(&mut self) -> Option<Arc<T>> {
-        self.0.next().await.then(|| self.current())
+        self.0.next().await.then(|| self.seen())
     }
 }
 
@@ -183,9 +184,9 @@ impl<T, U: ?Sized> View<T, U> {
         Self { reading, project: Arc::new(project), fields }
     }
 
-    /// The part as it was seen last.
+    /// The part as it was seen last; [`Live::current`](super::Live::current) may have a newer one.
     #[must_use]
-    pub fn current(&self) -> Selected<T, U> {
+    pub fn seen(&self) -> Selected<T, U> {
         let config = Arc::clone(&self.reading.edition.config);
         Selected { config, project: Arc::clone(&self.project) }
     }
@@ -203,7 +204,7 @@ impl<T, U: ?Sized> View<T, U> {
             let parts = &self.reading.edition.parts;
             let changed = |index: &usize| parts.get(*index).is_some_and(|p| p.changed > before);
             if self.fields.iter().any(changed) {
-                return Some(self.current());
+                return Some(self.seen());
             }
         }
     }

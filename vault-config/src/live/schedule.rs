@@ -207,6 +207,32 @@ pub(crate) fn reread(every: Duration, first: bool, random: f64) -> Duration {
     }
 }
 
+/// Whether a secret's metadata is looked at before the secret is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Looking {
+    /// How often the secret was read since the token was not allowed to look.
+    read_since: Option<u32>,
+}
+
+impl Looking {
+    /// What was refused is tried again at every twelfth reading: the policy may be mended, which
+    /// saves the others.
+    const AGAIN: u32 = 12;
+
+    pub(crate) fn is_worth_it(self) -> bool {
+        self.read_since.is_none_or(|readings| readings >= Self::AGAIN)
+    }
+
+    /// `may_look` is nothing when it was not tried.
+    pub(crate) fn was_read(&mut self, may_look: Option<bool>) {
+        self.read_since = match may_look {
+            Some(true) => None,
+            Some(false) => Some(1),
+            None => self.read_since.map(|readings| readings.saturating_add(1)),
+        };
+    }
+}
+
 /// How long one request of the background may take: what is left of a short life does not wait a
 /// minute for an answer. A server that is slow, and not gone, is waited for longer each time.
 pub(crate) fn patience(ttl: Option<Duration>, failures: u32, longest: Duration) -> Duration {
@@ -283,7 +309,19 @@ pub(crate) struct Rotation {
 const UNDER_WAY: Duration = Duration::from_secs(2);
 const POLLS: u32 = 10;
 
+/// The server looks every 5 s whether a rotation is due, then takes a moment for it. A reading that
+/// finds it not done yet says that the password is still good.
+const LATE: Duration = Duration::from_secs(10);
+
 impl Rotation {
+    /// When the password that was read is surely replaced.
+    pub(crate) fn stale_in(&self, under_way: bool) -> Duration {
+        match under_way {
+            true => LATE,
+            false => self.ttl.saturating_add(LATE),
+        }
+    }
+
     /// The wait until the password is read again, and whether that waits for a rotation that is
     /// under way. `before` is what was read last and how long ago, `polls` how often it was waited
     /// for so far.

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::clock::Reading;
-use super::schedule::{self, Budget, Rotation, Step, Term};
+use super::schedule::{self, Budget, Looking, Rotation, Step, Term};
 use super::status::{Action, SourceStatus, State};
 use crate::engine::{Facts, Refresh, Request};
-use crate::error::Cause;
+use crate::error::{Cause, ErrorKind};
 use crate::resolve::{Given, Pending};
 use crate::vault::{Held, LeaseId, Leaving};
+
+/// However often a static role is rotated, and however little was left when it was first read.
+const SHORTEST_PERIOD: Duration = Duration::from_secs(30);
 
 pub(super) struct Source {
     pub(super) request: Request,
@@ -24,10 +27,12 @@ pub(super) struct Source {
     again: bool,
     pub(super) budget: Budget,
     failures: u32,
+    /// What is done for it fails.
     pub(super) trouble: Option<Trouble>,
+    /// What was read last does not make a valid configuration.
+    pub(super) rejected: Option<Rejected>,
     last_success: SystemTime,
-    /// The token may look at the secret's metadata, as far as anybody knows.
-    pub(super) has_metadata: bool,
+    pub(super) looking: Looking,
 }
 
 /// What is in hand.
@@ -39,6 +44,10 @@ pub(super) enum Stand {
         read: Reading,
         polls: u32,
         next: Next,
+        /// When the password is another one, if it is not read again before.
+        stale: Next,
+        /// The longest that was ever left until the next rotation.
+        period: Duration,
     },
     /// What is stored; nothing when it was absent from the start.
     Stored {
@@ -55,6 +64,10 @@ pub(super) struct Leased {
     /// The token that it dies with.
     pub(super) under: Option<Arc<Held>>,
     is_orphan: bool,
+    /// Why it will never be renewed.
+    refusal: Option<Cause>,
+    /// Since when the server does not know it any more: the credential is dead.
+    gone: Option<Reading>,
 }
 
 /// A moment by both clocks.
@@ -68,6 +81,13 @@ pub(super) struct Next {
 pub(super) struct Trouble {
     pub(super) since: SystemTime,
     pub(super) cause: Arc<Cause>,
+}
+
+/// Why what was read is not published, and since when.
+pub(super) struct Rejected {
+    pub(super) trouble: Trouble,
+    /// When the credential that is published still, and was replaced, ends.
+    ends: Option<Next>,
 }
 
 /// What is to be done for a source.
@@ -94,8 +114,22 @@ impl Next {
 }
 
 impl Leased {
+    fn new(id: Option<LeaseId>, term: Term, under: Option<Arc<Held>>) -> Self {
+        Self { id, term, under, is_orphan: false, refusal: None, gone: None }
+    }
+
+    /// It is replaced at once; `is_gone` is whether it is dead by now.
+    pub(super) fn refused(&mut self, cause: Cause, is_gone: bool, now: Reading) {
+        self.term.refused();
+        self.refusal = Some(cause);
+        self.gone = self.gone.or(is_gone.then_some(now));
+    }
+
     /// The sooner of its own end and its token's.
     pub(super) fn left(&self, now: Reading) -> Option<Duration> {
+        if self.gone.is_some() {
+            return Some(Duration::ZERO);
+        }
         let token = self.under.as_ref().map(|held| held.term());
         let token = token.as_ref().and_then(|term| term.as_ref()?.left(now));
         self.term.left(now).into_iter().chain(token).min()
@@ -103,7 +137,7 @@ impl Leased {
 
     /// It was replaced late: renewed once more, it leaves everybody the time to change over.
     pub(super) fn deserves_grace(&self, now: Reading) -> bool {
-        !self.is_orphan && self.term.could_last(now)
+        !self.is_orphan && self.gone.is_none() && self.term.could_last(now)
     }
 
     /// How long it was to live when it was made.
@@ -121,6 +155,29 @@ impl Leased {
 
     fn is_urgent(&self, now: Reading) -> bool {
         self.urgent_in(now).is_some_and(|wait| wait.is_zero())
+    }
+
+    /// What is wrong when no other is made before `wait` has passed; nothing when this one lasts
+    /// until then, and is replaced in its turn.
+    fn held_up(&self, now: Reading, wait: Duration) -> Option<Cause> {
+        let ends_before = self.left(now).is_some_and(|left| left <= wait);
+        if self.refusal.is_none() && !ends_before {
+            return None;
+        }
+        let why = match (&self.refusal, self.gone) {
+            (Some(refusal), _) => refusal.what.as_str(),
+            (None, Some(_)) => "the lease died with its token",
+            (None, None) => "the lease is about to end",
+        };
+        let next = now.wall.checked_add(wait).map(humantime::format_rfc3339_seconds);
+        let next = next.map_or_else(String::new, |next| format!(" before {next}"));
+        let what = format!(
+            "{why}; in the last ten minutes so many credentials were asked for that no other is \
+             made{next}"
+        );
+        let help = "see in the server's audit log who revokes the leases or their token, and let \
+                    the token's policies allow update on sys/leases/renew, as `default` does";
+        Some(Cause::new(ErrorKind::LeaseLost, what, help))
     }
 
     /// Its token is leaving: nothing renews it any more, and this dies with it.
@@ -152,8 +209,9 @@ impl Source {
             budget: Budget::default(),
             failures: 0,
             trouble: None,
+            rejected: None,
             last_success: now.wall,
-            has_metadata: true,
+            looking: Looking::default(),
         };
         match given.facts {
             Some(facts) => drop(source.settle(facts, now, true)),
@@ -172,11 +230,10 @@ impl Source {
         let random = fastrand::f64();
         let stand = if let Some(lease) = facts.lease {
             let term = Term::new(asked, lease.ttl, lease.ttl, lease.renewable, random);
-            Stand::Leased(Leased { id: Some(lease.id), term, under, is_orphan: false })
+            Stand::Leased(Leased::new(Some(lease.id), term, under))
         } else if let Some(life) = facts.life {
             // It does not die with its token.
-            let term = Term::of_fixed_life(asked, life, random);
-            Stand::Leased(Leased { id: None, term, under: None, is_orphan: false })
+            Stand::Leased(Leased::new(None, Term::of_fixed_life(asked, life, random), None))
         } else if let Some(rotation) = facts.rotation {
             self.rotating(rotation, asked, random)
         } else {
@@ -191,21 +248,29 @@ impl Source {
     }
 
     fn rotating(&self, rotation: Rotation, read: Reading, random: f64) -> Stand {
-        let (before, polls) = match &self.stand {
-            Stand::Rotating { rotation, read, polls, .. } => (Some((rotation, *read)), *polls),
-            _ => (None, 0),
+        let (before, polls, longest) = match &self.stand {
+            Stand::Rotating { rotation, read, polls, period, .. } => {
+                (Some((rotation, *read)), *polls, *period)
+            }
+            _ => (None, 0, Duration::ZERO),
         };
         let compared = before.map(|(rotation, earlier)| (rotation, read.since(earlier)));
         let (after, under_way) = rotation.next(compared, polls, random);
         // Somebody may rotate it by hand.
         let after = self.every.map_or(after, |every| after.min(every));
         let next = Next::new(read, after);
+        let stale = Next::new(read, rotation.stale_in(under_way));
+        let period = longest.max(rotation.ttl);
         match before {
             // While a rotation is waited for, what was read before the wait is compared with.
             Some((before, earlier)) if under_way && polls > 0 && before.last == rotation.last => {
-                Stand::Rotating { rotation: before.clone(), read: earlier, polls: polls + 1, next }
+                let (rotation, read, polls) = (before.clone(), earlier, polls + 1);
+                Stand::Rotating { rotation, read, polls, next, stale, period }
             }
-            _ => Stand::Rotating { rotation, read, polls: u32::from(under_way), next },
+            _ => {
+                let polls = u32::from(under_way);
+                Stand::Rotating { rotation, read, polls, next, stale, period }
+            }
         }
     }
 
@@ -247,9 +312,40 @@ impl Source {
         }
     }
 
+    /// What is wrong with it now.
+    pub(super) fn wrong(&self) -> Option<&Trouble> {
+        self.trouble.as_ref().or(self.rejected.as_ref().map(|rejected| &rejected.trouble))
+    }
+
+    /// What was read is not published for this reason.
+    pub(super) fn rejects(&mut self, cause: Cause, now: Reading) {
+        let (since, ends) = match self.rejected.take() {
+            Some(before) => (before.trouble.since, before.ends),
+            None => (now.wall, None),
+        };
+        let trouble = Trouble { since, cause: Arc::new(cause) };
+        self.rejected = Some(Rejected { trouble, ends });
+    }
+
+    /// Another credential was made or read, and the one before is published still when this one is
+    /// not; it ends in `left`.
+    pub(super) fn keeps(&mut self, left: Option<Duration>, now: Reading) {
+        if let Some(rejected) = &mut self.rejected {
+            rejected.ends = rejected.ends.or(left.map(|left| Next::new(now, left)));
+        }
+    }
+
     /// Whether something was there at the last reading.
     pub(super) fn was_there(&self) -> bool {
         !matches!(self.stand, Stand::Stored { is_there: false, .. })
+    }
+
+    /// The server does not take this token any more: what was made under it is dead too.
+    pub(super) fn dies_with(&mut self, token: &Arc<Held>, now: Reading) {
+        let Stand::Leased(leased) = &mut self.stand else { return };
+        if leased.under.as_ref().is_some_and(|held| Arc::ptr_eq(held, token)) {
+            leased.gone = leased.gone.or(Some(now));
+        }
     }
 
     /// Its action has ended.
@@ -272,9 +368,12 @@ impl Source {
 
     /// What has to be done now, if anything. Nothing is made while the token is `leaving`, unless
     /// what is in hand ends sooner.
-    pub(super) fn due(&mut self, now: Reading, leaving: bool) -> Option<Due> {
+    ///
+    /// # Errors
+    /// No other credential may be made for a while, and the one in hand is lost.
+    pub(super) fn due(&mut self, now: Reading, leaving: bool) -> Result<Option<Due>, Cause> {
         if self.busy {
-            return None;
+            return Ok(None);
         }
         match &mut self.stand {
             Stand::Leased(leased) => {
@@ -282,27 +381,31 @@ impl Source {
                     leased.is_orphan = true;
                     leased.term.lost();
                 }
-                match leased.term.due(now)? {
+                let Some(step) = leased.term.due(now) else { return Ok(None) };
+                match step {
                     Step::Renew => {
-                        Some(Due::Renew { id: leased.id.clone()?, full: leased.term.full() })
+                        let full = leased.term.full();
+                        Ok(leased.id.clone().map(|id| Due::Renew { id, full }))
                     }
-                    Step::Replace if leaving && !leased.is_urgent(now) => None,
+                    Step::Replace if leaving && !leased.is_urgent(now) => Ok(None),
                     Step::Replace => {
                         let age = leased.term.age(now);
-                        if let Err(wait) = self.budget.allows(now, age, leased.life()) {
-                            leased.term.postpone(now, wait);
-                            return None;
-                        }
-                        Some(Due::Mint)
+                        let Err(wait) = self.budget.allows(now, age, leased.life()) else {
+                            return Ok(Some(Due::Mint));
+                        };
+                        leased.term.postpone(now, wait);
+                        leased.held_up(now, wait).map_or(Ok(None), Err)
                     }
                 }
             }
             Stand::Rotating { next, .. } => {
-                next.wait(now).is_zero().then_some(Due::Read { unless: None })
+                Ok(next.wait(now).is_zero().then_some(Due::Read { unless: None }))
             }
             Stand::Stored { version, next, .. } => {
-                let unless = version.filter(|_| self.has_metadata && self.trouble.is_none());
-                (*next)?.wait(now).is_zero().then_some(Due::Read { unless })
+                let is_due = next.is_some_and(|next| next.wait(now).is_zero());
+                let unless =
+                    version.filter(|_| self.looking.is_worth_it() && self.trouble.is_none());
+                Ok(is_due.then_some(Due::Read { unless }))
             }
         }
     }
@@ -330,7 +433,8 @@ impl Source {
     pub(super) fn patience(&self, longest: Duration) -> Duration {
         let life = match &self.stand {
             Stand::Leased(leased) => leased.life(),
-            _ => None,
+            Stand::Rotating { period, .. } => Some((*period).max(SHORTEST_PERIOD)),
+            Stand::Stored { .. } => None,
         };
         schedule::patience(life, self.failures, longest)
     }
@@ -342,6 +446,10 @@ impl Source {
             Stand::Leased(leased) => {
                 let life = leased.life().unwrap_or_default();
                 state.ends(now.wall, leased.left(now), life);
+                if let Some(gone) = leased.gone {
+                    state.expires_at = Some(gone.wall);
+                    state.error = leased.refusal.as_ref().map(super::told);
+                }
                 if let Some((step, wait)) = leased.term.next(now) {
                     let action = match step {
                         Step::Renew => Action::Renew,
@@ -350,13 +458,20 @@ impl Source {
                     state.plan(now.wall, action, wait);
                 }
             }
-            Stand::Rotating { next, .. } => state.plan(now.wall, Action::Read, next.wait(now)),
+            Stand::Rotating { next, stale, .. } => {
+                // It is as good as any until then.
+                state.ends(now.wall, Some(stale.wait(now)), Duration::ZERO);
+                state.plan(now.wall, Action::Read, next.wait(now));
+            }
             Stand::Stored { next: Some(next), .. } => {
                 state.plan(now.wall, Action::Read, next.wait(now));
             }
             Stand::Stored { next: None, .. } => {}
         }
-        if let Some(trouble) = &self.trouble {
+        if let Some(ends) = self.rejected.as_ref().and_then(|rejected| rejected.ends) {
+            state.ends(now.wall, Some(ends.wait(now)), Duration::ZERO);
+        }
+        if let Some(trouble) = self.wrong() {
             state.failing_since = Some(trouble.since);
             state.error = Some(super::told(&trouble.cause));
         }

@@ -29,8 +29,11 @@ pub enum Health {
     /// Something fails, and what is in hand is good for a while.
     Degraded,
     /// Something fails, and what is in hand has ended or is about to: less than a sixth of its
-    /// life is left.
+    /// life is left. A static role's password is good until its next rotation.
     Failing,
+    /// Nothing is kept fresh any more: it was [shut down](crate::Live::shutdown), which revokes what
+    /// was made, or its runtime has ended. Nothing is wrong, and the service is not ready.
+    Stopped,
 }
 
 /// How the token is doing.
@@ -86,7 +89,7 @@ pub struct State {
     #[serde(serialize_with = "moment")]
     pub next_action_at: Option<SystemTime>,
     /// When what is in hand ends, the sooner of its own and its token's end; nothing when it does
-    /// not end.
+    /// not end. The password of a static role ends 10 s after its next rotation was announced for.
     #[serde(serialize_with = "moment")]
     pub expires_at: Option<SystemTime>,
     /// Since when it fails.
@@ -130,7 +133,7 @@ pub struct Counters {
     pub reads: u64,
     /// Configurations that were published.
     pub published: u64,
-    /// Configurations that were not, because they are not valid.
+    /// Configurations that were not, because they are not valid: each once.
     pub rejected: u64,
     /// Actions that failed, retries included.
     pub failures: u64,
@@ -146,6 +149,12 @@ impl Status {
             sources: Vec::new(),
             counters: Counters::default(),
         }
+    }
+
+    /// Nothing is watched any more.
+    pub(super) fn stop(&mut self) {
+        let counters = self.counters;
+        *self = Self { health: Health::Stopped, counters, ..Self::at_rest() };
     }
 
     pub(super) fn judged(mut self, now: SystemTime) -> Self {

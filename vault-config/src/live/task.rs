@@ -3,33 +3,36 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tracing::Instrument as _;
 
 use super::Shared;
 use super::clock::Reading;
 use super::events::Event;
 use super::publish::Part;
 use super::schedule::LONGEST_SLEEP;
-use super::source::{Due, Leased, Source, Stand, Trouble};
+use super::source::{Source, Stand};
 use super::status::{Counters, Health, Status};
 use super::token::{Outcome as TokenOutcome, TokenKeeper};
 use crate::VaultConfig;
-use crate::engine::{Answer, Request};
-use crate::error::{Cause, ErrorKind, Problem};
-use crate::read::{Found, Purpose, Read, Reader, Slot};
-use crate::resolve;
-use crate::vault::{Held, LeaseId, Manner, Renewal, Repeat, Session, Vault};
+use crate::error::{Cause, Problem};
+use crate::read::Slot;
+use crate::vault::{Renewal, Vault};
 
-/// How long a shutdown may take.
-const SHUTDOWN: Duration = Duration::from_secs(5);
+mod ending;
+mod refresh;
+mod request;
+mod taking;
+mod trouble;
+
+use ending::{End, Replaced};
+use request::{Outcome, may_have_been_made};
+use taking::Staged;
 
 pub(super) enum Command {
     Refresh(oneshot::Sender<Vec<Problem>>),
@@ -54,16 +57,6 @@ pub(super) struct Task<T> {
     running: JoinSet<Done>,
 }
 
-type Staged = Vec<(usize, Found)>;
-
-/// A lease whose credential was replaced, and when.
-struct Replaced {
-    lease: Leased,
-    at: Reading,
-    /// The edition that has another in its place.
-    edition: u64,
-}
-
 enum Woken {
     Time,
     Outcome(Done),
@@ -74,16 +67,6 @@ enum Done {
     Source(usize, Outcome),
     Token(TokenOutcome),
     LetGo,
-}
-
-enum Outcome {
-    /// `may_look` is whether the token may read the secret's metadata.
-    Read {
-        answer: Result<Option<Box<Answer>>, Cause>,
-        may_look: bool,
-    },
-    Minted(Result<Box<Answer>, Cause>),
-    Renewed(Renewal),
 }
 
 impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
@@ -115,6 +98,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
 
     pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         let clock = Arc::clone(self.vault.clock());
+        let end = End(Arc::clone(&self.shared));
         loop {
             let now = clock.now();
             self.start_what_is_due(now);
@@ -127,7 +111,9 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
                     self.refresh(clock.now(), asked);
                 }
                 Woken::Command(Some(Command::Shutdown(asked))) => {
-                    let _ = asked.send(self.shut_down().await);
+                    let result = self.shut_down().await;
+                    drop(end);
+                    let _ = asked.send(result);
                     return;
                 }
                 Woken::Command(None) => {
@@ -171,21 +157,13 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         next.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)
     }
 
-    /// Who has not taken the new credential yet is looked for again in a while.
-    fn lets_go_in(&self, replaced: &Replaced, overlap: Duration, now: Reading) -> Duration {
-        let wait = overlap.saturating_sub(now.since(replaced.at));
-        match wait.is_zero() && !self.shared.published.is_taken(replaced.edition) {
-            true => Duration::from_secs(1),
-            false => wait,
-        }
-    }
-
     fn start_what_is_due(&mut self, now: Reading) {
         if let Some(action) = self.token.due(&self.vault, now) {
             let (vault, limit) = (self.vault.clone(), self.vault.timeout());
             self.running.spawn(async move { Done::Token(action.run(vault, limit).await) });
         }
         self.let_go(now);
+        self.mourn(now);
         if self.token.is_stuck() {
             return self.tell_all_who_wait();
         }
@@ -195,7 +173,12 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         let leaving = self.token.is_leaving();
         for index in 0..self.sources.len() {
             let Some(source) = self.sources.get_mut(index) else { continue };
-            let Some(due) = source.due(now, leaving) else {
+            let due = source.due(now, leaving).unwrap_or_else(|cause| {
+                self.fails(index, cause, now);
+                None
+            });
+            let Some(source) = self.sources.get_mut(index) else { continue };
+            let Some(due) = due else {
                 if !source.busy {
                     self.tell_who_waits(index, now);
                 }
@@ -206,6 +189,14 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             let (vault, request) = (self.vault.clone(), source.request.clone());
             self.running
                 .spawn(async move { Done::Source(index, due.run(vault, request, limit).await) });
+        }
+    }
+
+    /// What was made under a dead token is dead.
+    fn mourn(&mut self, now: Reading) {
+        let Some(held) = self.vault.held().filter(|_| !self.token.is_usable()) else { return };
+        for source in &mut self.sources {
+            source.dies_with(&held, now);
         }
     }
 
@@ -237,9 +228,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     fn source_is_done(&mut self, index: usize, outcome: Outcome, now: Reading) {
         match outcome {
             Outcome::Read { answer, may_look } => {
-                if let Some(source) = self.sources.get_mut(index) {
-                    source.has_metadata &= may_look;
-                }
+                self.with(index, |source| source.looking.was_read(may_look));
                 match answer {
                     Ok(None) => {
                         self.counters.reads += 1;
@@ -277,9 +266,9 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
                 self.shared.tell(Event::Renewed { source });
             }
             // A replacement follows at once, and it is what may fail.
-            Renewal::Never(cause) | Renewal::Gone(cause) => {
+            Renewal::Never(ref cause) | Renewal::Gone(ref cause) => {
                 tracing::info!(source = source.request.name(), "{}", cause.what);
-                leased.term.refused();
+                leased.refused(cause.clone(), matches!(renewal, Renewal::Gone(_)), now);
             }
             Renewal::Failed(cause) => self.failed(index, cause, now),
         }
@@ -300,281 +289,6 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             change(source);
         }
     }
-}
-
-// ===== what was read =====
-
-impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
-    fn take(&mut self, index: usize, answer: Answer, now: Reading) {
-        let Some(source) = self.sources.get(index) else { return };
-        let staged: Staged = source
-            .fields
-            .iter()
-            .map(|(leaf, engine)| (*leaf, resolve::picked(engine.as_ref(), &answer)))
-            .collect();
-        if let Some(cause) = self.lost_part(&staged) {
-            if let Some(lease) = answer.lease {
-                // It was made, and nobody can use it.
-                self.with(index, |source| source.budget.unanswered(now));
-                let vault = self.vault.clone();
-                self.running.spawn(async move {
-                    end_lease(&vault, &lease.id).await;
-                    Done::LetGo
-                });
-            }
-            return self.failed(index, cause, now);
-        }
-        let Some(source) = self.sources.get_mut(index) else { return };
-        let before = source.settle(answer.into_facts(), now, false);
-        let is_credential = !matches!(source.stand, Stand::Stored { .. });
-        let name = source.request.name();
-        let changed = self.propose(index, staged, now);
-        if let Some(lease) = before {
-            if lease.deserves_grace(now)
-                && let Some(id) = lease.id.clone()
-            {
-                let (vault, full) = (self.vault.clone(), lease.term.full());
-                self.running.spawn(async move {
-                    let mut session = Session::now(&vault);
-                    session.manner.logs_in = false;
-                    let _ = session.renew_lease(&id, full).await;
-                    Done::LetGo
-                });
-            }
-            // Nobody has the new one while it is refused.
-            let edition = match self.refused.contains_key(&index) {
-                true => u64::MAX,
-                false => self.edition,
-            };
-            self.replaced.push(Replaced { lease, at: now, edition });
-        }
-        match changed.is_empty() {
-            true => {}
-            false if is_credential => {
-                self.counters.rotations += 1;
-                self.shared.tell(Event::Rotated { source: name, fields: changed });
-            }
-            false => self.shared.tell(Event::Changed { fields: changed }),
-        }
-    }
-
-    /// A key that was there and is gone, or a part that cannot be read: then none is taken.
-    fn lost_part(&self, staged: &Staged) -> Option<Cause> {
-        staged.iter().find_map(|(leaf, found)| {
-            let had = matches!(self.slots.get(*leaf)?.found, Found::Value(..));
-            match found {
-                Found::Failed(cause) => Some(cause.as_ref().clone()),
-                Found::Absent(Some(cause)) if had => Some(cause.as_ref().clone()),
-                _ => None,
-            }
-        })
-    }
-
-    /// Publishes what was read, with all that was refused before if that makes it valid, else
-    /// without. The paths of the fields that changed.
-    fn propose(&mut self, index: usize, staged: Staged, now: Reading) -> Vec<String> {
-        self.refused.insert(index, staged);
-        let all: Vec<usize> = self.refused.keys().copied().collect();
-        let mut problems = match self.try_with(&all) {
-            Ok(changed) => {
-                for index in all {
-                    self.recovered(index);
-                }
-                return changed;
-            }
-            Err(problems) => problems,
-        };
-        let mut changed = Vec::new();
-        let others = all.iter().copied().filter(|other| *other != index);
-        for one in std::iter::once(index).chain(others.clone()) {
-            match self.try_with(&[one]) {
-                Ok(more) => {
-                    changed.extend(more);
-                    self.recovered(one);
-                }
-                Err(why) if one == index => problems = why,
-                Err(_) => {}
-            }
-        }
-        if self.refused.contains_key(&index) {
-            self.reject(index, problems, now);
-        }
-        changed
-    }
-
-    fn reject(&mut self, index: usize, problems: Vec<Problem>, now: Reading) {
-        self.counters.rejected += 1;
-        let Some(source) = self.sources.get_mut(index) else { return };
-        let what: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        let name = source.request.name();
-        if source.trouble.is_none() {
-            tracing::warn!(source = name, "not published: {}", what.join("\n"));
-        }
-        let cause = Cause::new(
-            ErrorKind::Invalid,
-            format!("what was read does not make a valid configuration: {}", what.join("\n")),
-            "the last valid configuration stays until this is mended",
-        );
-        let since = source.trouble.as_ref().map_or(now.wall, |trouble| trouble.since);
-        source.trouble = Some(Trouble { since, cause: Arc::new(cause) });
-        self.shared.tell(Event::Rejected { source: name, problems });
-    }
-
-    /// Builds the configuration with these staged values in place, and publishes it. They stay
-    /// staged when it cannot be built.
-    fn try_with(&mut self, indices: &[usize]) -> Result<Vec<String>, Vec<Problem>> {
-        let mut staged: Vec<(usize, Staged)> = indices
-            .iter()
-            .filter_map(|index| Some((*index, self.refused.remove(index)?)))
-            .collect();
-        self.exchange(&mut staged);
-        match self.build() {
-            Ok(config) => Ok(self.publish(config, &staged)),
-            Err(problems) => {
-                self.exchange(&mut staged);
-                self.refused.extend(staged);
-                Err(problems)
-            }
-        }
-    }
-
-    fn exchange(&mut self, staged: &mut [(usize, Staged)]) {
-        for (leaf, found) in staged.iter_mut().flat_map(|(_, staged)| staged) {
-            if let Some(slot) = self.slots.get_mut(*leaf) {
-                std::mem::swap(&mut slot.found, found);
-            }
-        }
-    }
-
-    /// A validator of the user's may panic: what it was given is then not valid.
-    fn build(&self) -> Result<T, Vec<Problem>> {
-        let read = || {
-            let mut reader = Reader::new(&self.slots, Purpose::Build);
-            let built = T::__read(&mut reader);
-            (built, reader.into_read())
-        };
-        let panicked = || {
-            let what = "a validator or a type of the configuration panicked while it was read";
-            Cause::new(ErrorKind::Invalid, what, "see what it panics at; nothing is published")
-        };
-        match catch_unwind(AssertUnwindSafe(read)) {
-            Ok((Some(config), Read { problems, .. })) if problems.is_empty() => Ok(config),
-            Ok((_, Read { problems, .. })) => Err(problems),
-            Err(_) => Err(vec![Problem::general(panicked())]),
-        }
-    }
-
-    fn publish(&mut self, config: T, before: &[(usize, Staged)]) -> Vec<String> {
-        let leaves = before.iter().flat_map(|(_, staged)| staged);
-        let changed: Vec<usize> = leaves
-            .filter(|(leaf, before)| {
-                self.slots.get(*leaf).is_some_and(|slot| !slot.found.same_value(before))
-            })
-            .map(|(leaf, _)| *leaf)
-            .collect();
-        if changed.is_empty() {
-            return Vec::new();
-        }
-        self.edition += 1;
-        self.counters.published += 1;
-        for leaf in &changed {
-            if let Some(part) = self.parts.get_mut(*leaf) {
-                part.changed = self.edition;
-            }
-        }
-        self.shared.published.publish(config, self.edition, self.parts.clone());
-        let slots = changed.iter().filter_map(|leaf| self.slots.get(*leaf));
-        slots.map(|slot| slot.leaf.path.clone()).collect()
-    }
-}
-
-// ===== what failed =====
-
-impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
-    /// Logged and told when it begins, and when it fails for something else than before.
-    fn failed(&mut self, index: usize, cause: Cause, now: Reading) {
-        if cause.kind == ErrorKind::TokenInvalid {
-            // Again as soon as there is another token.
-            self.token.died(&self.vault, now);
-            return self.with(index, |source| source.hurry(now));
-        }
-        self.counters.failures += 1;
-        let Some(source) = self.sources.get_mut(index) else { return };
-        source.failed(now);
-        let name = source.request.name();
-        let cause = Arc::new(cause.at(format!("vault {name}")));
-        let before = source.trouble.take();
-        let is_news = before.as_ref().is_none_or(|trouble| trouble.cause.kind != cause.kind);
-        let since = before.map_or(now.wall, |trouble| trouble.since);
-        source.trouble = Some(Trouble { since, cause: Arc::clone(&cause) });
-        if !is_news {
-            return;
-        }
-        let good_until = source.status(now).state.expires_at;
-        let names = source.names.join(", ");
-        tracing::warn!(source = name, fields = names, "failing: {}", super::told(&cause));
-        let problem = Problem::of_field(&names, "", Vec::new(), cause);
-        self.shared.tell(Event::Failing { source: name, problem, good_until });
-    }
-
-    fn recovered(&mut self, index: usize) {
-        let Some(source) = self.sources.get_mut(index) else { return };
-        if source.trouble.take().is_some() {
-            let source = source.request.name();
-            tracing::info!(source, "works again");
-            self.shared.tell(Event::Recovered { source });
-        }
-    }
-}
-
-// ===== what somebody asks for =====
-
-impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
-    fn refresh(&mut self, now: Reading, asked: oneshot::Sender<Vec<Problem>>) {
-        for source in &mut self.sources {
-            source.hurry(now);
-        }
-        self.token.hurry();
-        let all: BTreeSet<usize> = (0..self.sources.len()).collect();
-        match all.is_empty() {
-            true => drop(asked.send(Vec::new())),
-            false => self.awaited.push((all, asked)),
-        }
-    }
-
-    /// There is nothing to do for this source at the moment: what was asked for is done. A renewal
-    /// that led to a rotation was waited for.
-    fn tell_who_waits(&mut self, index: usize, now: Reading) {
-        if self.awaited.is_empty() {
-            return;
-        }
-        let leaving = self.token.is_leaving();
-        let later = |source: &Source| source.wait(now, leaving).is_some_and(|wait| wait.is_zero());
-        if leaving && self.sources.get(index).is_some_and(later) {
-            return;
-        }
-        for (waited_for, _) in &mut self.awaited {
-            waited_for.remove(&index);
-        }
-        let problems: Vec<Problem> = self
-            .sources
-            .iter()
-            .filter_map(|source| {
-                let trouble = source.trouble.as_ref()?;
-                let cause = Arc::clone(&trouble.cause);
-                Some(Problem::of_field(&source.names.join(", "), "", Vec::new(), cause))
-            })
-            .collect();
-        for (_, asked) in self.awaited.extract_if(.., |(waited_for, _)| waited_for.is_empty()) {
-            let _ = asked.send(problems.clone());
-        }
-    }
-
-    fn tell_all_who_wait(&mut self) {
-        for (_, asked) in std::mem::take(&mut self.awaited) {
-            let _ = asked.send(self.token.trouble().into_iter().map(problem).collect());
-        }
-    }
 
     pub(super) fn status(&self, now: Reading) -> Status {
         Status {
@@ -585,169 +299,4 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             counters: self.counters,
         }
     }
-}
-
-// ===== what is let go =====
-
-impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
-    fn let_go(&mut self, now: Reading) {
-        self.replaced.retain(|replaced| replaced.lease.left(now) != Some(Duration::ZERO));
-        let Some(overlap) = self.overlap else { return self.forget_ended_tokens(now) };
-        let (gone, kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.replaced).into_iter().partition(|replaced| {
-                now.since(replaced.at) >= overlap
-                    && self.shared.published.is_taken(replaced.edition)
-            });
-        self.replaced = kept;
-        for id in gone.into_iter().filter_map(|replaced| replaced.lease.id) {
-            let vault = self.vault.clone();
-            self.running.spawn(async move {
-                end_lease(&vault, &id).await;
-                Done::LetGo
-            });
-        }
-        for held in self.abandoned_tokens() {
-            let vault = self.vault.clone();
-            self.running.spawn(async move {
-                let span = tracing::info_span!("revoke", source = "token");
-                let _ = vault.revoke_token(&held).instrument(span).await;
-                Done::LetGo
-            });
-        }
-        self.forget_ended_tokens(now);
-    }
-
-    /// Tokens that nothing in hand depends on any more.
-    fn abandoned_tokens(&self) -> Vec<Arc<Held>> {
-        let is_abandoned = |held: &mut Arc<Held>| held.is_ours() && Arc::strong_count(held) == 1;
-        self.vault.retired().extract_if(.., is_abandoned).collect()
-    }
-
-    fn forget_ended_tokens(&self, now: Reading) {
-        self.vault.retired().retain(|held| !held.has_ended(now));
-    }
-
-    /// Revoking the token takes its leases along. What is not ours to revoke is left, and what
-    /// was made under it is cut short, lease by lease.
-    async fn shut_down(mut self) -> Result<(), Cause> {
-        let is_last = self.vault.watch_ends();
-        let is_ours = self.vault.held().is_none_or(|held| held.is_ours());
-        let all = async {
-            match is_last && is_ours {
-                true => self.vault.revoke_all().await,
-                false => self.end_leases().await,
-            }
-        };
-        tokio::time::timeout(SHUTDOWN, all).await.unwrap_or_else(|_| Err(too_slow()))
-    }
-
-    async fn end_leases(&mut self) -> Result<(), Cause> {
-        let mut leases: Vec<_> =
-            self.replaced.drain(..).filter_map(|replaced| replaced.lease.id).collect();
-        let stands = self.sources.drain(..).map(|source| source.stand);
-        leases.extend(stands.filter_map(|stand| match stand {
-            Stand::Leased(leased) => leased.id,
-            _ => None,
-        }));
-        // What is being made at this moment would be left behind.
-        while let Some(done) = self.running.join_next().await {
-            if let Ok(Done::Source(_, Outcome::Minted(Ok(answer)))) = done {
-                leases.extend(answer.lease.map(|lease| lease.id));
-            }
-        }
-        let mut tasks = JoinSet::new();
-        for lease in leases {
-            let vault = self.vault.clone();
-            tasks.spawn(async move { end_lease(&vault, &lease).await });
-        }
-        tasks.join_all().await;
-        Ok(())
-    }
-}
-
-fn too_slow() -> Cause {
-    Cause::new(
-        ErrorKind::Timeout,
-        format!("what was made could not be revoked within {SHUTDOWN:?}"),
-        "it ends by itself, the token and its leases at the end of their lives",
-    )
-}
-
-/// A lease that is renewed for a second is over in a second: `default` allows that, and not to
-/// revoke it.
-async fn end_lease(vault: &Vault, lease: &LeaseId) {
-    let mut session = Session::now(vault);
-    session.manner.logs_in = false;
-    let span = tracing::info_span!("revoke", source = "lease");
-    let renewal = session.renew_lease(lease, Duration::from_secs(1)).instrument(span).await;
-    if let Renewal::Failed(cause) = renewal {
-        tracing::debug!("a lease is left to its end: {}", cause.what);
-    }
-}
-
-// ===== requests =====
-
-impl Due {
-    async fn run(self, vault: Vault, request: Request, limit: Duration) -> Outcome {
-        let verb = match self {
-            Self::Read { .. } => "read",
-            Self::Mint => "rotate",
-            Self::Renew { .. } => "renew",
-        };
-        let source = request.name();
-        let span = match verb {
-            "read" => tracing::info_span!("read", source),
-            "rotate" => tracing::info_span!("rotate", source),
-            _ => tracing::info_span!("renew", source),
-        };
-        let began = Instant::now();
-        let outcome = self.ask(&vault, &request, limit).instrument(span.clone()).await;
-        span.in_scope(|| tracing::debug!(elapsed = ?began.elapsed(), "{verb}: done"));
-        outcome
-    }
-
-    async fn ask(self, vault: &Vault, request: &Request, limit: Duration) -> Outcome {
-        let mut session = Session::now(vault);
-        let manner = Manner { repeat: Repeat::Always, patience: Some(limit), logs_in: false };
-        session.manner = manner;
-        match self {
-            Self::Mint => {
-                // What may have been made already is not asked for again at once.
-                session.manner.repeat = Repeat::UnlessArrived;
-                Outcome::Minted(request.send(&session).await.map(Box::new))
-            }
-            Self::Renew { id, full } => Outcome::Renewed(session.renew_lease(&id, full).await),
-            Self::Read { unless } => {
-                let changed = match unless {
-                    Some(version) => request.has_changed(&session, version).await,
-                    None => Ok(Some(true)),
-                };
-                let (answer, may_look) = match changed {
-                    Ok(Some(false)) => (Ok(None), true),
-                    Ok(may_look) => {
-                        let answer = request.send(&session).await;
-                        (answer.map(Box::new).map(Some), may_look.is_some())
-                    }
-                    Err(cause) => (Err(cause), true),
-                };
-                Outcome::Read { answer, may_look }
-            }
-        }
-    }
-}
-
-/// Whether a credential may have been made although no answer came.
-fn may_have_been_made(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::Timeout
-            | ErrorKind::Connection
-            | ErrorKind::NotVault
-            | ErrorKind::Protocol
-            | ErrorKind::TooLarge
-    )
-}
-
-fn problem(trouble: &Trouble) -> Problem {
-    Problem::general_of(Arc::clone(&trouble.cause))
 }

@@ -25,8 +25,7 @@ async fn the_fields_of_one_secret_change_together_and_unchanged_data_is_not_read
     let mut events = live.events();
     let mut subscription = live.subscribe();
     bao.clear_audit();
-    tokio::time::sleep(seconds(4)).await;
-    assert!(asked(&bao, "secret/metadata/app") >= 3);
+    until("looked at", async || asked(&bao, "secret/metadata/app") >= 3).await;
     assert_eq!(asked(&bao, "secret/data/app"), 0);
     bao.kv_put("secret", "app", json!({ "key": "k2", "other": "o2" })).await;
     let config = subscription.changed().await.unwrap();
@@ -106,11 +105,19 @@ async fn without_permission_for_metadata_the_data_is_read() {
     bao.policy("app", r#"path "secret/data/app" { capabilities = ["read"] }"#).await;
     let live = loader::<Stored>(&bao, json!({})).await.watch().await.unwrap();
     bao.clear_audit();
-    tokio::time::sleep(seconds(3)).await;
+    until("read", async || asked(&bao, "secret/data/app") >= 3).await;
     assert_eq!(asked(&bao, "secret/metadata/app"), 1, "asked once, and not again");
     bao.kv_put("secret", "app", json!({ "key": "k2", "other": "o2" })).await;
     until("seen", async || pair(&live) == ("k2".into(), "o2".into())).await;
     assert_eq!(live.status().health, Health::Healthy);
+    // A policy that is mended saves the readings.
+    bao.policy("app", POLICY).await;
+    until("looked at again", async || asked(&bao, "secret/metadata/app") >= 4).await;
+    let readings = asked(&bao, "secret/data/app");
+    assert!((12..20).contains(&readings), "{readings} readings");
+    let looks = asked(&bao, "secret/metadata/app");
+    until("looked at", async || asked(&bao, "secret/metadata/app") >= looks + 3).await;
+    assert_eq!(asked(&bao, "secret/data/app"), readings);
 }
 
 #[tokio::test]

@@ -4,10 +4,11 @@ use super::*;
 
 #[tokio::test]
 async fn a_new_pair_is_there_before_the_old_one_ends() {
-    let servers = Servers::start("3s", "9s").await;
+    let servers = Servers::start("5s", "10s").await;
     let live = loader::<Config>(&servers.bao, json!({})).await.watch().await.unwrap();
+    let failures = failures(&live);
     let mut database = live.select(|config| &config.database);
-    let mut old = database.current();
+    let mut old = database.seen();
     for _ in 0..2 {
         let new = database.changed().await.unwrap();
         assert_ne!(old.username(), new.username());
@@ -18,25 +19,28 @@ async fn a_new_pair_is_there_before_the_old_one_ends() {
     servers.always_accepts(&live, seconds(8)).await;
     let counters = live.status().counters;
     assert!(counters.renewals > counters.rotations, "{counters:?}");
-    assert_eq!(counters.failures, 0, "{counters:?}");
+    assert_eq!(*failures.lock().unwrap(), Vec::<String>::new(), "{counters:?}");
 }
 
-/// By itself the old pair would live for eight seconds more.
 #[tokio::test]
 async fn a_replaced_pair_is_let_go_when_everybody_has_the_new_one_and_the_overlap_has_passed() {
     let servers = Servers::start("12s", "13s").await;
     let loader = loader::<Config>(&servers.bao, json!({})).await;
+    let began = Instant::now();
     let live = loader.overlap(seconds(1)).watch().await.unwrap();
     let mut slow = live.subscribe();
     let old = live.current();
     slow.changed().await.unwrap();
     // It has the new pair in hand, and may still be connecting with the one before.
-    tokio::time::sleep(seconds(3)).await;
+    tokio::time::sleep(seconds(2)).await;
     assert!(servers.accepts(&old.database).await);
     let asking = tokio::spawn(async move { slow.changed().await.is_some() });
-    let asked = Instant::now();
     until("it is let go", async || !servers.accepts(&old.database).await).await;
-    assert!(asked.elapsed() < seconds(4), "{:?}", asked.elapsed());
+    assert!(
+        began.elapsed() < seconds(12),
+        "by itself it lives for thirteen: {:?}",
+        began.elapsed()
+    );
     servers.always_accepts(&live, seconds(1)).await;
     asking.abort();
 }
@@ -80,24 +84,25 @@ async fn without_permission_to_renew_leases_credentials_are_rotated_in_turn() {
 /// The server answers 400 to a renewal while the database is away: that passes.
 #[tokio::test]
 async fn an_outage_of_the_database_costs_no_lease() {
-    let servers = Servers::start("6s", "1h").await;
+    let servers = Servers::start("1m", "1h").await;
     let live = loader::<Config>(&servers.bao, json!({})).await.watch().await.unwrap();
     let before = live.current();
     servers.postgres.stop();
-    until("a renewal fails", async || live.status().counters.failures > 0).await;
+    live.refresh().await.unwrap_err();
     let status = live.status();
     assert_eq!(status.health, Health::Degraded, "{status:#?}");
     let error = status.sources.iter().find_map(|source| source.state.error.clone()).unwrap();
     assert!(error.contains("connection refused"), "{error}");
     servers.postgres.start_again().await;
-    until("well again", async || live.status().health == Health::Healthy).await;
+    live.refresh().await.unwrap();
+    assert_eq!(live.status().health, Health::Healthy);
     assert_eq!(before.database.username(), live.current().database.username());
     servers.always_accepts(&live, seconds(3)).await;
 }
 
 #[tokio::test]
 async fn one_path_that_fails_does_not_stop_the_others() {
-    let servers = Servers::start("3s", "1h").await;
+    let servers = Servers::start("12s", "1h").await;
     #[derive(Debug, VaultConfig)]
     struct Two {
         #[vault(database = "app")]

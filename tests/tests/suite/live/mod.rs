@@ -1,5 +1,6 @@
 //! Configurations that stay fresh, through rotation and outages.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -79,6 +80,16 @@ impl Servers {
     async fn users(&self) -> usize {
         self.postgres.psql("select usename from pg_user where usename like 'v-%'").await.len()
     }
+
+    /// The server drops them a moment after it has answered; by themselves they would live on for
+    /// longer than is waited for here.
+    async fn no_user_is_left(&self) {
+        let began = Instant::now();
+        while self.users().await > 0 {
+            assert!(began.elapsed() < seconds(5), "{} users are left", self.users().await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
 
 /// An OpenBao with a secret at `secret/app` and the policy `app`.
@@ -116,7 +127,7 @@ fn with_token<T: VaultConfig>(bao: &OpenBao, token: &str) -> Loader<T> {
 pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !holds().await {
-        assert!(began.elapsed() < Duration::from_secs(30), "never: {what}");
+        assert!(began.elapsed() < seconds(60), "never: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -131,7 +142,23 @@ async fn next<R>(events: &mut Events, mut take: impl FnMut(&Event) -> Option<R>)
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), found).await.expect("the event comes")
+    tokio::time::timeout(seconds(60), found).await.expect("the event comes")
+}
+
+/// What fails from now on, but for answers that a slow machine lets come too late.
+fn failures<T>(live: &Live<T>) -> Arc<Mutex<Vec<String>>> {
+    let (failures, mut events) = (Arc::new(Mutex::new(Vec::new())), live.events());
+    let kept = Arc::clone(&failures);
+    tokio::spawn(async move {
+        while let Some(event) = events.next().await {
+            if let Event::Failing { problem, .. } = event
+                && problem.kind() != ErrorKind::Timeout
+            {
+                kept.lock().unwrap().push(problem.to_string());
+            }
+        }
+    });
+    failures
 }
 
 async fn is_rotated(events: &mut Events) {

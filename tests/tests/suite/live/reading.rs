@@ -1,7 +1,7 @@
 //! What readers see.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Mutex;
+use std::sync::OnceLock;
 
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
@@ -94,9 +94,84 @@ async fn what_is_not_valid_is_not_published_and_holds_up_nothing_else() {
     assert_eq!(live.status().health, Health::Healthy);
 }
 
+#[derive(Debug, VaultConfig)]
+struct CheckedOld {
+    #[vault(kv = "app", mount = "old", refresh = "1s", validate = short)]
+    key: SecretString,
+}
+
+/// Of version 1 the content is read each time.
+#[tokio::test]
+async fn what_is_not_valid_is_told_once_until_it_changes() {
+    let bao = bao().await;
+    bao.mount_kv_v1("old").await;
+    bao.write("old/app", json!({ "key": "k1" })).await;
+    let live = loader::<CheckedOld>(&bao, json!({})).await.watch().await.unwrap();
+    let mut events = live.events();
+    for (value, times) in [("much too long", 1), ("too long as well", 2)] {
+        bao.write("old/app", json!({ "key": value })).await;
+        until("refused", async || live.status().counters.rejected == times).await;
+        for _ in 0..3 {
+            assert_eq!(live.refresh().await.unwrap_err().kind(), ErrorKind::Invalid);
+        }
+        assert_eq!(live.status().health, Health::Degraded);
+    }
+    bao.write("old/app", json!({ "key": "k1" })).await;
+    live.refresh().await.unwrap();
+    assert_eq!((live.status().health, live.status().counters.rejected), (Health::Healthy, 2));
+    let mut told = Vec::new();
+    while told.last() != Some(&"recovered") {
+        told.push(match events.next().await.unwrap() {
+            Event::Rejected { .. } => "rejected",
+            Event::Recovered { .. } => "recovered",
+            Event::Renewed { .. } => continue,
+            other => panic!("{other:?}"),
+        });
+    }
+    assert_eq!(told, ["rejected", "rejected", "recovered"]);
+}
+
+/// The user that was accepted first.
+static ACCEPTED: OnceLock<String> = OnceLock::new();
+
+fn first(pair: &DatabaseCredentials) -> Result<(), String> {
+    let accepted = ACCEPTED.get_or_init(|| pair.username().to_owned());
+    (accepted == pair.username()).then_some(()).ok_or_else(|| "is another one".to_owned())
+}
+
+#[derive(Debug, VaultConfig)]
+struct CheckedPair {
+    #[vault(database = "app", validate = first)]
+    database: DatabaseCredentials,
+}
+
+#[tokio::test]
+async fn a_renewal_does_not_hide_that_the_new_pair_is_refused() {
+    let servers = Servers::start("1h", "24h").await;
+    let live = loader::<CheckedPair>(&servers.bao, json!({})).await.watch().await.unwrap();
+    let mut events = live.events();
+    let revoked = json!({ "sync": true });
+    servers.bao.write("sys/leases/revoke-prefix/database/creds/app", revoked).await;
+    for _ in 0..3 {
+        assert_eq!(live.refresh().await.unwrap_err().kind(), ErrorKind::Invalid);
+        let status = live.status();
+        // The pair in hand is the one that was revoked.
+        assert_eq!(status.health, Health::Failing, "{status:#?}");
+        assert!(status.good_until.unwrap() <= std::time::SystemTime::now(), "{status:#?}");
+    }
+    assert_eq!(live.status().counters.renewals, 2);
+    drop(live);
+    let mut rejected = 0;
+    while let Some(event) = events.next().await {
+        assert!(!matches!(event, Event::Recovered { .. }), "{event:?}");
+        rejected += usize::from(matches!(event, Event::Rejected { .. }));
+    }
+    assert_eq!(rejected, 1);
+}
+
 /// What is logged of a source, a line each.
 #[derive(Debug, Clone, Default)]
-struct Logged(std::sync::Arc<Mutex<Vec<String>>>);
+struct Logged(Arc<Mutex<Vec<String>>>);
 
 struct Line(String);
 

@@ -11,13 +11,17 @@ async fn credentials_outlive_every_token_that_they_were_made_under() {
     let servers = Servers::start("1h", "24h").await;
     let settings = json!({ "token_ttl": "5s", "token_max_ttl": "10s" });
     let live = loader(&servers.bao, settings).await.watch().await.unwrap();
+    let failures = failures(&live);
     servers.always_accepts(&live, seconds(60)).await;
     let counters = live.status().counters;
     assert!((5..=15).contains(&counters.logins), "{counters:?}");
     assert!((5..=15).contains(&counters.rotations), "{counters:?}");
-    assert_eq!(counters.failures, 0, "{counters:?}");
+    assert_eq!(*failures.lock().unwrap(), Vec::<String>::new(), "{counters:?}");
+    // The token in hand ends soon anyway.
+    servers.bao.clear_audit();
     live.shutdown().await.unwrap();
-    assert_eq!(servers.users().await, 0);
+    assert!(asked(&servers.bao, "auth/token/revoke-self") > 0);
+    servers.no_user_is_left().await;
 }
 
 /// Without `default` a token may not renew itself: that is a reason to log in, and none to ask
@@ -32,24 +36,25 @@ async fn a_refused_renewal_is_a_login_and_not_a_loop() {
     let (renewals, logins) =
         (asked(&servers.bao, "auth/token/renew-self"), asked(&servers.bao, "auth/approle/login"));
     assert!(logins >= 3, "{logins} logins");
-    assert!(renewals <= logins + 1 && logins < 20, "{renewals} renewals, {logins} logins");
-    assert_eq!(live.status().health, Health::Healthy);
+    assert!(renewals <= logins + 1 && logins < 60, "{renewals} renewals, {logins} logins");
+    until("healthy", async || live.status().health == Health::Healthy).await;
 }
 
 #[tokio::test]
 async fn batch_periodic_and_explicitly_limited_tokens() {
     for (settings, logs_in) in [
-        (json!({ "token_type": "batch", "token_ttl": "4s" }), true),
-        (json!({ "token_period": "3s" }), false),
-        (json!({ "token_ttl": "3s", "token_explicit_max_ttl": "6s" }), true),
+        (json!({ "token_type": "batch", "token_ttl": "6s" }), true),
+        (json!({ "token_period": "6s" }), false),
+        (json!({ "token_ttl": "5s", "token_explicit_max_ttl": "7s" }), true),
     ] {
         let servers = Servers::start("1h", "24h").await;
         let live = loader(&servers.bao, settings.clone()).await.watch().await.unwrap();
+        let failures = failures(&live);
         servers.always_accepts(&live, seconds(9)).await;
+        until("healthy", async || live.status().health == Health::Healthy).await;
         let status = live.status();
         assert_eq!(status.counters.logins > 0, logs_in, "{settings}: {status:#?}");
-        assert_eq!(status.health, Health::Healthy, "{settings}: {status:#?}");
-        assert_eq!(status.counters.failures, 0, "{settings}: {status:#?}");
+        assert_eq!(*failures.lock().unwrap(), Vec::<String>::new(), "{settings}: {status:#?}");
     }
 }
 
@@ -63,10 +68,9 @@ async fn a_token_that_may_be_used_so_often_is_replaced_before_that() {
     }
     let loader = loader::<Config>(&bao, json!({ "token_num_uses": 3 })).await;
     let live = loader.watch().await.unwrap();
-    tokio::time::sleep(seconds(6)).await;
+    until("replaced twice", async || live.status().counters.logins >= 2).await;
     bao.kv_put("secret", "app", json!({ "key": "k2" })).await;
     until("the change is seen", async || live.current().key.expose_secret() == "k2").await;
-    assert!(live.status().counters.logins >= 2, "{:#?}", live.status());
     let refused: Vec<_> = bao.audit_requests().into_iter().filter(|r| r.error.is_some()).collect();
     assert!(refused.is_empty(), "{refused:#?}");
     live.shutdown().await.unwrap();
@@ -209,14 +213,17 @@ async fn configurations_that_share_a_connection_share_its_token_and_the_last_rev
     let watch = || Config::loader().without_dotenv().vault(vault.clone()).watch();
     let (one, two) = (watch().await.unwrap(), watch().await.unwrap());
     servers.bao.clear_audit();
+    let began = Instant::now();
     servers.always_accepts(&two, seconds(4)).await;
     let renewals = asked(&servers.bao, "auth/token/renew-self");
     // Each by itself would renew it once or twice a second.
-    assert!((2..=9).contains(&renewals), "{renewals} renewals for both together");
+    let most = 2 * began.elapsed().as_secs() as usize + 1;
+    assert!((2..=most).contains(&renewals), "{renewals} renewals for both together");
     one.shutdown().await.unwrap();
     until("the first one's user is gone", async || servers.users().await == 1).await;
     servers.always_accepts(&two, seconds(3)).await;
     assert_eq!(asked(&servers.bao, "auth/approle/login"), 0);
     two.shutdown().await.unwrap();
-    assert_eq!(servers.users().await, 0);
+    assert_eq!(asked(&servers.bao, "auth/token/revoke-self"), 1);
+    servers.no_user_is_left().await;
 }

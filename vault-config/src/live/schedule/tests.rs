@@ -260,6 +260,19 @@ fn a_static_password_is_read_just_after_its_rotation() {
 }
 
 #[test]
+fn metadata_that_was_refused_is_looked_at_again_at_every_twelfth_reading() {
+    let mut looking = Looking::default();
+    let mut looked = Vec::new();
+    for reading in 0..40 {
+        let looks = looking.is_worth_it();
+        looked.extend(looks.then_some(reading));
+        let may_look = reading >= 30;
+        looking.was_read(looks.then_some(may_look));
+    }
+    assert_eq!(looked, [0, 12, 24, 36, 37, 38, 39]);
+}
+
+#[test]
 fn secrets_are_read_again_in_time_and_not_all_together() {
     let every = Duration::from_secs(300);
     for seed in 0..SEEDS {

@@ -1,0 +1,233 @@
+//! What was read, and becomes the configuration if it is valid.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::ending::{Replaced, end_lease};
+use super::{Done, Task};
+use crate::VaultConfig;
+use crate::engine::Answer;
+use crate::error::{Cause, ErrorKind, Problem};
+use crate::live::clock::Reading;
+use crate::live::events::Event;
+use crate::live::source::{Leased, Stand};
+use crate::read::{Found, Purpose, Read, Reader};
+use crate::resolve;
+use crate::vault::Session;
+
+/// Found by leaf.
+pub(super) type Staged = Vec<(usize, Found)>;
+
+impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
+    pub(super) fn take(&mut self, index: usize, answer: Answer, now: Reading) {
+        let Some(source) = self.sources.get_mut(index) else { return };
+        let staged: Staged = source
+            .fields
+            .iter()
+            .map(|(leaf, engine)| (*leaf, resolve::picked(engine.as_ref(), &answer)))
+            .collect();
+        if let Some(cause) = self.lost_part(&staged) {
+            self.unusable(index, answer, now);
+            return self.failed(index, cause, now);
+        }
+        let Some(source) = self.sources.get_mut(index) else { return };
+        let before = source.settle(answer.into_facts(), now, false);
+        let is_credential = !matches!(source.stand, Stand::Stored { .. });
+        let name = source.request.name();
+        let changed = self.propose(index, staged, now);
+        self.recovered(index);
+        if is_credential {
+            self.replace(index, before, now);
+        }
+        match changed.is_empty() {
+            true => {}
+            false if is_credential => {
+                self.counters.rotations += 1;
+                self.shared.tell(Event::Rotated { source: name, fields: changed });
+            }
+            false => self.shared.tell(Event::Changed { fields: changed }),
+        }
+    }
+
+    /// It was made, and nobody can use it.
+    fn unusable(&mut self, index: usize, answer: Answer, now: Reading) {
+        let (Some(source), Some(lease)) = (self.sources.get_mut(index), answer.lease) else {
+            return;
+        };
+        source.budget.unanswered(now);
+        let (vault, source) = (self.vault.clone(), source.request.name());
+        self.running.spawn(async move {
+            let _ = end_lease(&vault, &lease.id, &source).await;
+            Done::LetGo
+        });
+    }
+
+    /// There is another credential. What there was `before` works until its lease ends; the
+    /// password of a static role, which has none, does not work any more.
+    fn replace(&mut self, index: usize, before: Option<Leased>, now: Reading) {
+        let left = before.as_ref().map_or(Some(Duration::ZERO), |lease| lease.left(now));
+        let Some(source) = self.sources.get_mut(index) else { return };
+        source.keeps(left, now);
+        let source = source.request.name();
+        let Some(lease) = before else { return };
+        if lease.deserves_grace(now)
+            && let Some(id) = lease.id.clone()
+        {
+            let (vault, full) = (self.vault.clone(), lease.term.full());
+            self.running.spawn(async move {
+                let mut session = Session::now(&vault);
+                session.manner.logs_in = false;
+                let _ = session.renew_lease(&id, full).await;
+                Done::LetGo
+            });
+        }
+        // Nobody has the new one while it is refused.
+        let edition = match self.refused.contains_key(&index) {
+            true => u64::MAX,
+            false => self.edition,
+        };
+        self.replaced.push(Replaced { lease, source, at: now, edition });
+    }
+
+    /// A key that was there and is gone, or a part that cannot be read: then none is taken.
+    fn lost_part(&self, staged: &Staged) -> Option<Cause> {
+        staged.iter().find_map(|(leaf, found)| {
+            let had = matches!(self.slots.get(*leaf)?.found, Found::Value(..));
+            match found {
+                Found::Failed(cause) => Some(cause.as_ref().clone()),
+                Found::Absent(Some(cause)) if had => Some(cause.as_ref().clone()),
+                _ => None,
+            }
+        })
+    }
+
+    /// Publishes what was read, with all that was refused before if that makes it valid, else
+    /// without. The paths of the fields that changed.
+    fn propose(&mut self, index: usize, staged: Staged, now: Reading) -> Vec<String> {
+        let before = self.refused.get(&index);
+        let is_known = before.is_some_and(|before| same_values(before, &staged));
+        self.refused.insert(index, staged);
+        let all: Vec<usize> = self.refused.keys().copied().collect();
+        let mut problems = match self.try_with(&all) {
+            Ok(changed) => {
+                for index in all {
+                    self.accepted(index);
+                }
+                return changed;
+            }
+            Err(problems) => problems,
+        };
+        let mut changed = Vec::new();
+        let others = all.iter().copied().filter(|other| *other != index);
+        for one in std::iter::once(index).chain(others.clone()) {
+            match self.try_with(&[one]) {
+                Ok(more) => {
+                    changed.extend(more);
+                    self.accepted(one);
+                }
+                Err(why) if one == index => problems = why,
+                Err(_) => {}
+            }
+        }
+        if self.refused.contains_key(&index) {
+            self.reject(index, problems, is_known, now);
+        }
+        changed
+    }
+
+    /// Logged, counted and told once, until what was read changes or is refused for something else.
+    fn reject(&mut self, index: usize, problems: Vec<Problem>, is_known: bool, now: Reading) {
+        let Some(source) = self.sources.get_mut(index) else { return };
+        let what: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        let what = what.join("\n");
+        let cause = Cause::new(
+            ErrorKind::Invalid,
+            format!("what was read does not make a valid configuration: {what}"),
+            "the last valid configuration stays until this is mended",
+        );
+        let before = source.rejected.as_ref().map(|rejected| &rejected.trouble.cause);
+        let is_news = !is_known || before.is_none_or(|before| before.what != cause.what);
+        source.rejects(cause, now);
+        if !is_news {
+            return;
+        }
+        let name = source.request.name();
+        tracing::warn!(source = name, "not published: {what}");
+        self.counters.rejected += 1;
+        self.shared.tell(Event::Rejected { source: name, problems });
+    }
+
+    /// Builds the configuration with these staged values in place, and publishes it. They stay
+    /// staged when it cannot be built.
+    fn try_with(&mut self, indices: &[usize]) -> Result<Vec<String>, Vec<Problem>> {
+        let mut staged: Vec<(usize, Staged)> = indices
+            .iter()
+            .filter_map(|index| Some((*index, self.refused.remove(index)?)))
+            .collect();
+        self.exchange(&mut staged);
+        match self.build() {
+            Ok(config) => Ok(self.publish(config, &staged)),
+            Err(problems) => {
+                self.exchange(&mut staged);
+                self.refused.extend(staged);
+                Err(problems)
+            }
+        }
+    }
+
+    fn exchange(&mut self, staged: &mut [(usize, Staged)]) {
+        for (leaf, found) in staged.iter_mut().flat_map(|(_, staged)| staged) {
+            if let Some(slot) = self.slots.get_mut(*leaf) {
+                std::mem::swap(&mut slot.found, found);
+            }
+        }
+    }
+
+    /// A validator of the user's may panic: what it was given is then not valid.
+    fn build(&self) -> Result<T, Vec<Problem>> {
+        let read = || {
+            let mut reader = Reader::new(&self.slots, Purpose::Build);
+            let built = T::__read(&mut reader);
+            (built, reader.into_read())
+        };
+        let panicked = || {
+            let what = "a validator or a type of the configuration panicked while it was read";
+            Cause::new(ErrorKind::Invalid, what, "see what it panics at; nothing is published")
+        };
+        match catch_unwind(AssertUnwindSafe(read)) {
+            Ok((Some(config), Read { problems, .. })) if problems.is_empty() => Ok(config),
+            Ok((_, Read { problems, .. })) => Err(problems),
+            Err(_) => Err(vec![Problem::general(panicked())]),
+        }
+    }
+
+    fn publish(&mut self, config: T, before: &[(usize, Staged)]) -> Vec<String> {
+        let leaves = before.iter().flat_map(|(_, staged)| staged);
+        let changed: Vec<usize> = leaves
+            .filter(|(leaf, before)| {
+                self.slots.get(*leaf).is_some_and(|slot| !slot.found.same_value(before))
+            })
+            .map(|(leaf, _)| *leaf)
+            .collect();
+        if changed.is_empty() {
+            return Vec::new();
+        }
+        self.edition += 1;
+        self.counters.published += 1;
+        for leaf in &changed {
+            if let Some(part) = self.parts.get_mut(*leaf) {
+                part.changed = self.edition;
+            }
+        }
+        self.shared.published.publish(config, self.edition, self.parts.clone());
+        let slots = changed.iter().filter_map(|leaf| self.slots.get(*leaf));
+        slots.map(|slot| slot.leaf.path.clone()).collect()
+    }
+}
+
+fn same_values(one: &Staged, other: &Staged) -> bool {
+    let same = |((leaf, found), (other_leaf, other)): (&(usize, Found), &(usize, Found))| {
+        leaf == other_leaf && found.same_value(other)
+    };
+    one.len() == other.len() && one.iter().zip(other).all(same)
+}
