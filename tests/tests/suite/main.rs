@@ -11,6 +11,7 @@
 
 mod adversity;
 mod coercion;
+mod databases;
 mod errors;
 mod live;
 mod loads;
