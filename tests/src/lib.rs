@@ -1,5 +1,5 @@
-//! Real servers for tests, benchmarks and examples: OpenBao, PostgreSQL, MariaDB, Redis, OpenLDAP,
-//! FreeRADIUS, and servers that fail.
+//! Real servers for tests, benchmarks and examples: OpenBao, PostgreSQL, MariaDB, Redis, RabbitMQ,
+//! OpenLDAP, FreeRADIUS, and servers that fail.
 //!
 //! Each is private to whoever starts it: a free port on 127.0.0.1, its own data directory, ended
 //! and removed when dropped, and also when the test process is killed. A server that cannot be
@@ -35,6 +35,7 @@ pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod provision;
+pub mod rabbitmq;
 pub mod radius;
 pub mod raft;
 pub mod redis;
@@ -50,6 +51,7 @@ pub use ldap::Ldap;
 pub use mariadb::MariaDb;
 pub use openbao::OpenBao;
 pub use postgres::Postgres;
+pub use rabbitmq::RabbitMq;
 pub use radius::Radius;
 pub use raft::RaftCluster;
 pub use redis::Redis;

@@ -12,6 +12,7 @@
 mod adversity;
 mod coercion;
 mod databases;
+mod engines;
 mod errors;
 mod live;
 mod loads;
