@@ -66,6 +66,18 @@ impl Root {
         vec![("LD_LIBRARY_PATH".to_owned(), libraries.to_string_lossy().into_owned())]
     }
 
+    /// Copies the libraries that the machine does not have into a new directory.
+    pub(crate) fn copy_libraries(&self, to: &Path) {
+        fs::create_dir(to).unwrap_or_else(|error| panic!("cannot make {to:?}: {error}"));
+        let entries = self.libraries.iter().filter_map(|directory| fs::read_dir(directory).ok());
+        for file in
+            entries.flatten().flatten().map(|entry| entry.path()).filter(|path| is_library(path))
+        {
+            let name = file.file_name().expect("a library has a name");
+            fs::copy(&file, to.join(name)).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+        }
+    }
+
     fn at(path: &Path) -> Self {
         let mut libraries = Vec::new();
         find_libraries(path, &mut libraries);
@@ -119,13 +131,14 @@ fn is_installed(package: &str) -> bool {
     status.is_ok_and(|status| status.contains("install ok installed"))
 }
 
+fn is_library(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().contains(".so"))
+}
+
 fn find_libraries(directory: &Path, found: &mut Vec<PathBuf>) {
     let entries: Vec<_> =
         fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    let is_library = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().contains(".so"))
-    };
-    if entries.iter().any(is_library) {
+    if entries.iter().any(|path| is_library(path)) {
         found.push(directory.to_owned());
     }
     for path in entries.iter().filter(|path| path.is_dir() && !path.is_symlink()) {

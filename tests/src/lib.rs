@@ -1,5 +1,5 @@
 //! Real servers for tests, benchmarks and examples: OpenBao, PostgreSQL, MariaDB, Redis, RabbitMQ,
-//! OpenLDAP, FreeRADIUS, and servers that fail.
+//! OpenLDAP, FreeRADIUS, OpenSSH, and servers that fail.
 //!
 //! Each is private to whoever starts it: a free port on 127.0.0.1, its own data directory, ended
 //! and removed when dropped, and also when the test process is killed. A server that cannot be
@@ -40,6 +40,7 @@ pub mod radius;
 pub mod raft;
 pub mod redis;
 pub mod scripted;
+pub mod sshd;
 
 pub use administrator::{Administrator, AppRoleIds, client_builder};
 pub use audit::AuditRequest;
@@ -55,6 +56,7 @@ pub use rabbitmq::RabbitMq;
 pub use radius::Radius;
 pub use raft::RaftCluster;
 pub use redis::Redis;
+pub use sshd::Sshd;
 pub use tokio_postgres;
 
 pub use scripted::{ScriptedAnswer, ScriptedRequest, ScriptedServer};

@@ -108,16 +108,19 @@ impl User {
             if id(&["-u"]).expect("`id -u` must tell whether the tests run as root") != 0 {
                 return None;
             }
-            let named = |name| {
-                let (uid, gid) = (id(&["-u", name])?, id(&["-g", name])?);
-                Some(Self { uid, gid })
-            };
-            let user = named("postgres").or_else(|| named("nobody"));
+            let user = Self::named("postgres").or_else(|| Self::named("nobody"));
             Some(user.expect(
                 "PostgreSQL does not run as root: run the tests as another user, \
                  or add a user named postgres",
             ))
         })
+    }
+
+    /// The user of this name, if there is one.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let (uid, gid) = (id(&["-u", name])?, id(&["-g", name])?);
+        Some(Self { uid, gid })
     }
 }
 
