@@ -6,9 +6,9 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::Postgres;
 use crate::audit::ADMINISTRATOR_HEADER;
 use crate::postgres::{DATABASE, LEGACY_ROLE, SUPERUSER};
+use crate::{MariaDb, Postgres, Redis, mariadb, redis};
 
 /// Creates a database user that may connect to the database and nothing else.
 const CREATE_USER: &str = concat!(
@@ -244,6 +244,78 @@ impl Administrator {
             "max_ttl": max_ttl,
         });
         self.write(&format!("database/roles/{name}"), role).await;
+    }
+
+    /// Mounts the database engine at `mariadb/` with `mariadb` behind it: the dynamic role
+    /// `readonly` (one hour, at most a day) and the static role `legacy`, rotated every hour.
+    pub async fn connect_mariadb(&self, mariadb: &MariaDb) {
+        self.mount("mariadb", "database", json!({})).await;
+        let address = format!("127.0.0.1:{}", mariadb.port());
+        let config = json!({
+            "plugin_name": "mysql-database-plugin",
+            "allowed_roles": "*",
+            "connection_url": format!("{{{{username}}}}:{{{{password}}}}@tcp({address})/"),
+            "username": mariadb::SUPERUSER.0,
+            "password": mariadb::SUPERUSER.1,
+        });
+        self.write("mariadb/config/mariadb", config).await;
+        self.mariadb_role("readonly", "1h", "24h").await;
+        let role = json!({
+            "db_name": "mariadb",
+            "username": mariadb::LEGACY_USER.0,
+            "rotation_period": "1h",
+            "rotation_statements": ["ALTER USER '{{name}}'@'%' IDENTIFIED BY '{{password}}';"],
+        });
+        self.write("mariadb/static-roles/legacy", role).await;
+    }
+
+    /// A further dynamic role of the connected MariaDB, for example with short times.
+    pub async fn mariadb_role(&self, name: &str, ttl: &str, max_ttl: &str) {
+        let role = json!({
+            "db_name": "mariadb",
+            "creation_statements": [
+                "CREATE USER '{{name}}'@'%' IDENTIFIED BY '{{password}}';",
+                format!("GRANT SELECT ON {}.* TO '{{{{name}}}}'@'%';", mariadb::DATABASE),
+            ],
+            "default_ttl": ttl,
+            "max_ttl": max_ttl,
+        });
+        self.write(&format!("mariadb/roles/{name}"), role).await;
+    }
+
+    /// Mounts the database engine with `redis` behind it, by way of this plugin
+    /// (`redis-database-plugin` or `valkey-database-plugin`): the dynamic role `readonly` (one
+    /// hour, at most a day) and the static role `legacy`, rotated every hour.
+    pub async fn connect_redis(&self, mount: &str, plugin: &str, redis: &Redis) {
+        self.mount(mount, "database", json!({})).await;
+        let config = json!({
+            "plugin_name": plugin,
+            "allowed_roles": "*",
+            "host": "127.0.0.1",
+            "port": redis.port(),
+            "username": redis::SUPERUSER.0,
+            "password": redis::SUPERUSER.1,
+        });
+        self.write(&format!("{mount}/config/redis"), config).await;
+        self.redis_role(mount, "readonly", "1h", "24h").await;
+        let role = json!({
+            "db_name": "redis",
+            "username": redis::LEGACY_USER.0,
+            "rotation_period": "1h",
+        });
+        self.write(&format!("{mount}/static-roles/legacy"), role).await;
+    }
+
+    /// A further dynamic role of the connected Redis, for example with short times. Its users may
+    /// read and ask who they are.
+    pub async fn redis_role(&self, mount: &str, name: &str, ttl: &str, max_ttl: &str) {
+        let role = json!({
+            "db_name": "redis",
+            "creation_statements": [r#"["~*", "+@read", "+acl|whoami"]"#],
+            "default_ttl": ttl,
+            "max_ttl": max_ttl,
+        });
+        self.write(&format!("{mount}/roles/{name}"), role).await;
     }
 
     async fn expect(&self, method: Method, path: &str, body: Option<Value>) -> Value {

@@ -26,6 +26,17 @@ impl Root {
     /// If the package cannot be had.
     #[must_use]
     pub fn of(package: &str, program: &str, override_by: &str) -> Self {
+        Self::with_parts(package, &[], program, override_by)
+    }
+
+    /// [`of`](Self::of) a package that comes apart: what it depends on is fetched, too, when its
+    /// name begins like one of `parts`, even if the machine has it.
+    ///
+    /// # Panics
+    ///
+    /// If the package cannot be had.
+    #[must_use]
+    pub fn with_parts(package: &str, parts: &[&str], program: &str, override_by: &str) -> Self {
         if let Some(named) = env::var_os(override_by).map(PathBuf::from) {
             assert!(
                 named.join(program).is_file(),
@@ -37,7 +48,8 @@ impl Root {
             return Self { path: "/".into(), libraries: Vec::new() };
         }
         let installed = provision::directory().join(format!("debian-{package}"));
-        provision::install(&installed, |staging| fetch(package, override_by, staging));
+        let own = [parts, &[package]].concat();
+        provision::install(&installed, |staging| fetch(package, &own, override_by, staging));
         Self::at(&installed)
     }
 
@@ -54,6 +66,18 @@ impl Root {
         vec![("LD_LIBRARY_PATH".to_owned(), libraries.to_string_lossy().into_owned())]
     }
 
+    /// Copies the libraries that the machine does not have into a new directory.
+    pub(crate) fn copy_libraries(&self, to: &Path) {
+        fs::create_dir(to).unwrap_or_else(|error| panic!("cannot make {to:?}: {error}"));
+        let entries = self.libraries.iter().filter_map(|directory| fs::read_dir(directory).ok());
+        for file in
+            entries.flatten().flatten().map(|entry| entry.path()).filter(|path| is_library(path))
+        {
+            let name = file.file_name().expect("a library has a name");
+            fs::copy(&file, to.join(name)).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+        }
+    }
+
     fn at(path: &Path) -> Self {
         let mut libraries = Vec::new();
         find_libraries(path, &mut libraries);
@@ -63,7 +87,7 @@ impl Root {
 
 /// Downloads the package and those it needs that the machine does not have, and unpacks them all
 /// into one directory.
-fn fetch(package: &str, override_by: &str, staging: &Path) -> PathBuf {
+fn fetch(package: &str, own: &[&str], override_by: &str, staging: &Path) -> PathBuf {
     let root = staging.join("root");
     let mut queue = VecDeque::from([package.to_owned()]);
     let mut seen = HashSet::new();
@@ -86,30 +110,35 @@ fn fetch(package: &str, override_by: &str, staging: &Path) -> PathBuf {
         let unpack = ["-x", &file, &root.display().to_string()];
         run("dpkg-deb", &unpack, None).unwrap_or_else(|why| panic!("cannot unpack {file}: {why}"));
         let depends = run("dpkg-deb", &["-f", &file, "Depends"], None).unwrap_or_default();
-        queue.extend(missing(&depends, package));
+        queue.extend(missing(&depends, own));
     }
     root
 }
 
-/// The libraries and the package's own parts among what it depends on, unless they are installed.
-fn missing(depends: &str, package: &str) -> Vec<String> {
+/// The package's own parts among what it depends on, and the libraries that are not installed.
+fn missing(depends: &str, own: &[&str]) -> Vec<String> {
     let names = depends.split(',').filter_map(|one| one.split_whitespace().next());
     let names = names.map(|name| name.split(':').next().unwrap_or(name));
-    let wanted = names.filter(|name| name.starts_with("lib") || name.starts_with(package));
-    let absent = wanted.filter(|name| {
-        let status = run("dpkg-query", &["-W", "-f", "${Status}", name], None);
-        !status.is_ok_and(|status| status.contains("install ok installed"))
+    let wanted = names.filter(|name| {
+        let is_own = own.iter().any(|part| name.starts_with(part));
+        is_own || name.starts_with("lib") && !is_installed(name)
     });
-    absent.map(str::to_owned).collect()
+    wanted.map(str::to_owned).collect()
+}
+
+fn is_installed(package: &str) -> bool {
+    let status = run("dpkg-query", &["-W", "-f", "${Status}", package], None);
+    status.is_ok_and(|status| status.contains("install ok installed"))
+}
+
+fn is_library(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().contains(".so"))
 }
 
 fn find_libraries(directory: &Path, found: &mut Vec<PathBuf>) {
     let entries: Vec<_> =
         fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    let is_library = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().contains(".so"))
-    };
-    if entries.iter().any(is_library) {
+    if entries.iter().any(|path| is_library(path)) {
         found.push(directory.to_owned());
     }
     for path in entries.iter().filter(|path| path.is_dir() && !path.is_symlink()) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
@@ -63,6 +64,75 @@ impl Ldap {
         });
         bao.write("auth/ldap/config", config).await;
     }
+
+    /// Mounts the secrets engine at `ldap/` with this directory behind it: the dynamic role `app`
+    /// with these times, and for each of these users a static role of that name, rotated this
+    /// often.
+    pub async fn connect_secrets(
+        &self,
+        bao: &Administrator,
+        (ttl, max_ttl): (&str, &str),
+        (users, rotation_period): (&[&str], &str),
+    ) {
+        bao.mount("ldap", "ldap", json!({})).await;
+        let config = json!({
+            "url": format!("ldap://127.0.0.1:{}", self.port),
+            "binddn": format!("cn=admin,{SUFFIX}"),
+            "bindpass": ADMINISTRATOR_PASSWORD,
+            "userdn": format!("ou=people,{SUFFIX}"),
+            "userattr": "uid",
+            "schema": "openldap",
+        });
+        bao.write("ldap/config", config).await;
+        let person = format!("dn: uid={{{{.Username}}}},ou=people,{SUFFIX}\n");
+        let role = json!({
+            "creation_ldif": format!(
+                "{person}objectClass: inetOrgPerson\nuid: {{{{.Username}}}}\ncn: app\nsn: app\n\
+                 userPassword: {{{{.Password}}}}\n"
+            ),
+            "deletion_ldif": format!("{person}changetype: delete\n"),
+            "default_ttl": ttl,
+            "max_ttl": max_ttl,
+        });
+        bao.write("ldap/role/app", role).await;
+        for user in users {
+            let role = json!({
+                "username": user,
+                "dn": format!("uid={user},ou=people,{SUFFIX}"),
+                "rotation_period": rotation_period,
+            });
+            bao.write(&format!("ldap/static-role/{user}"), role).await;
+        }
+    }
+
+    /// Whether this user's password is right.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer.
+    pub async fn accepts(&self, user: &str, password: &str) -> bool {
+        let name = format!("uid={user},ou=people,{SUFFIX}");
+        let version = element(0x02, &[3]);
+        let name = element(0x04, name.as_bytes());
+        let password = element(0x80, password.as_bytes());
+        let bind = element(0x60, &[version, name, password].concat());
+        let message = element(0x30, &[element(0x02, &[1]), bind].concat());
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await;
+        let mut stream = stream.expect("the directory takes connections");
+        stream.write_all(&message).await.expect("the directory reads");
+        // A message whose number is 1 and whose body begins with the code: zero is success.
+        let mut answer = [0; 10];
+        stream.read_exact(&mut answer).await.expect("the directory answers");
+        assert_eq!((answer[5], &answer[7..9]), (0x61, &[0x0a, 1][..]), "{answer:?}");
+        answer[9] == 0
+    }
+}
+
+/// In ASN.1's basic encoding.
+fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).expect("names and passwords are short");
+    let [high, low] = length.to_be_bytes();
+    [&[tag, 0x82, high, low], content].concat()
 }
 
 fn seed(users: &[(&str, &str)]) -> String {

@@ -1,5 +1,5 @@
-//! Real servers for tests, benchmarks and examples: OpenBao, PostgreSQL, OpenLDAP, FreeRADIUS, and
-//! servers that fail.
+//! Real servers for tests, benchmarks and examples: OpenBao, PostgreSQL, MariaDB, Redis, RabbitMQ,
+//! OpenLDAP, FreeRADIUS, OpenSSH, and servers that fail.
 //!
 //! Each is private to whoever starts it: a free port on 127.0.0.1, its own data directory, ended
 //! and removed when dropped, and also when the test process is killed. A server that cannot be
@@ -29,14 +29,18 @@ pub mod fault;
 pub mod jwt;
 pub mod kubernetes;
 pub mod ldap;
+pub mod mariadb;
 pub mod openbao;
 pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod provision;
+pub mod rabbitmq;
 pub mod radius;
 pub mod raft;
+pub mod redis;
 pub mod scripted;
+pub mod sshd;
 
 pub use administrator::{Administrator, AppRoleIds, client_builder};
 pub use audit::AuditRequest;
@@ -45,10 +49,14 @@ pub use fault::{Fault, FaultProxy};
 pub use jwt::Issuer;
 pub use kubernetes::Kubernetes;
 pub use ldap::Ldap;
+pub use mariadb::MariaDb;
 pub use openbao::OpenBao;
 pub use postgres::Postgres;
+pub use rabbitmq::RabbitMq;
 pub use radius::Radius;
 pub use raft::RaftCluster;
+pub use redis::Redis;
+pub use sshd::Sshd;
 pub use tokio_postgres;
 
 pub use scripted::{ScriptedAnswer, ScriptedRequest, ScriptedServer};

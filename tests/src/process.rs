@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// How long a server may take to end before it is killed outright.
 const END_BOUND: Duration = Duration::from_secs(3);
 
+/// How long a server may take until it is ready.
+const READY_BOUND: Duration = Duration::from_secs(60);
+
 /// The name of the log file in a server's private directory.
 const LOG: &str = "server.log";
 
@@ -105,16 +108,19 @@ impl User {
             if id(&["-u"]).expect("`id -u` must tell whether the tests run as root") != 0 {
                 return None;
             }
-            let named = |name| {
-                let (uid, gid) = (id(&["-u", name])?, id(&["-g", name])?);
-                Some(Self { uid, gid })
-            };
-            let user = named("postgres").or_else(|| named("nobody"));
+            let user = Self::named("postgres").or_else(|| Self::named("nobody"));
             Some(user.expect(
                 "PostgreSQL does not run as root: run the tests as another user, \
                  or add a user named postgres",
             ))
         })
+    }
+
+    /// The user of this name, if there is one.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let (uid, gid) = (id(&["-u", name])?, id(&["-g", name])?);
+        Some(Self { uid, gid })
     }
 }
 
@@ -204,6 +210,22 @@ impl Process {
     pub fn output(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(log.get(self.log_start..).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until the output has this text; else tells why it did not come. Asking the server's
+    /// port instead might be answered by another server that took it first.
+    pub(crate) async fn says(&mut self, text: &str) -> Result<(), String> {
+        let end = Instant::now() + READY_BOUND;
+        while !self.output().contains(text) {
+            if !self.is_running() {
+                return Err(self.log_tail());
+            }
+            if Instant::now() > end {
+                return Err(format!("not within {READY_BOUND:?}; {}", self.log_tail()));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
     }
 
     /// The last lines of the output, for a panic's message.

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use reqwest::Certificate;
 use serde_json::json;
 use vault_config_tests::process::{Process, Program, Signal};
+use vault_config_tests::sshd::key_pair;
 use vault_config_tests::{
     Authority, Fault, FaultProxy, OpenBao, Postgres, RaftCluster, ScriptedAnswer, ScriptedServer,
-    client_builder, provision,
+    Sshd, client_builder, provision,
 };
 
 const APP_POLICY: &str = r#"
@@ -286,6 +287,47 @@ async fn a_database_keeps_its_data_when_stopped() {
     assert!(postgres.connect("postgres", postgres.superuser_password()).await.is_err());
     postgres.start_again().await;
     assert_eq!(postgres.psql("select a, null from t").await, [["7", ""]]);
+}
+
+#[tokio::test]
+async fn a_certificate_opens_a_session_until_it_expires() {
+    let bao = OpenBao::dev().await;
+    bao.mount("ssh", "ssh", json!({})).await;
+    let generate = json!({ "generate_signing_key": true, "key_type": "ed25519" });
+    let authority = bao.write("ssh/config/ca", generate).await;
+    let authority = authority["data"]["public_key"].as_str().unwrap();
+    let role = json!({
+        "key_type": "ca",
+        "allow_user_certificates": true,
+        "allowed_users": "app,other",
+        "ttl": "1h",
+    });
+    bao.write("ssh/roles/app", role).await;
+    let (sshd, (private, public)) = tokio::join!(Sshd::start(authority, &["app"]), key_pair());
+    let sign = async |principal: &str, ttl: &str| {
+        let body = json!({ "public_key": public, "valid_principals": principal, "ttl": ttl });
+        let answer = bao.write("ssh/sign/app", body).await;
+        answer["data"]["signed_key"].as_str().unwrap().to_owned()
+    };
+
+    sshd.login(&private, &sign("app", "1h").await).await.unwrap();
+    let refused = sshd.login(&private, &sign("other", "1h").await).await.unwrap_err();
+    assert!(refused.contains("Permission denied"), "{refused}");
+    assert!(sshd.log().contains("does not contain an authorized principal"), "{}", sshd.log());
+    let (stranger, _) = key_pair().await;
+    sshd.login(&stranger, &sign("app", "1h").await).await.unwrap_err();
+
+    let short = sign("app", "2s").await;
+    let end = Instant::now() + Duration::from_secs(30);
+    let refused = loop {
+        if let Err(refused) = sshd.login(&private, &short).await {
+            break refused;
+        }
+        assert!(Instant::now() < end, "it does not expire");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    assert!(refused.contains("Permission denied"), "{refused}");
+    assert!(sshd.log().contains("Certificate invalid: expired"), "{}", sshd.log());
 }
 
 #[tokio::test]

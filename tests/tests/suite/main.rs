@@ -11,7 +11,10 @@
 
 mod adversity;
 mod coercion;
+mod databases;
+mod engines;
 mod errors;
+mod kv;
 mod live;
 mod loads;
 mod login_methods;

@@ -1,0 +1,150 @@
+//! A private MariaDB server, which speaks MySQL's protocol.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::debian::Root;
+use crate::port;
+use crate::process::{Process, Program, Signal};
+use crate::provision::blocking;
+
+/// The administrator's name and password.
+pub const SUPERUSER: (&str, &str) = ("root", "rootpw");
+
+/// The name and first password of a plain user, for a static role to take over.
+pub const LEGACY_USER: (&str, &str) = ("legacy", "legacypw");
+
+/// The one database.
+pub const DATABASE: &str = "app";
+
+const SERVER: &str = "usr/sbin/mariadbd";
+
+/// A running MariaDB server, ended and removed when dropped. It has the database `app`, the
+/// administrator `root` and the user `legacy`.
+#[derive(Debug)]
+pub struct MariaDb {
+    // Declared before the directory it uses, so that it ends first.
+    _process: Process,
+    port: u16,
+    _directory: TempDir,
+}
+
+impl MariaDb {
+    /// Starts a server.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub async fn start() -> Self {
+        let directory = blocking(prepared).await;
+        for _ in 0..10 {
+            let port = port::free_pair();
+            let mut process = Process::start(&program(directory.path(), port));
+            match process.says("ready for connections").await {
+                Ok(()) => return Self { _process: process, port, _directory: directory },
+                Err(why) if why.contains("in use") => {}
+                Err(why) => panic!("MariaDB did not start: {why}"),
+            }
+        }
+        panic!("MariaDB found its port taken ten times in a row: see what takes ports")
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+fn root() -> Root {
+    // The package `mariadb-server` adds what starts it with the machine, and several times the size.
+    Root::of("mariadb-server-core", SERVER, "MARIADB_ROOT")
+}
+
+/// A fresh directory with a database in `data`.
+fn prepared() -> TempDir {
+    let directory = tempfile::Builder::new().prefix("mariadb-").tempdir();
+    let directory = directory.expect("the temporary directory is writable");
+    fs::create_dir(directory.path().join("data")).expect("the server's directory is ours");
+    let mut command = Command::new(root().join(SERVER));
+    command.args(options(directory.path())).arg("--bootstrap").envs(root().environment());
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run MariaDB: {error}"));
+    let mut stdin = child.stdin.take().expect("the input is piped");
+    let written = stdin.write_all(&statements());
+    drop(stdin);
+    let output = child.wait_with_output().expect("the program's output can be read");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "MariaDB cannot make a database ({written:?}): {said}");
+    directory
+}
+
+/// What makes the tables of the server's own, the users and the database, a statement a line.
+fn statements() -> Vec<u8> {
+    let tables = ["mysql_system_tables.sql", "mysql_system_tables_data.sql"].map(|name| {
+        let file = root().join("usr/share/mysql").join(name);
+        fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    });
+    let [administrator, legacy] = [SUPERUSER, LEGACY_USER]
+        .map(|(name, password)| format!("CREATE USER '{name}'@'%' IDENTIFIED BY '{password}';"));
+    // Those that come with it log in without a password. The tables are read anew before users
+    // can be made.
+    let own = format!(
+        "\nDELETE FROM global_priv WHERE user IN ('', 'root');\n\
+         DELETE FROM proxies_priv;\n\
+         FLUSH PRIVILEGES;\n\
+         {administrator}\n\
+         GRANT ALL ON *.* TO '{}'@'%' WITH GRANT OPTION;\n\
+         CREATE DATABASE {DATABASE};\n\
+         {legacy}\n\
+         GRANT SELECT ON {DATABASE}.* TO '{}'@'%';\n",
+        SUPERUSER.0, LEGACY_USER.0
+    );
+    let first = b"CREATE DATABASE mysql;\nUSE mysql;\n";
+    [first, &*tables[0], &*tables[1], own.as_bytes()].concat()
+}
+
+fn options(directory: &Path) -> Vec<String> {
+    let here = directory.display();
+    let messages = root().join("usr/share/mysql");
+    vec![
+        "--no-defaults".to_owned(),
+        // It refuses to be root, unless told so; it ignores this of others.
+        "--user=root".to_owned(),
+        format!("--datadir={here}/data"),
+        format!("--lc-messages-dir={}", messages.display()),
+        format!("--plugin-dir={here}"),
+        // Each server clears the directory of temporary files as it starts.
+        format!("--tmpdir={here}"),
+        // A host name would be looked up for each connection.
+        "--skip-name-resolve".to_owned(),
+        "--innodb-use-native-aio=0".to_owned(),
+        "--innodb-flush-method=nosync".to_owned(),
+        "--innodb-log-file-size=4M".to_owned(),
+        "--innodb-buffer-pool-size=8M".to_owned(),
+        "--innodb-autoextend-increment=1".to_owned(),
+    ]
+}
+
+fn program(directory: &Path, port: u16) -> Program {
+    let here = directory.display();
+    let mut arguments = options(directory);
+    arguments.extend([
+        "--bind-address=127.0.0.1".to_owned(),
+        format!("--port={port}"),
+        format!("--socket={here}/mariadb.sock"),
+        format!("--pid-file={here}/pid"),
+    ]);
+    Program {
+        path: root().join(SERVER),
+        arguments,
+        environment: root().environment(),
+        directory: directory.to_owned(),
+        user: None,
+        last: Signal::Kill,
+    }
+}

@@ -1,0 +1,100 @@
+//! A private Redis server.
+
+use std::fs;
+use std::path::Path;
+
+use ::redis::aio::MultiplexedConnection;
+pub use ::redis::cmd;
+use ::redis::{Client, RedisResult};
+use tempfile::TempDir;
+
+use crate::debian::Root;
+use crate::port;
+use crate::process::{Process, Program, Signal};
+use crate::provision::blocking;
+
+/// The administrator's name and password.
+pub const SUPERUSER: (&str, &str) = ("default", "rootpw");
+
+/// The name and first password of a user for a static role to take over.
+pub const LEGACY_USER: (&str, &str) = ("legacy", "legacypw");
+
+/// A running Redis server that keeps nothing, ended and removed when dropped. It has the
+/// administrator `default` and the user `legacy`, who may do everything, too.
+#[derive(Debug)]
+pub struct Redis {
+    // Declared before the directory it uses, so that it ends first.
+    _process: Process,
+    port: u16,
+    _directory: TempDir,
+}
+
+impl Redis {
+    /// Starts a server.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub async fn start() -> Self {
+        for _ in 0..10 {
+            let directory = tempfile::Builder::new().prefix("redis-").tempdir();
+            let directory = directory.expect("the temporary directory is writable");
+            let port = port::free_pair();
+            let path = directory.path().to_owned();
+            let program = blocking(move || program(&path, port)).await;
+            let mut process = Process::start(&program);
+            match process.says("Ready to accept connections").await {
+                Ok(()) => return Self { _process: process, port, _directory: directory },
+                Err(why) if why.contains("in use") => {}
+                Err(why) => panic!("Redis did not start: {why}"),
+            }
+        }
+        panic!("Redis found its port taken ten times in a row: see what takes ports")
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The names of the users, in order.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not tell.
+    pub async fn users(&self) -> Vec<String> {
+        let url = format!("redis://{}:{}@127.0.0.1:{}/", SUPERUSER.0, SUPERUSER.1, self.port);
+        let mut session = connect(&url).await.expect("the administrator can log in");
+        cmd("ACL").arg("USERS").query_async(&mut session).await.expect("the users can be listed")
+    }
+}
+
+/// Logs in by a URL, `redis://user:password@127.0.0.1:port/`.
+///
+/// # Errors
+///
+/// If it is no URL, or the server refuses.
+pub async fn connect(url: &str) -> RedisResult<MultiplexedConnection> {
+    Client::open(url)?.get_multiplexed_async_connection().await
+}
+
+fn program(directory: &Path, port: u16) -> Program {
+    let name = "usr/bin/redis-server";
+    let root = Root::with_parts("redis-server", &["redis-tools"], name, "REDIS_ROOT");
+    let config = format!(
+        "bind 127.0.0.1\nport {port}\nsave \"\"\n\
+         user {} on >{} ~* &* +@all\nuser {} on >{} ~* &* +@all\n",
+        SUPERUSER.0, SUPERUSER.1, LEGACY_USER.0, LEGACY_USER.1
+    );
+    let config_file = directory.join("redis.conf");
+    fs::write(&config_file, config).expect("the server's directory is ours");
+    Program {
+        path: root.join(name),
+        arguments: vec![config_file.display().to_string()],
+        environment: root.environment(),
+        directory: directory.to_owned(),
+        user: None,
+        last: Signal::Kill,
+    }
+}

@@ -1,0 +1,214 @@
+//! A private OpenSSH server that trusts an authority's certificates.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::chown;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tempfile::{NamedTempFile, TempDir};
+
+use crate::debian::Root;
+use crate::port;
+use crate::process::{Process, Program, Signal, User};
+use crate::provision::blocking;
+
+/// Who is logged in where the tests run as root: every system of Debian's kind has it. As root the
+/// server wants an account of its own and a directory in `/run`; as another it wants neither, and
+/// lets in that one only.
+const ACCOUNT: &str = "daemon";
+
+const SERVER: &str = "usr/sbin/sshd";
+
+/// What the server is made of, in newer versions, and the option that says where it is.
+const PARTS: [(&str, &str); 2] = [
+    ("usr/lib/openssh/sshd-session", "SshdSessionPath"),
+    ("usr/lib/openssh/sshd-auth", "SshdAuthPath"),
+];
+
+/// A running OpenSSH server, ended and removed when dropped.
+#[derive(Debug)]
+pub struct Sshd {
+    // Declared before the directory it uses, so that it ends first.
+    process: Process,
+    port: u16,
+    account: String,
+    _directory: TempDir,
+}
+
+impl Sshd {
+    /// Starts a server that lets in whoever has a certificate of this authority (its public key,
+    /// as one line) for one of these principals, and nobody else.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub async fn start(authority: &str, principals: &[&str]) -> Self {
+        let (account, user) = account();
+        let trust = [authority.trim().to_owned(), principals.join("\n")];
+        for _ in 0..10 {
+            let directory = tempfile::Builder::new().prefix("sshd-").tempdir();
+            let directory = directory.expect("the temporary directory is writable");
+            let port = port::free_pair();
+            let (path, trust) = (directory.path().to_owned(), trust.clone());
+            let program = blocking(move || prepare(&path, port, &trust, user)).await;
+            let mut process = Process::start(&program);
+            match process.says("Server listening on").await {
+                Ok(()) => return Self { process, port, account, _directory: directory },
+                Err(why) if why.contains("already in use") => {}
+                Err(why) => panic!("sshd did not start: {why}"),
+            }
+        }
+        panic!("sshd found its port taken ten times in a row: see what takes ports")
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Logs in with a private key and its certificate.
+    ///
+    /// # Errors
+    ///
+    /// What `ssh` says when it is not let in.
+    ///
+    /// # Panics
+    ///
+    /// If `ssh` cannot be run.
+    pub async fn login(&self, private_key: &str, certificate: &str) -> Result<(), String> {
+        // A private key that others may read is refused, and temporary files are their owner's.
+        let [key, certificate] = [private_key, certificate].map(file_of);
+        let mut command = Command::new(root().join("usr/bin/ssh"));
+        command.envs(root().environment());
+        let port = self.port.to_string();
+        command.args(["-F", "none", "-p", &port]).arg("-i").arg(key.path());
+        for option in [
+            &*format!("CertificateFile={}", certificate.path().display()),
+            "IdentitiesOnly=yes",
+            "IdentityAgent=none",
+            "UserKnownHostsFile=/dev/null",
+            "StrictHostKeyChecking=no",
+            "BatchMode=yes",
+            "LogLevel=ERROR",
+        ] {
+            command.args(["-o", option]);
+        }
+        // A subsystem, since the account may have no shell; without input it ends at once.
+        command.arg(format!("{}@127.0.0.1", self.account)).args(["-s", "sftp"]);
+        command.stdin(Stdio::null());
+        let output = blocking(move || command.output()).await;
+        let output = output.unwrap_or_else(|error| panic!("cannot run ssh: {error}"));
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        }
+    }
+
+    /// What the server has written so far: why it let somebody in, or did not.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.output()
+    }
+}
+
+/// A new key pair without a passphrase: private and public.
+///
+/// # Panics
+///
+/// If it cannot be made.
+pub async fn key_pair() -> (String, String) {
+    blocking(|| {
+        let directory = tempfile::tempdir().expect("the temporary directory is writable");
+        let file = directory.path().join("key");
+        generate(&file);
+        let read = |file: &Path| fs::read_to_string(file).expect("ssh-keygen wrote it");
+        (read(&file), read(&file.with_extension("pub")))
+    })
+    .await
+}
+
+fn root() -> Root {
+    Root::with_parts("openssh-server", &["openssh-client"], SERVER, "OPENSSH_ROOT")
+}
+
+fn generate(file: &Path) {
+    let mut command = Command::new(root().join("usr/bin/ssh-keygen"));
+    command.envs(root().environment()).args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(file);
+    let output = command.output().unwrap_or_else(|error| panic!("cannot run ssh-keygen: {error}"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Who the server runs as and lets in; the user is none where it is who runs the tests.
+fn account() -> (String, Option<User>) {
+    if User::unprivileged().is_some() {
+        let user = User::named(ACCOUNT);
+        return (ACCOUNT.to_owned(), Some(user.expect("there is a user named daemon")));
+    }
+    let output = Command::new("id").arg("-un").output().expect("`id -un` tells the user's name");
+    (String::from_utf8_lossy(&output.stdout).trim().to_owned(), None)
+}
+
+fn prepare(
+    directory: &Path,
+    port: u16,
+    [authority, principals]: &[String; 2],
+    user: Option<User>,
+) -> Program {
+    let here = |name: &str| directory.join(name);
+    let mut config = format!(
+        "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nTrustedUserCAKeys {}\n\
+         AuthorizedPrincipalsFile {}\nAuthorizedKeysFile none\nPasswordAuthentication no\n\
+         KbdInteractiveAuthentication no\nUsePAM no\nPidFile none\nStrictModes no\n\
+         Subsystem sftp internal-sftp\n",
+        here("host").display(),
+        here("authority").display(),
+        here("principals").display(),
+    );
+    // Copied, since the server's user may have no way to where they are.
+    let copy = |from: &str| {
+        let to = here(from.rsplit('/').next().unwrap_or(from));
+        fs::copy(root().join(from), &to).ok().map(|_| to)
+    };
+    let program = copy(SERVER).expect("the package has its server");
+    for (part, option) in PARTS {
+        if let Some(copied) = copy(part) {
+            config += &format!("{option} {}\n", copied.display());
+        }
+    }
+    let libraries = here("libraries");
+    root().copy_libraries(&libraries);
+    generate(&here("host"));
+    for (file, text) in
+        [("sshd_config", &config), ("authority", authority), ("principals", principals)]
+    {
+        fs::write(here(file), format!("{text}\n")).expect("the server's directory is ours");
+    }
+    if let Some(user) = user {
+        give(directory, user);
+    }
+    let config = here("sshd_config").display().to_string();
+    Program {
+        path: program,
+        arguments: ["-D", "-e", "-f", &config].map(str::to_owned).to_vec(),
+        environment: vec![("LD_LIBRARY_PATH".to_owned(), libraries.display().to_string())],
+        directory: directory.to_owned(),
+        user,
+        last: Signal::Kill,
+    }
+}
+
+/// All of it.
+fn give(path: &Path, user: User) {
+    chown(path, Some(user.uid), Some(user.gid)).expect("root can give a file away");
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        give(&entry.path(), user);
+    }
+}
+
+fn file_of(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().expect("the temporary directory is writable");
+    writeln!(file, "{}", text.trim_end()).expect("the temporary directory is writable");
+    file
+}
