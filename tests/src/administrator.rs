@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -202,6 +204,42 @@ impl Administrator {
         let answer = request.header("X-Vault-Wrap-TTL", ttl).json(&body).send().await;
         let answer = answer.expect("the server answers").json::<Value>().await;
         text(&answer.expect("the server answers JSON")["wrap_info"]["token"])
+    }
+
+    /// Mounts the PKI engine with an authority of its own, whose role `web` issues certificates for any
+    /// name that are good for `ttl`; the authority's certificate, to trust.
+    pub async fn certificate_authority(&self, ttl: &str) -> String {
+        self.mount("pki", "pki", json!({ "config": { "max_lease_ttl": "8760h" } })).await;
+        let root = json!({ "common_name": "test authority", "ttl": "8760h", "key_type": "ec" });
+        let root = self.write("pki/root/generate/internal", root).await;
+        let role =
+            json!({ "allow_any_name": true, "key_type": "ec", "ttl": ttl, "no_store": true });
+        self.write("pki/roles/web", role).await;
+        text(&root["data"]["certificate"])
+    }
+
+    /// Mounts the SSH engine as an authority, whose role `deploy` signs keys for the user `deploy`.
+    pub async fn ssh_authority(&self) {
+        self.mount("ssh", "ssh", json!({})).await;
+        let key = json!({ "generate_signing_key": true, "key_type": "ed25519" });
+        self.write("ssh/config/ca", key).await;
+        let role = json!({
+            "key_type": "ca", "allow_user_certificates": true, "allowed_users": "deploy",
+            "default_user": "deploy", "ttl": "30m", "default_extensions": { "permit-pty": "" },
+        });
+        self.write("ssh/roles/deploy", role).await;
+    }
+
+    /// Mounts the transit engine with a key, and returns what that makes of each text.
+    pub async fn encrypt<const N: usize>(&self, key: &str, texts: [&str; N]) -> [String; N] {
+        self.mount("transit", "transit", json!({})).await;
+        self.write(&format!("transit/keys/{key}"), json!({})).await;
+        let input: Vec<_> =
+            texts.iter().map(|text| json!({ "plaintext": BASE64_STANDARD.encode(text) })).collect();
+        let path = format!("transit/encrypt/{key}");
+        let answer = self.write(&path, json!({ "batch_input": input })).await;
+        let results = &answer["data"]["batch_results"];
+        std::array::from_fn(|index| text(&results[index]["ciphertext"]))
     }
 
     /// Mounts the database engine with `postgres` behind it: the dynamic role `readonly` (one
