@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
@@ -85,10 +85,7 @@ fn prepared() -> TempDir {
 
 /// What makes the tables of the server's own, the users and the database, a statement a line.
 fn statements() -> Vec<u8> {
-    let tables = ["mysql_system_tables.sql", "mysql_system_tables_data.sql"].map(|name| {
-        let file = root().join("usr/share/mysql").join(name);
-        fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
-    });
+    let tables = ["_system_tables.sql", "_system_tables_data.sql"].map(script);
     let [administrator, legacy] = [SUPERUSER, LEGACY_USER]
         .map(|(name, password)| format!("CREATE USER '{name}'@'%' IDENTIFIED BY '{password}';"));
     // Those that come with it log in without a password. The tables are read anew before users
@@ -108,9 +105,25 @@ fn statements() -> Vec<u8> {
     [first, &*tables[0], &*tables[1], own.as_bytes()].concat()
 }
 
+/// One of the server's own, by how its name ends: it begins with `mysql` or `mariadb`.
+fn script(end: &str) -> Vec<u8> {
+    let share = share();
+    let entries = fs::read_dir(&share).into_iter().flatten().flatten();
+    let mut files = entries.map(|entry| entry.path());
+    let file = files.find(|file| file.to_string_lossy().ends_with(end));
+    let file = file.unwrap_or_else(|| panic!("{} has no file *{end}", share.display()));
+    fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+fn share() -> PathBuf {
+    let mut named =
+        ["usr/share/mysql", "usr/share/mariadb"].map(|name| root().join(name)).into_iter();
+    named.find(|share| share.join("charsets").is_dir()).expect("the package has its files")
+}
+
 fn options(directory: &Path) -> Vec<String> {
     let here = directory.display();
-    let messages = root().join("usr/share/mysql");
+    let messages = share();
     vec![
         "--no-defaults".to_owned(),
         // It refuses to be root, unless told so; it ignores this of others.

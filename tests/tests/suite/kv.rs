@@ -357,6 +357,28 @@ async fn a_path_is_sent_as_it_is_meant() {
 }
 
 #[derive(Debug, VaultConfig)]
+struct Moving {
+    #[vault(kv = "team/{path}/app", refresh = "1s")]
+    here: SecretString,
+}
+
+#[tokio::test]
+async fn what_changes_at_an_odd_path_is_seen() {
+    let bao = OpenBao::dev().await;
+    let odd = "100% a?b#c+d%20größe";
+    let path = format!("team/{}/app", encoded(odd));
+    bao.kv_put("secret", &path, json!({ "here": "one" })).await;
+    let loader = loader::<Moving>(&bao, bao.root_token()).var("path", odd);
+    let live = loader.watch().await.unwrap();
+    let mut subscription = live.subscribe();
+    bao.clear_audit();
+    bao.kv_put("secret", &path, json!({ "here": "two" })).await;
+    let changed = tokio::time::timeout(Duration::from_secs(30), subscription.changed()).await;
+    assert_eq!(changed.unwrap().unwrap().here.expose_secret(), "two");
+    assert!(asked(&bao, &format!("secret/metadata/team/{odd}/app")) > 0);
+}
+
+#[derive(Debug, VaultConfig)]
 #[vault(kv = "many")]
 struct Many {
     #[vault(kv = "many", whole)]
