@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -86,6 +86,27 @@ impl RaftCluster {
                 return leader;
             }
             assert!(Instant::now() < end, "no leader within {LEADER_BOUND:?}");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Writes a secret below `secret/`, at the leader. On a slow machine the first that is elected is
+    /// not always the last, and may lose its place while it writes.
+    ///
+    /// # Panics
+    ///
+    /// If it is not written within half a minute.
+    pub async fn kv_put(&self, path: &str, secret: Value) {
+        let (body, path) = (json!({ "data": secret }), format!("secret/data/{path}"));
+        let end = Instant::now() + LEADER_BOUND;
+        loop {
+            let leader = self.administrator().await;
+            let token = leader.root_token();
+            let written = leader.send(Method::POST, &path, Some(body.clone()), token).await;
+            if matches!(written, Ok((200, _))) {
+                return;
+            }
+            assert!(Instant::now() < end, "not written within {LEADER_BOUND:?}: {written:?}");
             sleep(Duration::from_millis(10)).await;
         }
     }

@@ -154,11 +154,11 @@ async fn every_node_of_a_cluster_serves() {
 #[tokio::test]
 async fn a_cluster_outlives_its_leader() {
     let cluster = RaftCluster::start().await;
-    cluster.administrator().await.kv_put("secret", "app", json!({ "a": "b" })).await;
+    cluster.kv_put("app", json!({ "a": "b" })).await;
     cluster.kill(0);
     let second = cluster.wait_for_leader().await;
     assert_ne!(second, 0);
-    cluster.administrator().await.kv_put("secret", "app", json!({ "a": "c" })).await;
+    cluster.kv_put("app", json!({ "a": "c" })).await;
 
     cluster.start_again(0).await;
     assert_eq!(health(&cluster, 0).await, 429);
@@ -166,7 +166,7 @@ async fn a_cluster_outlives_its_leader() {
     cluster.stop(third);
     // Only with the vote of the node that was started again.
     assert_eq!(cluster.wait_for_leader().await, second);
-    cluster.administrator().await.kv_put("secret", "app", json!({ "a": "d" })).await;
+    cluster.kv_put("app", json!({ "a": "d" })).await;
     cluster.start_again(third).await;
     until_read(&cluster, "d").await;
 }
@@ -192,7 +192,7 @@ async fn a_leader_is_frozen_steps_down_and_is_sealed() {
     cluster.seal(standby).await;
     assert_eq!(health(&cluster, standby).await, 503);
     cluster.unseal(standby).await;
-    cluster.administrator().await.kv_put("secret", "app", json!({ "a": "b" })).await;
+    cluster.kv_put("app", json!({ "a": "b" })).await;
     until_read(&cluster, "b").await;
 }
 

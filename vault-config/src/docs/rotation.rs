@@ -71,7 +71,8 @@
 //!
 //! * A secret that is **deleted** in Vault stays in hand as it was, and its source fails.
 //! * A configuration that a **validator** refuses is not published, and holds up no other change; a
-//!   validator that panics refuses.
+//!   validator that panics refuses. It is told once, until what was read changes. While it is a
+//!   credential that is refused, the status shows the end of the one before, which stays in use.
 //! * A **login that is refused** is tried again after 1, 5 and then every 20 minutes, which locks
 //!   no account, or at once when the file with the secret_id changes. Until then `login` is
 //!   `refused`, long before the token in hand ends.

@@ -118,6 +118,11 @@ impl Leased {
         Self { id, term, under, is_orphan: false, refusal: None, gone: None }
     }
 
+    pub(super) fn renewed(&mut self, asked: Reading, ttl: Duration) {
+        self.term.renewed(asked, ttl, fastrand::f64());
+        self.gone = None;
+    }
+
     /// It is replaced at once; `is_gone` is whether it is dead by now.
     pub(super) fn refused(&mut self, cause: Cause, is_gone: bool, now: Reading) {
         self.term.refused();

@@ -163,7 +163,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             self.running.spawn(async move { Done::Token(action.run(vault, limit).await) });
         }
         self.let_go(now);
-        self.mourn(now);
+        self.leases_die(now);
         if self.token.is_stuck() {
             return self.tell_all_who_wait();
         }
@@ -172,28 +172,30 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         }
         let leaving = self.token.is_leaving();
         for index in 0..self.sources.len() {
-            let Some(source) = self.sources.get_mut(index) else { continue };
-            let due = source.due(now, leaving).unwrap_or_else(|cause| {
-                self.fails(index, cause, now);
-                None
-            });
-            let Some(source) = self.sources.get_mut(index) else { continue };
-            let Some(due) = due else {
-                if !source.busy {
-                    self.tell_who_waits(index, now);
-                }
-                continue;
-            };
-            source.busy = true;
-            let limit = source.patience(self.vault.timeout());
-            let (vault, request) = (self.vault.clone(), source.request.clone());
-            self.running
-                .spawn(async move { Done::Source(index, due.run(vault, request, limit).await) });
+            self.start_if_due(index, now, leaving);
         }
     }
 
-    /// What was made under a dead token is dead.
-    fn mourn(&mut self, now: Reading) {
+    fn start_if_due(&mut self, index: usize, now: Reading, leaving: bool) {
+        let Some(source) = self.sources.get_mut(index) else { return };
+        let due = match source.due(now, leaving) {
+            Ok(Some(due)) => due,
+            Ok(None) if source.busy => return,
+            Ok(None) => return self.tell_who_waits(index, now),
+            Err(cause) => {
+                self.fails(index, cause, now);
+                return self.tell_who_waits(index, now);
+            }
+        };
+        source.busy = true;
+        let limit = source.patience(self.vault.timeout());
+        let (vault, request) = (self.vault.clone(), source.request.clone());
+        self.running
+            .spawn(async move { Done::Source(index, due.run(vault, request, limit).await) });
+    }
+
+    /// What was made under a dead token is dead too.
+    fn leases_die(&mut self, now: Reading) {
         let Some(held) = self.vault.held().filter(|_| !self.token.is_usable()) else { return };
         for source in &mut self.sources {
             source.dies_with(&held, now);
@@ -258,7 +260,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         let Stand::Leased(leased) = &mut source.stand else { return };
         match renewal {
             Renewal::Granted { asked, ttl } => {
-                leased.term.renewed(asked, ttl, fastrand::f64());
+                leased.renewed(asked, ttl);
                 source.succeeded(now);
                 let source = source.request.name();
                 self.counters.renewals += 1;

@@ -38,10 +38,9 @@ impl Clustered {
 
     /// Until what is written to the new leader is seen; the credentials work all the while.
     async fn recovers(&self, live: &Live<Config>, value: &str, since: Instant) -> Duration {
-        let leader = self.cluster.wait_for_leader().await;
+        self.cluster.wait_for_leader().await;
         let elected = since.elapsed();
-        let bao = self.cluster.administrator_at(leader);
-        bao.kv_put("secret", "app", json!({ "key": value })).await;
+        self.cluster.kv_put("app", json!({ "key": value })).await;
         until("the change is seen", async || {
             assert!(self.accepts(live).await, "{:#?}", live.status());
             live.current().key.expose_secret() == value
@@ -49,7 +48,7 @@ impl Clustered {
         .await;
         until("healthy", async || live.status().health == Health::Healthy).await;
         // The new leader knows the token and the lease, and renews both.
-        live.refresh().await.unwrap();
+        until("renewed", async || live.refresh().await.is_ok()).await;
         let (status, recovered) = (live.status(), since.elapsed());
         eprintln!(
             "{value}: a leader after {elapsed:?}, all well after {recovered:?}; {counters:?}",

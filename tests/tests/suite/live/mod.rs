@@ -1,9 +1,13 @@
 //! Configurations that stay fresh, through rotation and outages.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tracing::Dispatch;
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::Registry;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use vault_config::live::{Event, Events, Health, Login, Status};
 use vault_config::secrecy::{ExposeSecret, SecretString};
 use vault_config::{DatabaseCredentials, ErrorKind, Live, Loader, VaultConfig};
@@ -163,6 +167,15 @@ fn failures<T>(live: &Live<T>) -> Arc<Mutex<Vec<String>>> {
 
 async fn is_rotated(events: &mut Events) {
     next(events, |event| matches!(event, Event::Rotated { .. }).then_some(())).await;
+}
+
+/// Lets `layer` see what this thread traces.
+fn listen(layer: impl Layer<Registry> + Send + Sync) -> DefaultGuard {
+    // With one subscriber alone, what another test's thread reaches first would never be seen here.
+    static ANOTHER: LazyLock<Dispatch> =
+        LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+    LazyLock::force(&ANOTHER);
+    tracing::subscriber::set_default(tracing_subscriber::registry().with(layer))
 }
 
 fn seconds(seconds: u64) -> Duration {

@@ -4,7 +4,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
 
 use tracing::field::{Field, Visit};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use super::*;
 
@@ -195,8 +194,7 @@ impl<S: tracing::Subscriber> Layer<S> for Logged {
 async fn a_state_is_logged_when_it_begins_and_when_it_ends() {
     let bao = bao().await;
     let logged = Logged::default();
-    let _guard =
-        tracing::subscriber::set_default(tracing_subscriber::registry().with(logged.clone()));
+    let _listening = listen(logged.clone());
     let live = loader::<Config2>(&bao, json!({})).await.watch().await.unwrap();
     logged.0.lock().unwrap().clear();
     bao.seal().await;

@@ -1,5 +1,6 @@
 //! A user whose password the server changes.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use vault_config_tests::{ScriptedAnswer, ScriptedServer};
@@ -98,4 +99,34 @@ async fn a_reading_that_hangs_is_given_up_in_proportion_to_the_rotation() {
     });
     assert_eq!(kind.await, ErrorKind::Timeout);
     assert!(began.elapsed() < seconds(30), "{:?}", began.elapsed());
+}
+
+/// The password that was accepted first.
+static ACCEPTED: OnceLock<String> = OnceLock::new();
+
+fn first(pair: &DatabaseCredentials) -> Result<(), String> {
+    let password = pair.password().expose_secret();
+    let accepted = ACCEPTED.get_or_init(|| password.to_owned());
+    (accepted == password).then_some(()).ok_or_else(|| "is another one".to_owned())
+}
+
+#[derive(Debug, VaultConfig)]
+struct Checked {
+    #[vault(database_static = "legacy", validate = first)]
+    legacy: DatabaseCredentials,
+}
+
+#[tokio::test]
+async fn while_the_new_password_is_refused_the_one_in_hand_is_dead() {
+    let servers = rotated_every("1h").await;
+    let live = loader::<Checked>(&servers.bao, json!({})).await.watch().await.unwrap();
+    assert_eq!(live.status().health, Health::Healthy);
+    servers.bao.write("database/rotate-role/legacy", json!({})).await;
+    for _ in 0..2 {
+        assert_eq!(live.refresh().await.unwrap_err().kind(), ErrorKind::Invalid);
+        let status = live.status();
+        assert_eq!(status.health, Health::Failing, "{status:#?}");
+        assert!(status.good_until.unwrap() <= std::time::SystemTime::now(), "{status:#?}");
+    }
+    assert_eq!(live.status().counters.rejected, 1);
 }

@@ -7,8 +7,6 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tracing::span::{Attributes, Id};
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use vault_config::Vault;
 use vault_config::auth::AppRole;
 use vault_config::live::{Action, Clock, Reading, State};
@@ -257,8 +255,7 @@ impl World {
     async fn start() -> Self {
         let (clock, books) = (Virtual::default(), Arc::new(Mutex::new(Books::default())));
         let doing = Doing::default();
-        let listening = tracing_subscriber::registry().with(doing.clone());
-        let listening = tracing::subscriber::set_default(listening);
+        let listening = listen(doing.clone());
         let (of_server, kept) = (clock.clone(), Arc::clone(&books));
         let server = ScriptedServer::start(move |request| {
             kept.lock().unwrap().answer(&request, of_server.real())
@@ -272,6 +269,7 @@ impl World {
             .build()
             .unwrap();
         let live = Everything::loader().without_dotenv().vault(vault).watch().await.unwrap();
+        assert!(doing.0.opened.load(Ordering::SeqCst) > 0, "the login at least is seen");
         Self { clock, doing, books, live, _server: server, _listening: listening }
     }
 
