@@ -1,9 +1,6 @@
 //! HTTPS with axum and rustls: every connection is shown the newest certificate, which is issued
-//! again before it ends. Clients connect without pause meanwhile, and none of them fails.
-//!
-//! ```sh
-//! cargo run -p vault-config-examples --bin https
-//! ```
+//! again before it ends. A client connects without pause meanwhile, and never fails.
+//! `cargo run -p vault-config-examples --bin https`
 
 use std::{collections::BTreeMap, error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -79,11 +76,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let variables = [("VAULT_ADDR", bao.address()), ("VAULT_TOKEN", bao.root_token())];
     let live = AppConfig::loader().without_dotenv().env_source(variables).watch().await?;
 
-    let provider = Arc::new(ring::default_provider());
-    let config =
-        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let config = config.with_no_client_auth().with_cert_resolver(Arc::new(Newest(live.clone())));
-    let https = Https::bind(config).await?;
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions()?.with_no_client_auth();
+    let https = Https::bind(config.with_cert_resolver(Arc::new(Newest(live.clone())))).await?;
     let url = format!("https://{}/", https.0);
     let router = Router::new().route("/", get(|| async { "hello" }));
     tokio::spawn(async move { axum::serve(https, router).await });

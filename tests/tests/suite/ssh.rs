@@ -6,9 +6,10 @@ use insta::assert_snapshot;
 use serde_json::json;
 use vault_config::secrecy::ExposeSecret;
 use vault_config::{ErrorKind, Loader, Mode, SignedSshKey, VaultConfig};
-use vault_config_tests::OpenBao;
+use vault_config_tests::{OpenBao, Sshd};
 
 use crate::errors::told;
+use crate::live::until;
 
 const PUBLIC_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0kjUUKXUMCiPxC8v2KVjd4sbNmmWlbYSzG4zSzrHCe deploy";
@@ -74,6 +75,36 @@ async fn keys_are_signed_and_pairs_are_made() {
     assert!(!shown.contains("PRIVATE KEY") && !shown.contains("AAAA"), "{shown}");
     let told = report.provenance("made").unwrap().to_string();
     assert!(told.starts_with("vault ssh ssh/sign/deploy (good for "), "{told}");
+}
+
+/// OpenSSH's own server trusts the authority, and nothing else.
+#[tokio::test]
+async fn openssh_accepts_it_until_it_ends() {
+    #[derive(Debug, VaultConfig)]
+    struct Keys {
+        #[vault(ssh = "deploy")]
+        key: SignedSshKey,
+        #[vault(ssh = "deploy", ttl = "3s")]
+        short: SignedSshKey,
+        #[vault(ssh = "deploy", valid_principals = "alice")]
+        of_another: SignedSshKey,
+    }
+    let bao = server().await;
+    let authority = bao.read("ssh/config/ca").await["data"]["public_key"].clone();
+    let sshd = Sshd::start(authority.as_str().unwrap(), &["deploy"]).await;
+    let live = loader::<Keys>(&bao, "").await.watch().await.unwrap();
+    let first = live.current();
+    let login = async |key: &SignedSshKey| {
+        sshd.login(key.private_key().unwrap().expose_secret(), key.signed_key()).await
+    };
+    login(&first.key).await.unwrap();
+    let refused = login(&first.of_another).await.unwrap_err();
+    assert!(refused.contains("Permission denied"), "{refused}");
+    until("it is expired", async || login(&first.short).await.is_err()).await;
+    assert!(sshd.log().contains("Certificate invalid: expired"), "{}", sshd.log());
+    // It was signed anew meanwhile.
+    login(&live.current().short).await.unwrap();
+    live.shutdown().await.unwrap();
 }
 
 #[tokio::test]

@@ -273,12 +273,13 @@ fn gone(reply: &Reply, location: &Location) -> Option<Cause> {
     let metadata = reply.data().get("metadata")?;
     let version = metadata.get("version")?.as_u64()?;
     let (mount, path) = (&location.mount, &location.path);
+    let rewrite = match location.version {
+        None => format!("write the secret again: vault kv put -mount={mount} {path} .."),
+        Some(_) => "name another version, or take `version` away for the newest".to_owned(),
+    };
     if metadata.get("destroyed").and_then(Value::as_bool) == Some(true) {
-        return Some(Cause::new(
-            ErrorKind::Destroyed,
-            format!("version {version} of the secret is destroyed"),
-            format!("write the secret again: vault kv put -mount={mount} {path} .."),
-        ));
+        let what = format!("version {version} of the secret is destroyed");
+        return Some(Cause::new(ErrorKind::Destroyed, what, rewrite));
     }
     let deleted =
         metadata.get("deletion_time").and_then(Value::as_str).filter(|t| !t.is_empty())?;
@@ -286,8 +287,7 @@ fn gone(reply: &Reply, location: &Location) -> Option<Cause> {
         ErrorKind::Deleted,
         format!("version {version} of the secret was deleted at {deleted}"),
         format!(
-            "bring it back: vault kv undelete -mount={mount} -versions={version} {path}\n\
-             or write the secret again: vault kv put -mount={mount} {path} .."
+            "bring it back: vault kv undelete -mount={mount} -versions={version} {path}\nor {rewrite}"
         ),
     ))
 }

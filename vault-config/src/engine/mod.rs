@@ -137,8 +137,8 @@ impl Grant {
 
     /// `prefix` leads from the policy's namespace to the path's.
     pub(crate) fn hcl(&self, prefix: &str) -> String {
-        let Self { path, capability, .. } = self;
-        format!("path \"{prefix}{path}\" {{\n  capabilities = [\"{capability}\"]\n}}")
+        let path = format!("{prefix}{}", self.path).replace('\\', "\\\\").replace('"', "\\\"");
+        format!("path \"{path}\" {{\n  capabilities = [\"{}\"]\n}}", self.capability)
     }
 
     /// For a policy of the root namespace.
@@ -278,12 +278,25 @@ fn refused(reply: Reply, grant: &Grant, roles: &str) -> Cause {
         404 if reply.is_miss() => {
             Cause::new(ErrorKind::PathAbsent, "nothing is there", "name the right path")
         }
-        400 | 500 if ["unknown role", "Unknown role"].iter().any(|it| words.contains(it)) => {
+        405 => Cause::new(
+            ErrorKind::Schema,
+            "the path does not take this kind of request (HTTP 405)",
+            "say `write` in place of `read`, or `read` in place of `write`",
+        ),
+        400 | 500 if is_of_no_role(&words) => {
             let help = format!("create the role, or name the right one: vault list {roles}");
             Cause::new(ErrorKind::RoleAbsent, words, help)
         }
         _ => reply.into_cause(),
     }
+}
+
+/// Each engine has its own words for it.
+fn is_of_no_role(words: &str) -> bool {
+    let words = words.to_lowercase();
+    words.contains("unknown role")
+        || words.contains("unknown key:")
+        || words.contains("role \"") && words.contains("not found")
 }
 
 fn no_data() -> Cause {

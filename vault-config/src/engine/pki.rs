@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::json;
 use x509_cert::der::Decode as _;
 
-use super::{Answer, Ask, Asked, Declare, Engine, Grant, Request, Scope, refused};
+use super::{Answer, Ask, Asked, Declare, Engine, Grant, Request, Scope, is_of_no_role, refused};
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
 use crate::vault::Session;
@@ -272,7 +272,7 @@ impl Issue {
         }
         let mut reply = session.post(&self.path(), &body, session.manner.repeat).await?;
         let (mount, role) = (&self.mount, &self.role);
-        if reply.status == 400 && !reply.words().contains("unknown role") {
+        if reply.status == 400 && !is_of_no_role(&reply.words()) {
             let help = format!("ask for what the role allows: vault read {mount}/roles/{role}");
             return Err(Cause { help, ..reply.into_cause() });
         }

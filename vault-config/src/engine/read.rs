@@ -102,6 +102,11 @@ pub(super) fn of_its_life(answer: Answer) -> Answer {
 /// Where an engine lists the roles of `mount/creds/role` and the like.
 pub(super) fn roles(path: &str) -> String {
     let mount = path.rsplitn(3, '/').last().unwrap_or_default();
-    let kind = if path.contains("/static-creds/") { "static-roles" } else { "roles" };
+    let kind = match path {
+        path if path.contains("/static-creds/") => "static-roles",
+        // LDAP's own word.
+        path if path.contains("/static-cred/") => "static-role",
+        _ => "roles",
+    };
     format!("{mount}/{kind}")
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
-use super::{Answer, Ask, Asked, Declare, Engine, Grant, Request, Scope, refused};
+use super::{Answer, Ask, Asked, Declare, Engine, Grant, Request, Scope, is_of_no_role, refused};
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
 use crate::vault::Session;
@@ -223,7 +223,7 @@ impl Sign {
         }
         let mut reply = session.post(&self.path(), &body, session.manner.repeat).await?;
         let (mount, role) = (&self.mount, &self.role);
-        if reply.status == 400 && !reply.words().to_lowercase().contains("unknown role") {
+        if reply.status == 400 && !is_of_no_role(&reply.words()) {
             let help = format!("ask for what the role allows: vault read {mount}/roles/{role}");
             return Err(Cause { help, ..reply.into_cause() });
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::read::{of_its_life, roles};
 use super::{
-    Answer, Ask, Asked, Declare, Engine, Grant, Refresh, Request, Scope, no_data, refused,
+    Answer, Ask, Asked, Declare, Engine, Grant, Refresh, Request, Scope, is_of_no_role, no_data,
+    refused,
 };
 use crate::error::Cause;
 use crate::value::Value;
@@ -86,7 +87,7 @@ impl Ask for Body {
         Box::pin(async move {
             let body = serde_json::json!(self.data);
             let mut reply = session.post(&self.path, &body, Repeat::UnlessArrived).await?;
-            if reply.status == 400 && !reply.words().to_lowercase().contains("unknown role") {
+            if reply.status == 400 && !is_of_no_role(&reply.words()) {
                 let help = format!("correct the path or its data: vault path-help {}", self.path);
                 return Err(Cause { help, ..reply.into_cause() });
             }

@@ -34,7 +34,15 @@ impl Schema {
         }
         let stanzas: Vec<_> = grants
             .iter()
-            .map(|(grant, fields)| format!("# {}\n{}\n", fields.join(", "), grant.hcl_of_root()))
+            .map(|(grant, fields)| {
+                let fields = fields.join(", ");
+                // A policy has no way to write a star that is one.
+                let wide = match grant.path.ends_with('*') {
+                    true => "# this path ends with *, and allows every path that begins like it\n",
+                    false => "",
+                };
+                format!("# {fields}\n{wide}{}\n", grant.hcl_of_root())
+            })
             .collect();
         stanzas.join("\n")
     }
