@@ -21,6 +21,8 @@ pub(super) struct Source {
     pub(super) names: Vec<String>,
     /// How often it is read again; `None` for never.
     every: Option<Duration>,
+    /// A field says how often.
+    is_paced: bool,
     pub(super) stand: Stand,
     pub(super) busy: bool,
     /// Somebody asked for it while it was busy.
@@ -200,14 +202,17 @@ impl Leased {
 
 impl Source {
     pub(super) fn new(given: Given, names: Vec<String>, every: Duration, now: Reading) -> Self {
-        let asked = given.fields.iter().filter_map(|(_, engine)| engine.refresh());
-        let every =
-            interval(asked, given.fields.len(), every).filter(|_| given.request.can_change());
+        let asked: Vec<_> =
+            given.fields.iter().filter_map(|(_, engine)| engine.refresh()).collect();
+        let is_paced = asked.iter().any(|refresh| matches!(refresh, Refresh::Every(_)));
+        let every = interval(&asked, given.fields.len(), every);
+        let every = every.filter(|_| given.request.can_change());
         let mut source = Self {
             request: given.request,
             fields: given.fields,
             names,
             every,
+            is_paced,
             stand: Stand::Stored { version: None, is_there: false, next: None },
             busy: false,
             again: false,
@@ -236,7 +241,7 @@ impl Source {
         let stand = if let Some(lease) = facts.lease {
             let term = Term::new(asked, lease.ttl, lease.ttl, lease.renewable, random);
             Stand::Leased(Leased::new(Some(lease.id), term, under))
-        } else if let Some(life) = facts.life {
+        } else if let Some(life) = facts.life.filter(|_| !self.is_paced) {
             // It does not die with its token.
             Stand::Leased(Leased::new(None, Term::of_fixed_life(asked, life, random), None))
         } else if let Some(rotation) = facts.rotation {
@@ -485,16 +490,11 @@ impl Source {
 }
 
 /// The shortest that any field asks for; never only when all of them say so.
-fn interval(
-    asked: impl Iterator<Item = Refresh>,
-    fields: usize,
-    default: Duration,
-) -> Option<Duration> {
-    let asked: Vec<_> = asked.collect();
+fn interval(asked: &[Refresh], fields: usize, default: Duration) -> Option<Duration> {
     let unsaid = (asked.len() < fields).then_some(default);
-    let said = asked.into_iter().filter_map(|refresh| match refresh {
+    let said = asked.iter().filter_map(|refresh| match refresh {
         Refresh::Never => None,
-        Refresh::Every(milliseconds) => Some(Duration::from_millis(milliseconds)),
+        Refresh::Every(milliseconds) => Some(Duration::from_millis(*milliseconds)),
     });
     said.chain(unsaid).min()
 }
