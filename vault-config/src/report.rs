@@ -76,7 +76,7 @@ impl fmt::Display for Provenance {
             }
             Self::Vault { source, .. } => write!(f, "vault {source}"),
             Self::NotMade { source } => {
-                write!(f, "vault {source} (not made; the token may read it)")
+                write!(f, "vault {source} (not made; the token may ask for it)")
             }
             Self::Default => f.write_str("default"),
             Self::Absent => f.write_str("nowhere (None)"),

@@ -279,7 +279,7 @@ async fn a_check_issues_nothing() {
     server.bao.clear_audit();
     let report = loader.check().await.unwrap();
     assert!(server.bao.audit_requests().iter().all(|it| !it.path.starts_with("pki/")));
-    assert_snapshot!(report.provenance("server").unwrap().to_string(), @"vault pki pki/issue/web (not made; the token may read it)");
+    assert_snapshot!(report.provenance("server").unwrap().to_string(), @"vault pki pki/issue/web (not made; the token may ask for it)");
 }
 
 #[tokio::test]

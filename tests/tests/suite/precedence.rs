@@ -924,6 +924,30 @@ async fn logged<F: Future>(load: F) -> Vec<String> {
     std::mem::take(&mut captured.0.lock().unwrap())
 }
 
+/// Whatever was asked for, and however often.
+#[tokio::test]
+async fn a_warning_of_the_server_is_logged_once() {
+    let server = ScriptedServer::start(|_| {
+        let data = json!({ "data": { "secret": "s" }, "metadata": { "version": 1 } });
+        ScriptedAnswer::json(200, &json!({ "data": data, "warnings": ["the mount is deprecated"] }))
+    })
+    .await;
+    let vault = Vault::builder().address(server.address()).auth(Token::new("t")).build().unwrap();
+    let load = || {
+        let loader = Required::loader().without_dotenv().env_source([("PLAIN", "p")]);
+        loader.var("where", "app").vault(vault.clone()).load()
+    };
+    let lines = logged(async {
+        load().await.unwrap();
+        load().await.unwrap();
+    })
+    .await;
+    assert_eq!(server.requests().len(), 2);
+    let warned: Vec<_> = lines.iter().filter(|line| line.starts_with("WARN")).collect();
+    assert_eq!(warned.len(), 1, "{lines:?}");
+    assert!(warned[0].contains("warning=\"the mount is deprecated\""), "{warned:?}");
+}
+
 #[tokio::test]
 async fn one_line_is_logged_a_load() {
     let bao = OpenBao::dev().await;

@@ -66,23 +66,9 @@
 //!
 //! # What every login trusts
 //!
-//! **The server.** Whatever proves who the service is, is sent to whoever answers at the address:
-//! it is TLS that makes this the server. Plain http to another host than this one is warned of, and
-//! so is a certificate that is not verified.
-//!
-//! **The environment.** Who can set the service's variables can send it elsewhere: to another
-//! server, with another token file, to another metadata address.
-//!
-//! **The metadata services** of the clouds answer over plain http at an address that only the
-//! machine itself should reach. No proxy is used for them and no redirect followed, at most 256 KiB
-//! are read, and an answer that is no token is never passed on. What else runs in the machine may
-//! ask them, too: a service that must not share the machine's identity needs one of its own.
-//!
-//! **What was wrapped** is looked at before it is unwrapped. A wrapping token that is used already, or
-//! that was made by another path than the one that makes secret_ids or tokens, is an error of the
-//! kind [`Tampered`](crate::ErrorKind::Tampered), logged at `error`, and not tried again: somebody may
-//! have read what it wrapped, and put another one in its place. The server cannot tell a token whose
-//! time is over from one that was used.
+//! The server, the environment, the files it reads: see [`threat_model`](super::threat_model). A
+//! wrapping token is looked at before it is unwrapped; the server cannot tell one whose time is over
+//! from one that was used.
 //!
 //! # What a login never does
 //!
