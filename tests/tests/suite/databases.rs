@@ -126,7 +126,7 @@ async fn users_of_mariadb_log_in_by_their_url() {
     let (bao, server) = tokio::join!(OpenBao::dev(), MariaDb::start());
     bao.connect_mariadb(&server).await;
     odd_passwords(&bao, "mariadb/config/mariadb").await;
-    bao.write("mariadb/rotate-role/legacy", json!({})).await;
+    bao.rotate_role("mariadb", "legacy").await;
     let config = loader::<Mysql>(&bao).await.load().await.unwrap();
     for user in [&config.readonly, &config.legacy] {
         assert!(user.password().expose_secret().contains(['@', '/', ':', '?', '#', '%']));
@@ -144,7 +144,7 @@ async fn users_of_valkey_log_in_by_their_url() {
     let (bao, server) = tokio::join!(OpenBao::dev(), Redis::start());
     bao.connect_redis("valkey", "valkey-database-plugin", &server).await;
     odd_passwords(&bao, "valkey/config/redis").await;
-    bao.write("valkey/rotate-role/legacy", json!({})).await;
+    bao.rotate_role("valkey", "legacy").await;
     let config = loader::<Valkey>(&bao).await.load().await.unwrap();
     redis_logs_in(&server, &config.readonly, &config.legacy).await;
 }
@@ -154,7 +154,7 @@ async fn users_of_redis_log_in_by_their_url() {
     let (bao, server) = tokio::join!(OpenBao::dev(), Redis::start());
     bao.connect_redis("redis", "redis-database-plugin", &server).await;
     odd_passwords(&bao, "redis/config/redis").await;
-    bao.write("redis/rotate-role/legacy", json!({})).await;
+    bao.rotate_role("redis", "legacy").await;
     let config = loader::<OfRedis>(&bao).await.load().await.unwrap();
     redis_logs_in(&server, &config.readonly, &config.legacy).await;
 }

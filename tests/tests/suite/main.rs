@@ -14,6 +14,7 @@ mod coercion;
 mod databases;
 mod engines;
 mod errors;
+mod every_engine;
 mod kv;
 mod live;
 mod loads;

@@ -934,7 +934,7 @@ async fn a_warning_of_the_server_is_logged_once() {
     .await;
     let vault = Vault::builder().address(server.address()).auth(Token::new("t")).build().unwrap();
     let load = || {
-        let loader = Required::loader().without_dotenv().env_source([("PLAIN", "p")]);
+        let loader = Required::loader().without_dotenv().env_source([("APP_PLAIN", "p")]);
         loader.var("where", "app").vault(vault.clone()).load()
     };
     let lines = logged(async {

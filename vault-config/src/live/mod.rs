@@ -174,7 +174,8 @@ impl<T> Live<T> {
         status.judged(self.shared.clock.now().wall)
     }
 
-    /// Reads every secret and renews every lease now, and waits for it.
+    /// Reads every secret and renews every lease now, and waits for it. What cannot be renewed, such
+    /// as a certificate, is made anew.
     ///
     /// # Errors
     /// What fails then. The last good values stay.

@@ -252,6 +252,8 @@ pub(crate) fn patience(ttl: Option<Duration>, failures: u32, longest: Duration) 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Budget {
     early: VecDeque<Reading>,
+    /// The last one that was asked for is the last of these, and is not there yet.
+    asks_early: bool,
     unanswered: VecDeque<Reading>,
 }
 
@@ -270,6 +272,7 @@ impl Budget {
         age: Duration,
         life: Option<Duration>,
     ) -> Result<(), Duration> {
+        self.asks_early = false;
         for spent in [&mut self.early, &mut self.unanswered] {
             while spent.front().is_some_and(|at| now.since(*at) >= WINDOW) {
                 spent.pop_front();
@@ -288,7 +291,15 @@ impl Budget {
             return Err(wait(self.early.front()).min(in_turn - age));
         }
         self.early.push_back(now);
+        self.asks_early = true;
         Ok(())
+    }
+
+    /// There is no other: it is not one that was replaced out of turn.
+    pub(crate) fn failed(&mut self) {
+        if std::mem::take(&mut self.asks_early) {
+            self.early.pop_back();
+        }
     }
 
     pub(crate) fn unanswered(&mut self, now: Reading) {

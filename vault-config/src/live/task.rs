@@ -246,6 +246,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             }
             Outcome::Minted(Ok(answer)) => self.take(index, *answer, now),
             Outcome::Minted(Err(cause)) => {
+                self.with(index, |source| source.budget.failed());
                 if may_have_been_made(cause.kind) {
                     self.with(index, |source| source.budget.unanswered(now));
                 }

@@ -26,7 +26,7 @@ async fn rotated_every(period: &str) -> Servers {
             whole
         })
         .await;
-    servers.bao.write("database/rotate-role/legacy", json!({})).await;
+    servers.bao.rotate_role("database", "legacy").await;
     servers
 }
 
@@ -63,7 +63,7 @@ async fn a_rotation_by_hand_is_seen_at_a_refresh() {
     let servers = rotated_every("1h").await;
     let live = loader::<Static>(&servers.bao, json!({})).await.watch().await.unwrap();
     let mut events = live.events();
-    servers.bao.write("database/rotate-role/legacy", json!({})).await;
+    servers.bao.rotate_role("database", "legacy").await;
     assert!(!servers.accepts(&live.current().legacy).await);
     live.refresh().await.unwrap();
     assert!(servers.accepts(&live.current().legacy).await);
@@ -121,7 +121,7 @@ async fn while_the_new_password_is_refused_the_one_in_hand_is_dead() {
     let servers = rotated_every("1h").await;
     let live = loader::<Checked>(&servers.bao, json!({})).await.watch().await.unwrap();
     assert_eq!(live.status().health, Health::Healthy);
-    servers.bao.write("database/rotate-role/legacy", json!({})).await;
+    servers.bao.rotate_role("database", "legacy").await;
     for _ in 0..2 {
         assert_eq!(live.refresh().await.unwrap_err().kind(), ErrorKind::Invalid);
         let status = live.status();

@@ -160,6 +160,20 @@ fn lost_answers_are_counted_too() {
     assert_eq!(asked, UNANSWERED);
 }
 
+/// Somebody who asks again and again in an outage has what he asks for as soon as it is over.
+#[test]
+fn what_was_refused_is_not_counted() {
+    let mut budget = Budget::default();
+    for second in 0..100 {
+        let now = at(Duration::from_secs(second));
+        assert_eq!(budget.allows(now, Duration::ZERO, Some(DAY)), Ok(()), "{second}");
+        budget.failed();
+    }
+    let now = at(Duration::from_secs(100));
+    let made = std::iter::repeat_with(|| budget.allows(now, Duration::ZERO, Some(DAY)));
+    assert_eq!(made.take(10).filter(Result::is_ok).count(), EARLY);
+}
+
 #[test]
 fn retries_back_off_to_a_minute_and_never_stop() {
     for seed in 0..200 {
