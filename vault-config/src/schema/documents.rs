@@ -173,6 +173,9 @@ impl Field {
 
 /// For types that JSON has too; nothing is claimed of any other.
 fn json_type(ty: &str) -> Option<&'static str> {
+    if let Some(inner) = ty.strip_prefix("Leased<").and_then(|rest| rest.strip_suffix('>')) {
+        return json_type(inner);
+    }
     let bare = ty.rsplit("::").next().unwrap_or(ty);
     match bare {
         "bool" => Some("boolean"),
@@ -182,7 +185,8 @@ fn json_type(ty: &str) -> Option<&'static str> {
         "String" | "SecretString" | "PathBuf" | "IpAddr" | "SocketAddr" | "Url" | "char" => {
             Some("string")
         }
-        "DatabaseCredentials" => Some("object"),
+        "DatabaseCredentials" | "Certificate" | "SignedSshKey" => Some("object"),
+        _ if ty.starts_with("HashMap<") || ty.starts_with("BTreeMap<") => Some("object"),
         _ if ty.starts_with("Vec<") => Some("array"),
         _ => None,
     }
@@ -194,8 +198,10 @@ fn note(leaf: &Leaf, field: &Field) -> String {
         _ if field.is_required() => String::new(),
         _ => ", may be left out".to_owned(),
     };
-    let source = source(leaf)
-        .map_or_else(String::new, |source| format!("; from vault {source} where there is one"));
+    let source = source(leaf).map_or_else(String::new, |source| match leaf.decrypts() {
+        true => format!("; encrypted, for vault {source}, where there is one"),
+        false => format!("; from vault {source} where there is one"),
+    });
     format!("{absence}{source}")
 }
 
