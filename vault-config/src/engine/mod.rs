@@ -351,6 +351,7 @@ impl Answer {
     }
 
     /// What was made, and is good until `end` by the clocks of those who look at it.
+    #[cfg(any(feature = "pki", feature = "ssh"))]
     fn good_until(self, end: SystemTime, longest: Duration) -> Self {
         let now = self.made.as_ref().map_or_else(SystemTime::now, |made| made.asked.wall);
         let left = end.duration_since(now).unwrap_or_default().min(longest);

@@ -199,7 +199,7 @@ impl<T> Live<T> {
     /// A token that was given (`VAULT_TOKEN`, a file, an agent's) is never revoked, nor one that
     /// another watched configuration shares: then every lease made here is cut short by a renewal
     /// for one second, which the `default` policy allows. What was loaded once over the same
-    /// [`Vault`](crate::Vault), and is not watched, does not count: its credentials go with the
+    /// [`Vault`], and is not watched, does not count: its credentials go with the
     /// token.
     ///
     /// The last configuration can still be read, by every clone; who waits for another is told
