@@ -70,6 +70,9 @@ struct AppConfig {
 "##
 )]
 //!
+//! `{home}` is a variable as in any path, here `VAULT_CONFIG_VAR_HOME`; `~` is not expanded. What is no
+//! public key is not sent.
+//!
 //! # An encrypted value
 //!
 //! What is encrypted may lie in the repository: in a TOML file, in `.env`, or in the environment of
