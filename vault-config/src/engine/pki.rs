@@ -184,9 +184,11 @@ fn serial(bytes: &[u8]) -> String {
 
 /// Each certificate by itself.
 fn blocks(pem: &str) -> impl Iterator<Item = String> + '_ {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     const END: &str = "-----END CERTIFICATE-----";
     pem.split_inclusive(END)
-        .filter_map(|block| block.find("-----BEGIN").and_then(|at| block.get(at..)))
+        .filter(|block| block.ends_with(END))
+        .filter_map(|block| block.rfind(BEGIN).and_then(|at| block.get(at..)))
         .map(str::to_owned)
 }
 
