@@ -58,7 +58,19 @@ impl Scope<'_> {
         namespace: &str,
         inner: Arc<dyn Engine>,
     ) -> Result<Arc<dyn Engine>, Cause> {
-        Ok(Arc::new(Within { namespace: self.fill(namespace)?, inner }))
+        let filled = self.fill(namespace)?;
+        // Spaces are lost on the way, and no namespace at all is another one.
+        match filled.bytes().all(|byte| byte.is_ascii_graphic()) {
+            true => Ok(Arc::new(Within { namespace: filled, inner })),
+            false => Err(Cause::new(
+                ErrorKind::Variable,
+                format!(
+                    "with its variables filled in, the namespace \"{namespace}\" has a space or a \
+                     character that is not ASCII"
+                ),
+                "give the variables values that are names of namespaces",
+            )),
+        }
     }
 
     fn fill(&self, template: &str) -> Result<String, Cause> {
