@@ -311,11 +311,25 @@ fn is_of_no_role(words: &str) -> bool {
         || words.contains("role \"") && words.contains("not found")
 }
 
-fn no_data() -> Cause {
+/// `verb` is the word of the command line that asks the same.
+fn no_data(verb: &str) -> Cause {
     Cause::new(
         ErrorKind::Protocol,
         "the answer has no `data`",
-        "see with `vault read` what the path answers, and that the address is Vault's own",
+        format!(
+            "see with `vault {verb}` what the path answers, and that the address is Vault's own"
+        ),
+    )
+}
+
+#[cfg(any(feature = "pki", feature = "ssh"))]
+fn ended(end: SystemTime) -> Cause {
+    let end = humantime::format_rfc3339_seconds(end);
+    Cause::new(
+        ErrorKind::Protocol,
+        format!("what was made just now ended at {end} already"),
+        "see with `vault read` until when the role makes what it makes (not_after), when the \
+         authority's own certificate ends, and the server's clock",
     )
 }
 

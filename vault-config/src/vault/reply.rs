@@ -71,6 +71,11 @@ impl Reply {
     pub(crate) fn json(&self) -> &Value {
         match &self.body {
             Body::Json(value) => value,
+    /// A 2xx without a body.
+    pub(crate) fn says_nothing(&self) -> bool {
+        (200..300).contains(&self.status) && matches!(self.body, Body::Empty)
+    }
+
             _ => &NOTHING,
         }
     }
