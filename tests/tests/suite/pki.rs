@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+use vault_config::live::Health;
 use vault_config::secrecy::ExposeSecret;
 use vault_config::{Certificate, ErrorKind, Live, Loader, Mode, VaultConfig};
 use vault_config_tests::{OpenBao, client_builder};

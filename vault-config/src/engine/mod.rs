@@ -376,13 +376,24 @@ impl Answer {
         Self { data, version, lease: reply.lease(), life: None, made: reply.made }
     }
 
-    /// What was made, and is good until `end` by the clocks of those who look at it.
-    fn good_until(self, end: SystemTime, longest: Duration) -> Self {
-        let now = self.made.as_ref().map_or_else(SystemTime::now, |made| made.asked.wall);
-        let left = end.duration_since(now).unwrap_or_default().min(longest);
-        // One of two clocks is wrong.
-        let life = if left.is_zero() { longest } else { left };
-        Self { life: Some(life), ..self }
+    /// What was made, and is good until `end`. `date` is when it was made by the server's clock,
+    /// which wrote both: this machine's may be another one.
+    #[cfg(any(feature = "pki", feature = "ssh"))]
+    fn good_between(
+        self,
+        begin: SystemTime,
+        end: SystemTime,
+        date: Option<SystemTime>,
+    ) -> Result<Self, Cause> {
+        let asked = self.made.as_ref().map_or_else(SystemTime::now, |made| made.asked.wall);
+        // It tells whole seconds.
+        let now = date.map_or(asked, |date| asked.clamp(date, date + Duration::from_secs(1)));
+        let now = now.max(begin);
+        // No life would be one that never ends.
+        match end.duration_since(now).ok().filter(|life| !life.is_zero()) {
+            Some(life) => Ok(Self { life: Some(life), ..self }),
+            None => Err(ended(end)),
+        }
     }
 
     /// How long it is good for, and whether it is a lease that can be renewed.
@@ -435,5 +446,34 @@ impl Answer {
             }
         };
         Err(Cause::new(ErrorKind::KeyAbsent, what, help))
+    }
+}
+
+#[cfg(all(test, any(feature = "pki", feature = "ssh")))]
+mod tests {
+    use super::*;
+
+    /// Seconds of the server's clock; this machine's is decades ahead.
+    #[test]
+    fn the_servers_clock_says_how_long_it_is_good_for() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let life = |begin, end, date: Option<u64>| {
+            let answer =
+                Answer { data: Value::Null, version: None, lease: None, life: None, made: None };
+            let answer = answer.good_between(at(begin), at(end), date.map(at));
+            answer.ok().and_then(|answer| answer.life).map(|life| life.as_secs())
+        };
+        assert_eq!(life(70, 700, Some(100)), Some(599));
+        assert_eq!(life(200, 700, Some(100)), Some(500), "it is not valid yet");
+        assert_eq!(life(0, 50_000_000_000, None).map(|life| life > 40_000_000_000), Some(true));
+        for (begin, end, date) in [
+            (70, 700, Some(700)),
+            (70, 700, Some(900)),
+            (700, 700, Some(100)),
+            (700, 70, Some(10)),
+            (70, 700, None),
+        ] {
+            assert_eq!(life(begin, end, date), None, "{begin} {end} {date:?}");
+        }
     }
 }

@@ -239,9 +239,9 @@ impl Sign {
         data.extend(
             private_key.map(|key| ("private_key".to_owned(), Value::text(key.expose_secret()))),
         );
-        let longest = signed.valid_before.duration_since(signed.valid_after).unwrap_or_default();
+        let date = reply.date;
         let answer = Answer::new(Value::Map(data.into_iter().collect()), None, reply);
-        Ok(answer.good_until(signed.valid_before, longest))
+        answer.good_between(signed.valid_after, signed.valid_before, date)
     }
 }
 
