@@ -241,7 +241,7 @@ impl Source {
         let stand = if let Some(lease) = facts.lease {
             let term = Term::new(asked, lease.ttl, lease.ttl, lease.renewable, random);
             Stand::Leased(Leased::new(Some(lease.id), term, under))
-        } else if let Some(life) = facts.life.filter(|_| !self.is_paced) {
+        } else if let Some(life) = facts.life.filter(|life| !self.is_read_within(*life)) {
             // It does not die with its token.
             Stand::Leased(Leased::new(None, Term::of_fixed_life(asked, life, random), None))
         } else if let Some(rotation) = facts.rotation {
@@ -262,6 +262,11 @@ impl Source {
             Stand::Rotating { rotation, read, polls, period, .. } => {
                 (Some((rotation, *read)), *polls, *period)
             }
+    /// A field says how often, and that is often enough for what ends after `life`.
+    fn is_read_within(&self, life: Duration) -> bool {
+        self.is_paced && self.every.is_some_and(|every| every <= life / 2)
+    }
+
             _ => (None, 0, Duration::ZERO),
         };
         let compared = before.map(|(rotation, earlier)| (rotation, read.since(earlier)));
