@@ -99,7 +99,7 @@ static GENERAL: [Word; 7] = [
     ("env", Takes::Text(text::env_name)),
     ("rename", Takes::Text(text::not_empty)),
     ("plain", Takes::Flag),
-    ("namespace", Takes::Text(text::path)),
+    ("namespace", Takes::Text(text::namespace)),
     ("validate", Takes::Path),
 ];
 
@@ -107,7 +107,7 @@ static CONTAINER: [Word; 8] = [
     ("env_prefix", Takes::Text(text::env_name)),
     ("kv", Takes::Text(text::path)),
     ("mount", Takes::Text(text::path)),
-    ("namespace", Takes::Text(text::path)),
+    ("namespace", Takes::Text(text::namespace)),
     ("rename_all", Takes::Text(case::check)),
     ("crate", Takes::PathOrText),
     ("validate", Takes::Path),

@@ -26,6 +26,15 @@ pub(crate) fn path(path: &str) -> Result<(), String> {
     segments(path)
 }
 
+/// The path of a namespace: it goes into a header, which holds no other characters.
+pub(crate) fn namespace(name: &str) -> Result<(), String> {
+    path(name)?;
+    match name.chars().find(|c| !c.is_ascii_graphic()) {
+        Some(c) => Err(format!("is not the path of a namespace: it contains {c:?}")),
+        None => Ok(()),
+    }
+}
+
 /// What is asked of an engine and is no path: a name, a list of names, a key, a file.
 pub(crate) fn wish(text: &str) -> Result<(), String> {
     not_empty(text)?;
@@ -48,6 +57,9 @@ pub(crate) fn ttl(text: &str) -> Result<(), String> {
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     match !text.is_empty() && (rest.is_empty() || rest == text && is_number(text)) {
         true => Ok(()),
+        false if text.contains('{') => {
+            Err("holds no variables: write a time to live, such as `24h`".to_owned())
+        }
         false => Err("is not a time to live, such as `24h`, `90m` or `3600` (seconds)".to_owned()),
     }
 }
@@ -168,6 +180,16 @@ mod tests {
             "{", "}", "a}", "{env", "{}", "{a{b}}", "{a-b}", "{a/b}", "{ü}",
         ] {
             assert!(path(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn namespaces() {
+        for good in ["team-a", "team-a/billing", "{env}", "team-{env}/x"] {
+            assert_eq!(namespace(good), Ok(()), "{good}");
+        }
+        for bad in ["", " ", "team a", "teäm", "/team-a", "team-a/"] {
+            assert!(namespace(bad).is_err(), "{bad:?}");
         }
     }
 

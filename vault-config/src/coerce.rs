@@ -367,7 +367,10 @@ impl<'de> Deserializer<'de> for FieldDeserializer<'_> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        self.present()?;
+        // For how long nothing was given is nothing to tell.
+        if name != leased::NAME {
+            self.present()?;
+        }
         match self.facts.filter(|_| name == leased::NAME) {
             Some(facts) => visitor.visit_seq(WithFacts { value: Some(self), facts: Some(facts) }),
             None => visitor.visit_newtype_struct(self),

@@ -11,7 +11,7 @@ use crate::Secret;
 ///
 /// For a field of any engine: `Leased<DatabaseCredentials>`, `Leased<SecretString>`,
 /// `Leased<HashMap<String, SecretString>>`. Where the value does not come from Vault, or has no end,
-/// there is nothing to tell.
+/// there is nothing to tell; nor where a figment is read that is not the loader's.
 ///
 /// The facts are those of the moment when it was made. A [`Live`](crate::Live) configuration renews
 /// a lease without publishing anything, since its value stays the same: until when it is good now,

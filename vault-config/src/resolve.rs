@@ -67,12 +67,13 @@ impl Sources<'_> {
             _ => return Ok((found, None)),
         };
         let place = provenance.to_string();
-        let ciphertext = value.as_str().filter(|text| transit::is_ciphertext(text));
-        match (self.vault_mode, ciphertext) {
+        match (self.vault_mode, transit::ciphertext(value)) {
             (true, Some(text)) => Ok((Found::Skipped, engine.of(text, &place))),
-            (true, None) => Err(transit::not_encrypted(engine.as_ref()).at(place)),
-            (false, Some(_)) => Err(transit::not_decryptable().at(place)),
-            (false, None) => Ok((found, None)),
+            (true, None) => Err(transit::not_encrypted(engine.as_ref(), value).at(place)),
+            (false, _) if transit::holds_ciphertext(value) => {
+                Err(transit::not_decryptable().at(place))
+            }
+            (false, _) => Ok((found, None)),
         }
     }
 
@@ -114,9 +115,16 @@ impl Sources<'_> {
                 if !layers.is_empty() {
                     looked.push(format!("files: no key {}", leaf.key()));
                 }
-                Ok(Found::Absent(None))
+                Ok(Found::Absent(self.no_ciphertext(leaf)))
             }
         }
+    }
+
+    fn no_ciphertext(&self, leaf: &Leaf) -> Option<Arc<Cause>> {
+        let LeafOrigin::Vault(engine) = &leaf.origin else { return None };
+        let cause =
+            || transit::missing(engine.as_ref(), &leaf.variables.join(" and "), &leaf.key());
+        (self.vault_mode && engine.decrypts()).then(cause).map(Arc::new)
     }
 }
 

@@ -299,3 +299,31 @@ async fn no_node_is_asked_for_its_health_in_a_namespace() {
     assert_eq!(namespaces("/v1/sys/health"), [None]);
     assert_eq!(namespaces("/v1/secret/data/app"), [Some("team-a".to_owned())]);
 }
+
+/// What is blank on the way would lead to the root namespace, and what no header holds nowhere.
+#[tokio::test]
+async fn a_variable_leads_to_no_other_namespace() {
+    #[derive(Debug, VaultConfig)]
+    struct Var {
+        #[vault(kv = "app", namespace = "{team}")]
+        here: SecretString,
+    }
+    let server = ScriptedServer::start(|_| ScriptedAnswer::status(404)).await;
+    for (team, there) in [(" ", false), ("team-a ", false), ("teäm", false), ("team-a", true)] {
+        let variables = [("VAULT_ADDR", server.address()), ("VAULT_TOKEN", "t".to_owned())];
+        let loader = Var::loader().without_dotenv().startup_deadline(Duration::ZERO);
+        let error = loader.env_source(variables).var("team", team).load().await.unwrap_err();
+        assert_eq!(!server.requests().is_empty(), there, "{team}: {:?}", server.requests());
+        if !there {
+            assert_eq!(error.kind(), ErrorKind::Variable, "{error}");
+        }
+        if team == "teäm" {
+            assert_snapshot!(error.problems()[0].to_string(), @r#"
+            1. here: SecretString
+               env HERE: not set
+               with its variables filled in, the namespace "{team}" has a space or a character that is not ASCII
+               help: give the variables values that are names of namespaces
+            "#);
+        }
+    }
+}

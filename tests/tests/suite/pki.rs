@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+use vault_config::live::Health;
 use vault_config::secrecy::ExposeSecret;
 use vault_config::{Certificate, ErrorKind, Live, Loader, Mode, VaultConfig};
 use vault_config_tests::{OpenBao, client_builder};
@@ -315,4 +316,65 @@ async fn in_local_mode_it_is_two_texts() {
     ");
     let error = local(&chain, "hunter2-hunter2").await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+}
+
+/// Many programs write the key and the certificates into one file.
+#[tokio::test]
+async fn a_key_beside_the_certificates_is_not_taken_for_one() {
+    let server = Server::start("10m").await;
+    let issued = server.loader::<Config>().await.load().await.unwrap().server;
+    let key = issued.private_key().expose_secret().to_owned();
+    let all = issued.identity_pem().expose_secret().to_owned();
+    let variables = [
+        ("SERVER_CERTIFICATE", all),
+        ("SERVER_PRIVATE_KEY", key),
+        ("VAULT_CONFIG_VAR_HOST", "www.example.com".to_owned()),
+    ];
+    let loader = Config::loader().mode(Mode::Local).without_dotenv().env_source(variables);
+    let config = loader.load().await.unwrap();
+    assert!(!config.server.certificate_pem().contains("PRIVATE KEY"));
+    assert_eq!(config.server.certificate_pem(), issued.certificate_pem());
+    assert_eq!(config.server.chain(), issued.chain());
+}
+
+/// The role names the moment of its end, or the authority is about to end.
+#[tokio::test]
+async fn what_is_over_when_it_is_issued_is_refused_and_told() {
+    #[derive(Debug, VaultConfig)]
+    struct One {
+        #[vault(pki = "web", common_name = "{host}")]
+        server: Certificate,
+    }
+    let server = Server::start("10m").await;
+    let end = SystemTime::now() + Duration::from_secs(8);
+    let role = json!({
+        "allowed_domains": "example.com", "allow_subdomains": true, "key_type": "ec",
+        "not_after": rfc3339(end), "no_store": true,
+    });
+    server.bao.write("pki/roles/web", role).await;
+    let loader = server.loader::<One>().await;
+    server.bao.clear_audit();
+    let live = loader.watch().await.unwrap();
+    until("it is told", async || live.status().sources[0].state.failing_since.is_some()).await;
+    let told = live.status().sources[0].state.error.clone().unwrap();
+    assert!(told.contains("what was made just now ended at "), "{told}");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let status = live.status();
+    assert_eq!(status.health, Health::Failing, "{status:#?}");
+    assert!(status.good_until.unwrap() <= SystemTime::now());
+    let asked = server.bao.audit_requests();
+    let issued = asked.iter().filter(|it| it.path.starts_with("pki/issue")).count();
+    assert!(issued < 40, "{issued}");
+    live.shutdown().await.unwrap();
+    let error = server.loader::<One>().await.load().await.unwrap_err();
+    assert_snapshot!(error.problems()[0].to_string().replace(&rfc3339(end), "END"), @"
+    1. server: Certificate
+       env SERVER_CERTIFICATE, SERVER_PRIVATE_KEY: not set
+       vault pki/issue/web: what was made just now ended at END already
+       help: see with `vault read` until when the role makes what it makes (not_after), when the authority's own certificate ends, and the server's clock
+    ");
+}
+
+fn rfc3339(moment: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(moment).to_string()
 }

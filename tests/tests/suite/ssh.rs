@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use serde_json::json;
 use vault_config::secrecy::ExposeSecret;
 use vault_config::{ErrorKind, Loader, Mode, SignedSshKey, VaultConfig};
-use vault_config_tests::{OpenBao, Sshd};
+use vault_config_tests::{OpenBao, ScriptedAnswer, ScriptedServer, Sshd};
 
 use crate::errors::told;
 use crate::live::until;
@@ -210,4 +210,61 @@ async fn in_local_mode_it_is_two_texts_or_one() {
 
     Local mode, because the program asks for it with .mode(Mode::Local); .mode(Mode::Vault) reads secrets from Vault.
     ");
+}
+
+/// Whatever keys the authority and its users have.
+#[tokio::test]
+async fn keys_of_every_kind_are_signed_by_authorities_of_every_kind() {
+    #[derive(Debug, VaultConfig)]
+    struct Keys {
+        #[vault(ssh = "deploy")]
+        made: SignedSshKey,
+        #[vault(ssh = "deploy", public_key_file = "{key_file}")]
+        of_a_file: SignedSshKey,
+    }
+    let bao = server().await;
+    let ecdsa = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBG2ua5OsCCsz\
+                 uFFyftXxSOMIacFBgmimBkgfHeffYMoTEG9xk8qj7mxCkli9msdh0riObmLBiTjx8tiiLnIFYFg= a";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, ecdsa).unwrap();
+    for key_type in ["ssh-rsa", "ecdsa-sha2-nistp256", "ed25519"] {
+        bao.delete("ssh/config/ca").await;
+        let authority = json!({ "generate_signing_key": true, "key_type": key_type });
+        bao.write("ssh/config/ca", authority).await;
+        let loader = loader::<Keys>(&bao, &file.path().display().to_string()).await;
+        let keys = loader.load().await.unwrap_or_else(|error| panic!("{key_type}: {error}"));
+        assert_eq!(keys.of_a_file.valid_principals(), ["deploy"]);
+        assert!(keys.made.private_key().is_some());
+    }
+}
+
+/// A path without `.pub` names the private half, which stays where it is.
+#[tokio::test]
+async fn a_private_key_is_never_sent() {
+    #[derive(Debug, VaultConfig)]
+    struct Mistaken {
+        #[vault(ssh = "deploy", public_key_file = "{key_file}")]
+        key: SignedSshKey,
+    }
+    let server = ScriptedServer::start(|_| ScriptedAnswer::status(502)).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let private =
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2hunter2\n-----END OPENSSH PRIVATE KEY-----\n";
+    std::fs::write(&file, private).unwrap();
+    let path = file.path().display().to_string();
+    let variables = [
+        ("VAULT_ADDR", server.address()),
+        ("VAULT_TOKEN", "t".to_owned()),
+        ("VAULT_CONFIG_VAR_KEY_FILE", path.clone()),
+    ];
+    let loader = Mistaken::loader().without_dotenv().startup_deadline(Duration::ZERO);
+    let error = loader.env_source(variables).load().await.unwrap_err();
+    assert!(server.requests().is_empty(), "{:?}", server.requests());
+    let told = error.problems()[0].to_string().replace(&path, "FILE");
+    assert_snapshot!(told, @r#"
+    1. key: SignedSshKey
+       env KEY_SIGNED_KEY: not set
+       vault ssh/sign/deploy: FILE holds no public key of OpenSSH, and is not sent
+       help: name the file of the public half, such as id_ed25519.pub, with public_key_file = ".."
+    "#);
 }

@@ -10,7 +10,7 @@ use insta::assert_snapshot;
 use serde_json::json;
 use vault_config::secrecy::{ExposeSecret, SecretString};
 use vault_config::{Error, ErrorKind, Loader, Mode, VaultConfig};
-use vault_config_tests::OpenBao;
+use vault_config_tests::{OpenBao, ScriptedAnswer, ScriptedServer};
 
 use crate::errors::told;
 
@@ -289,4 +289,102 @@ async fn a_watched_configuration_keeps_what_was_decrypted() {
     assert_eq!(values(&live.current())[0], "of the environment");
     assert_eq!(live.status().sources[0].source, "transit/decrypt/app");
     live.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn in_local_mode_no_ciphertext_is_taken_in_a_list_or_between_spaces() {
+    #[derive(Debug, VaultConfig)]
+    struct Many {
+        #[vault(transit = "app")]
+        list: Vec<SecretString>,
+        #[vault(transit = "app")]
+        text: Vec<SecretString>,
+        #[vault(transit = "app")]
+        spaced: SecretString,
+    }
+    let file = "list = ['plain', 'vault:v1:aHVudGVyMg==']";
+    let variables =
+        [("TEXT", r#"["vault:v1:aHVudGVyMg=="]"#), ("SPACED", "vault:v1:aHVudGVyMg==\n")];
+    let loader = Many::loader().mode(Mode::Local).without_dotenv().env_source(variables);
+    let error = loader.figment(Figment::from(Toml::string(file))).load().await.unwrap_err();
+    let fields: Vec<_> = error.problems().iter().filter_map(|problem| problem.field()).collect();
+    assert_eq!(fields, ["list", "text", "spaced"], "{error}");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+/// An editor adds a line break, and a list is one ciphertext of its JSON text.
+#[tokio::test]
+async fn a_line_break_after_a_ciphertext_is_none_of_it() {
+    #[derive(Debug, VaultConfig)]
+    struct Many {
+        #[vault(transit = "app")]
+        list: Vec<SecretString>,
+        #[vault(transit = "app")]
+        spaced: SecretString,
+    }
+    let server = Server::start().await;
+    let file = format!("list = \"\"\"\n{}\n\"\"\"", server.encrypt(r#"["a", "b"]"#).await);
+    let spaced = format!(" {}\n", server.encrypt("s").await);
+    let variables = server.variables().await.into_iter().chain([("SPACED", spaced)]);
+    let loader = Many::loader().without_dotenv().startup_deadline(Duration::ZERO);
+    let loader = loader.figment(Figment::from(Toml::string(&file))).env_source(variables);
+    let many = loader.load().await.unwrap();
+    assert_eq!(many.spaced.expose_secret(), "s");
+    assert_eq!(many.list.len(), 2);
+}
+
+#[tokio::test]
+async fn other_results_than_were_asked_for_are_told() {
+    #[derive(VaultConfig)]
+    struct One {
+        #[vault(transit = "app")]
+        one: SecretString,
+    }
+    for results in [json!([]), json!([{ "plaintext": "YQ==" }, { "plaintext": "YQ==" }])] {
+        let answer = json!({ "request_id": "1", "data": { "batch_results": results } });
+        let server = ScriptedServer::start(move |_| ScriptedAnswer::json(200, &answer)).await;
+        let variables = [
+            ("VAULT_ADDR", server.address()),
+            ("VAULT_TOKEN", "t".to_owned()),
+            ("ONE", "vault:v1:aHVudGVyMg==".to_owned()),
+        ];
+        let loader = One::loader().without_dotenv().startup_deadline(Duration::ZERO);
+        let error = loader.env_source(variables).load().await.err().unwrap();
+        insta::allow_duplicates!(assert_snapshot!(error.problems()[0].to_string(), @"
+        1. one: SecretString
+           vault transit/decrypt/app: the answer has not one result for each ciphertext
+           help: see with `vault write` what the path answers to batch_input, and that the address is Vault's own
+        "));
+    }
+}
+
+/// What to set is a ciphertext: a plain value would be refused next.
+#[tokio::test]
+async fn what_is_missing_is_a_ciphertext() {
+    #[derive(VaultConfig)]
+    struct One {
+        #[vault(transit = "app")]
+        one: SecretString,
+        #[vault(transit = "app")]
+        list: Option<Vec<SecretString>>,
+    }
+    let variables =
+        [("VAULT_ADDR", "http://127.0.0.1:1"), ("VAULT_TOKEN", "t"), ("LIST", r#"["vault:v1:a"]"#)];
+    let loader = One::loader().without_dotenv().env_source(variables);
+    let error = loader.load().await.err().unwrap();
+    assert_snapshot!(told(&error, ErrorKind::Missing), @"
+    cannot load One: 2 problems
+
+    1. one: SecretString
+       env ONE: not set
+       no source has a ciphertext for it
+       help: encrypt it: printf %s .. | base64 | vault write -field=ciphertext transit/encrypt/app plaintext=-; and set ONE in the environment or in .env, or one in a file, to that
+
+    2. list: Option<Vec<SecretString>>
+       env LIST: the value is not encrypted: it does not begin with vault:v1: or the like
+       help: encrypt it: printf %s .. | base64 | vault write -field=ciphertext transit/encrypt/app plaintext=-
+         a list or a map is one ciphertext: encrypt its JSON text
+
+    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    ");
 }

@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime};
 use insta::assert_snapshot;
 use serde_json::json;
 use vault_config::secrecy::{ExposeSecret, SecretString};
-use vault_config::{DatabaseCredentials, ErrorKind, Leased, VaultConfig};
+use vault_config::{DatabaseCredentials, ErrorKind, Leased, Mode, VaultConfig};
 use vault_config_tests::{OpenBao, Postgres, ScriptedAnswer, ScriptedServer};
 
 use crate::errors::told;
+use crate::live::until;
 
 #[derive(Debug, VaultConfig)]
 struct Config {
@@ -187,4 +188,82 @@ async fn a_lease_is_told_beside_its_value() {
     let of_token = status.sources.iter().find(|it| it.source.starts_with("identity")).unwrap();
     assert!(of_token.state.expires_at.is_some(), "{of_token:?}");
     live.shutdown().await.unwrap();
+}
+
+/// Such as `auth/token/create`, or a path that only stores.
+#[tokio::test]
+async fn a_write_that_answers_no_data_is_told() {
+    #[derive(VaultConfig)]
+    struct Wrong {
+        #[vault(write = "cubbyhole/app", data(a = "b"), key = "a")]
+        stores: SecretString,
+        #[vault(write = "auth/token/create", data(ttl = "1m"), key = "token")]
+        logs_in: SecretString,
+    }
+    let bao = OpenBao::dev().await;
+    let variables = [("VAULT_ADDR", bao.address()), ("VAULT_TOKEN", bao.root_token())];
+    let loader = Wrong::loader().without_dotenv().startup_deadline(Duration::ZERO);
+    let error = loader.env_source(variables).load().await.err().unwrap();
+    assert_snapshot!(told(&error, ErrorKind::Protocol), @"
+    cannot load Wrong: 2 problems
+
+    1. stores: SecretString
+       env STORES: not set
+       vault cubbyhole/app: the path took the write and answered nothing (HTTP 204)
+       help: name a path that answers what it makes; `read` and `kv` are for what is stored
+
+    2. logs_in: SecretString
+       env LOGS_IN: not set
+       vault auth/token/create: the answer has no `data`
+       help: see with `vault write` what the path answers, and that the address is Vault's own
+
+    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    ");
+}
+
+/// A token that ends sooner than the field is to be read again is made again before it ends.
+#[tokio::test]
+async fn no_pace_outlasts_what_was_made() {
+    #[derive(Debug, VaultConfig)]
+    struct Paced {
+        #[vault(write = "engine/token", key = "token", refresh = "1h")]
+        token: SecretString,
+    }
+    let server = ScriptedServer::start(|request| match request.path() {
+        "/v1/engine/token" => {
+            let token = json!({ "token": "t", "ttl": 3 });
+            ScriptedAnswer::json(200, &json!({ "request_id": "1", "data": token }))
+        }
+        _ => ScriptedAnswer::json(200, &json!({ "request_id": "1", "data": { "ttl": 0 } })),
+    })
+    .await;
+    let variables = [("VAULT_ADDR", &*server.address()), ("VAULT_TOKEN", "t")];
+    let live = Paced::loader().without_dotenv().env_source(variables).watch().await.unwrap();
+    let written = || server.requests().iter().filter(|it| it.path() == "/v1/engine/token").count();
+    until("it is made again", async || written() > 1).await;
+    assert!(live.status().sources[0].state.expires_at.is_some(), "{:?}", live.status());
+    live.shutdown().await.unwrap();
+}
+
+/// Nothing to tell of what is not there.
+#[tokio::test]
+async fn what_is_leased_may_be_absent_either_way() {
+    #[derive(Debug, VaultConfig)]
+    struct Absent {
+        #[vault(kv = "none", key = "a")]
+        inside: Leased<Option<SecretString>>,
+        #[vault(kv = "none", key = "b")]
+        outside: Option<Leased<SecretString>>,
+    }
+    let loader = Absent::loader().mode(Mode::Local).without_dotenv();
+    let config = loader.env_source([("INSIDE", "")]).load().await.unwrap();
+    assert!(config.inside.is_none() && config.outside.is_none());
+    #[derive(Debug, VaultConfig)]
+    struct Wanted {
+        #[vault(kv = "none")]
+        wanted: Leased<SecretString>,
+    }
+    let loader = Wanted::loader().mode(Mode::Local).without_dotenv();
+    let error = loader.env_source([("", ""); 0]).load().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Missing);
 }

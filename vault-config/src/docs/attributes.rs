@@ -104,7 +104,7 @@
 //! For a configuration that is watched: how often this secret is read again, whatever the
 //! configuration says of all others. `never` keeps what the first read gave. It goes with `kv`, and
 //! with `read` and `write` where the answer has no lease; a lease says itself when it has to be
-//! renewed, and so does a token that says how long it is good for.
+//! renewed, and a token that says how long it is good for is made again before that is over.
 //!
 //! ```
 //! # use vault_config::{VaultConfig, secrecy::SecretString};

@@ -70,6 +70,9 @@ struct AppConfig {
 "##
 )]
 //!
+//! `{home}` is a variable as in any path, here `VAULT_CONFIG_VAR_HOME`; `~` is not expanded. What is no
+//! public key is not sent.
+//!
 //! # An encrypted value
 //!
 //! What is encrypted may lie in the repository: in a TOML file, in `.env`, or in the environment of
@@ -95,7 +98,8 @@ struct AppConfig {
 //! license = "vault:v1:8SDd3WHDOjf7mq69CyCqYjBXAiQQAVZRkFM13ok481zoCmHnSeDX9vyf7w=="
 //! ```
 //!
-//! All fields of one key are decrypted by one request. A value that is not encrypted is refused in
+//! All fields of one key are decrypted by one request. A list or a map is one ciphertext, of its JSON
+//! text; line breaks and spaces around a ciphertext are none of it. A value that is not encrypted is refused in
 //! Vault mode, so that none gets in by mistake; in local mode it is taken as it is, and a ciphertext
 //! is refused. A key that was rotated decrypts what its older versions encrypted, down to its
 //! `min_decryption_version`.

@@ -264,7 +264,7 @@ fn versioned(reply: &Reply) -> Option<u64> {
 fn unversioned(mut reply: Reply) -> Result<Answer, Cause> {
     match reply.take_data() {
         Some(data) if data.as_map().is_some() => Ok(Answer::new(data, None, reply)),
-        _ => Err(no_data()),
+        _ => Err(no_data("read")),
     }
 }
 

@@ -58,7 +58,19 @@ impl Scope<'_> {
         namespace: &str,
         inner: Arc<dyn Engine>,
     ) -> Result<Arc<dyn Engine>, Cause> {
-        Ok(Arc::new(Within { namespace: self.fill(namespace)?, inner }))
+        let filled = self.fill(namespace)?;
+        // Spaces are lost on the way, and no namespace at all is another one.
+        match filled.bytes().all(|byte| byte.is_ascii_graphic()) {
+            true => Ok(Arc::new(Within { namespace: filled, inner })),
+            false => Err(Cause::new(
+                ErrorKind::Variable,
+                format!(
+                    "with its variables filled in, the namespace \"{namespace}\" has a space or a \
+                     character that is not ASCII"
+                ),
+                "give the variables values that are names of namespaces",
+            )),
+        }
     }
 
     fn fill(&self, template: &str) -> Result<String, Cause> {
@@ -299,11 +311,25 @@ fn is_of_no_role(words: &str) -> bool {
         || words.contains("role \"") && words.contains("not found")
 }
 
-fn no_data() -> Cause {
+/// `verb` is the word of the command line that asks the same.
+fn no_data(verb: &str) -> Cause {
     Cause::new(
         ErrorKind::Protocol,
         "the answer has no `data`",
-        "see with `vault read` what the path answers, and that the address is Vault's own",
+        format!(
+            "see with `vault {verb}` what the path answers, and that the address is Vault's own"
+        ),
+    )
+}
+
+#[cfg(any(feature = "pki", feature = "ssh"))]
+fn ended(end: SystemTime) -> Cause {
+    let end = humantime::format_rfc3339_seconds(end);
+    Cause::new(
+        ErrorKind::Protocol,
+        format!("what was made just now ended at {end} already"),
+        "see with `vault read` until when the role makes what it makes (not_after), when the \
+         authority's own certificate ends, and the server's clock",
     )
 }
 
@@ -350,14 +376,24 @@ impl Answer {
         Self { data, version, lease: reply.lease(), life: None, made: reply.made }
     }
 
-    /// What was made, and is good until `end` by the clocks of those who look at it.
+    /// What was made, and is good until `end`. `date` is when it was made by the server's clock,
+    /// which wrote both: this machine's may be another one.
     #[cfg(any(feature = "pki", feature = "ssh"))]
-    fn good_until(self, end: SystemTime, longest: Duration) -> Self {
-        let now = self.made.as_ref().map_or_else(SystemTime::now, |made| made.asked.wall);
-        let left = end.duration_since(now).unwrap_or_default().min(longest);
-        // One of two clocks is wrong.
-        let life = if left.is_zero() { longest } else { left };
-        Self { life: Some(life), ..self }
+    fn good_between(
+        self,
+        begin: SystemTime,
+        end: SystemTime,
+        date: Option<SystemTime>,
+    ) -> Result<Self, Cause> {
+        let asked = self.made.as_ref().map_or_else(SystemTime::now, |made| made.asked.wall);
+        // It tells whole seconds.
+        let now = date.map_or(asked, |date| asked.clamp(date, date + Duration::from_secs(1)));
+        let now = now.max(begin);
+        // No life would be one that never ends.
+        match end.duration_since(now).ok().filter(|life| !life.is_zero()) {
+            Some(life) => Ok(Self { life: Some(life), ..self }),
+            None => Err(ended(end)),
+        }
     }
 
     /// How long it is good for, and whether it is a lease that can be renewed.
@@ -410,5 +446,34 @@ impl Answer {
             }
         };
         Err(Cause::new(ErrorKind::KeyAbsent, what, help))
+    }
+}
+
+#[cfg(all(test, any(feature = "pki", feature = "ssh")))]
+mod tests {
+    use super::*;
+
+    /// Seconds of the server's clock; this machine's is decades ahead.
+    #[test]
+    fn the_servers_clock_says_how_long_it_is_good_for() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let life = |begin, end, date: Option<u64>| {
+            let answer =
+                Answer { data: Value::Null, version: None, lease: None, life: None, made: None };
+            let answer = answer.good_between(at(begin), at(end), date.map(at));
+            answer.ok().and_then(|answer| answer.life).map(|life| life.as_secs())
+        };
+        assert_eq!(life(70, 700, Some(100)), Some(599));
+        assert_eq!(life(200, 700, Some(100)), Some(500), "it is not valid yet");
+        assert_eq!(life(0, 50_000_000_000, None).map(|life| life > 40_000_000_000), Some(true));
+        for (begin, end, date) in [
+            (70, 700, Some(700)),
+            (70, 700, Some(900)),
+            (700, 700, Some(100)),
+            (700, 70, Some(10)),
+            (70, 700, None),
+        ] {
+            assert_eq!(life(begin, end, date), None, "{begin} {end} {date:?}");
+        }
     }
 }

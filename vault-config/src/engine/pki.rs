@@ -182,11 +182,13 @@ fn serial(bytes: &[u8]) -> String {
     bytes.join(":")
 }
 
-/// Each certificate by itself.
+/// Each certificate by itself, without what else stands in the file, which may be the private key.
 fn blocks(pem: &str) -> impl Iterator<Item = String> + '_ {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     const END: &str = "-----END CERTIFICATE-----";
     pem.split_inclusive(END)
-        .filter_map(|block| block.find("-----BEGIN").and_then(|at| block.get(at..)))
+        .filter(|block| block.ends_with(END))
+        .filter_map(|block| block.rfind(BEGIN).and_then(|at| block.get(at..)))
         .map(str::to_owned)
 }
 
@@ -280,9 +282,9 @@ impl Issue {
             return Err(refused(reply, &Grant::update(self.path()), &format!("{mount}/roles")));
         }
         let (data, certificate) = reply.take_data().and_then(bundle).ok_or_else(misshapen)?;
-        let longest = certificate.not_after.duration_since(certificate.not_before);
+        let date = reply.date;
         let answer = Answer::new(data, None, reply);
-        Ok(answer.good_until(certificate.not_after, longest.unwrap_or_default()))
+        answer.good_between(certificate.not_before, certificate.not_after, date)
     }
 }
 

@@ -85,7 +85,7 @@ async fn read(session: &Session<'_>, path: &str) -> Result<Answer, Cause> {
     if reply.ok() {
         return match reply.take_data() {
             Some(data) if !data.is_null() => Ok(of_its_life(Answer::new(data, None, reply))),
-            _ => Err(no_data()),
+            _ => Err(no_data("read")),
         };
     }
     Err(refused(reply, &Grant::read(path), &roles(path)))

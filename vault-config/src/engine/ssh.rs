@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::json;
 use ssh_key::rand_core::OsRng;
-use ssh_key::{Algorithm, LineEnding, PrivateKey};
+use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey};
 
 use super::{Answer, Ask, Asked, Declare, Engine, Grant, Request, Scope, is_of_no_role, refused};
 use crate::error::{Cause, ErrorKind};
@@ -238,9 +239,9 @@ impl Sign {
         data.extend(
             private_key.map(|key| ("private_key".to_owned(), Value::text(key.expose_secret()))),
         );
-        let longest = signed.valid_before.duration_since(signed.valid_after).unwrap_or_default();
+        let date = reply.date;
         let answer = Answer::new(Value::Map(data.into_iter().collect()), None, reply);
-        Ok(answer.good_until(signed.valid_before, longest))
+        answer.good_between(signed.valid_after, signed.valid_before, date)
     }
 }
 
@@ -248,14 +249,7 @@ impl Key {
     fn pair(&self) -> Result<(String, Option<SecretString>), Cause> {
         match self {
             Self::Given(text) => Ok((text.clone(), None)),
-            Self::File(path) => match std::fs::read_to_string(path) {
-                Ok(text) => Ok((text.trim().to_owned(), None)),
-                Err(error) => Err(Cause::new(
-                    ErrorKind::Setting,
-                    format!("the public key {path} cannot be read: {error}"),
-                    "name a file that this process may read with public_key_file = \"..\"",
-                )),
-            },
+            Self::File(path) => Ok((of_file(path)?, None)),
             Self::Made => {
                 let pair = PrivateKey::random(&mut OsRng, Algorithm::Ed25519);
                 let pair = pair.map_err(|_| not_made())?;
@@ -264,6 +258,26 @@ impl Key {
                 Ok((public, Some(private.as_str().into())))
             }
         }
+    }
+}
+
+/// Nothing but a public key is sent: a path without `.pub` names the private one.
+fn of_file(path: &str) -> Result<String, Cause> {
+    let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| {
+        Cause::new(
+            ErrorKind::Setting,
+            format!("the public key {path} cannot be read: {error}"),
+            "name a file that this process may read with public_key_file = \"..\"",
+        )
+    })?;
+    let text = text.trim();
+    match PublicKey::from_openssh(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(Cause::new(
+            ErrorKind::Setting,
+            format!("{path} holds no public key of OpenSSH, and is not sent"),
+            "name the file of the public half, such as id_ed25519.pub, with public_key_file = \"..\"",
+        )),
     }
 }
 

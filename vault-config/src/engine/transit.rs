@@ -82,8 +82,26 @@ impl Engine for Field {
     }
 }
 
+/// The ciphertext that a value is, without what an editor put around it.
+pub(crate) fn ciphertext(value: &Value) -> Option<&str> {
+    value.as_str().map(str::trim).filter(|text| is_ciphertext(text))
+}
+
+/// Whether a type could read a ciphertext out of it.
+pub(crate) fn holds_ciphertext(value: &Value) -> bool {
+    match value {
+        Value::List(items) => items.iter().any(holds_ciphertext),
+        Value::Map(entries) => entries.values().any(holds_ciphertext),
+        Value::Text(text) => {
+            ciphertext(value).is_some()
+                || matches!(Value::from_json(text), Ok(json @ (Value::List(_) | Value::Map(_))) if holds_ciphertext(&json))
+        }
+        _ => false,
+    }
+}
+
 /// Whether it is what the engine makes: `vault:v1:..`.
-pub(crate) fn is_ciphertext(text: &str) -> bool {
+fn is_ciphertext(text: &str) -> bool {
     let rest = text.strip_prefix("vault:v").and_then(|rest| rest.split_once(':'));
     rest.is_some_and(|(version, text)| version.parse::<u32>().is_ok() && !text.is_empty())
 }
@@ -142,6 +160,9 @@ impl Batch {
     }
 
     fn refused(&self, reply: Reply, path: &str) -> Cause {
+        if reply.ok() {
+            return other_results();
+        }
         let words = reply.words();
         let (mount, key) = (&self.mount, &self.key);
         if reply.status == 400 && words.contains("encryption key not found") {
@@ -161,6 +182,14 @@ fn results(reply: &mut Reply) -> Option<Vec<Value>> {
     }
 }
 
+fn other_results() -> Cause {
+    Cause::new(
+        ErrorKind::Protocol,
+        "the answer has not one result for each ciphertext",
+        "see with `vault write` what the path answers to batch_input, and that the address is Vault's own",
+    )
+}
+
 fn not_decrypted(error: Option<&str>, key: &str) -> Cause {
     let error = crate::vault::reply::printable(error.unwrap_or("the answer has no plaintext"));
     Cause::new(
@@ -174,13 +203,33 @@ fn not_decrypted(error: Option<&str>, key: &str) -> Cause {
 }
 
 /// A value that is not encrypted, where Vault is in use.
-pub(crate) fn not_encrypted(engine: &dyn Engine) -> Cause {
-    let path = engine.grant().path.replacen("/decrypt/", "/encrypt/", 1);
-    Cause::new(
+pub(crate) fn not_encrypted(engine: &dyn Engine, value: &Value) -> Cause {
+    let cause = Cause::new(
         ErrorKind::Invalid,
         "the value is not encrypted: it does not begin with vault:v1: or the like",
+        format!("encrypt it: {}", encryption(engine)),
+    );
+    match holds_ciphertext(value) {
+        true => cause.hint("a list or a map is one ciphertext: encrypt its JSON text"),
+        false => cause,
+    }
+}
+
+/// The command that encrypts.
+fn encryption(engine: &dyn Engine) -> String {
+    let path = engine.grant().path.replacen("/decrypt/", "/encrypt/", 1);
+    format!("printf %s .. | base64 | vault write -field=ciphertext {path} plaintext=-")
+}
+
+/// No source has a ciphertext, and a plain value would be refused.
+pub(crate) fn missing(engine: &dyn Engine, variables: &str, key: &str) -> Cause {
+    let command = encryption(engine);
+    Cause::new(
+        ErrorKind::Missing,
+        "no source has a ciphertext for it",
         format!(
-            "encrypt it: printf %s .. | base64 | vault write -field=ciphertext {path} plaintext=-"
+            "encrypt it: {command}; and set {variables} in the environment or in .env, or {key} in a \
+             file, to that"
         ),
     )
 }

@@ -8,7 +8,7 @@ use super::{
     Answer, Ask, Asked, Declare, Engine, Grant, Refresh, Request, Scope, is_of_no_role, no_data,
     refused,
 };
-use crate::error::Cause;
+use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
 use crate::vault::{Repeat, Session};
 
@@ -91,13 +91,24 @@ impl Ask for Body {
                 let help = format!("correct the path or its data: vault path-help {}", self.path);
                 return Err(Cause { help, ..reply.into_cause() });
             }
+            if reply.says_nothing() {
+                return Err(says_nothing(reply.status));
+            }
             if !reply.ok() {
                 return Err(refused(reply, &Grant::update(&self.path), &roles(&self.path)));
             }
             match reply.take_data() {
                 Some(data) if !data.is_null() => Ok(of_its_life(Answer::new(data, None, reply))),
-                _ => Err(no_data()),
+                _ => Err(no_data("write")),
             }
         })
     }
+}
+
+fn says_nothing(status: u16) -> Cause {
+    Cause::new(
+        ErrorKind::Protocol,
+        format!("the path took the write and answered nothing (HTTP {status})"),
+        "name a path that answers what it makes; `read` and `kv` are for what is stored",
+    )
 }

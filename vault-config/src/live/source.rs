@@ -166,15 +166,19 @@ impl Leased {
 
     /// What is wrong when no other is made before `wait` has passed; nothing when this one lasts
     /// until then, and is replaced in its turn.
-    fn held_up(&self, now: Reading, wait: Duration) -> Option<Cause> {
+    fn held_up(&self, now: Reading, wait: Duration, trouble: Option<&Trouble>) -> Option<Cause> {
         let ends_before = self.left(now).is_some_and(|left| left <= wait);
         if self.refusal.is_none() && !ends_before {
             return None;
         }
-        let why = match (&self.refusal, self.gone) {
-            (Some(refusal), _) => refusal.what.as_str(),
-            (None, Some(_)) => "the lease died with its token",
-            (None, None) => "the lease is about to end",
+        // Why none was made is what has to be mended.
+        let failed = trouble.map(|trouble| &*trouble.cause);
+        let failed = failed.filter(|cause| cause.kind != ErrorKind::LeaseLost);
+        let why = match (&self.refusal, self.gone, failed) {
+            (_, _, Some(cause)) => cause.what.as_str(),
+            (Some(refusal), _, None) => refusal.what.as_str(),
+            (None, Some(_), None) => "the lease died with its token",
+            (None, None, None) => "what is in hand is about to end",
         };
         let next = now.wall.checked_add(wait).map(humantime::format_rfc3339_seconds);
         let next = next.map_or_else(String::new, |next| format!(" before {next}"));
@@ -184,6 +188,7 @@ impl Leased {
         );
         let help = "see in the server's audit log who revokes the leases or their token, and let \
                     the token's policies allow update on sys/leases/renew, as `default` does";
+        let help = failed.map_or(help, |cause| cause.help.as_str());
         Some(Cause::new(ErrorKind::LeaseLost, what, help))
     }
 
@@ -241,7 +246,7 @@ impl Source {
         let stand = if let Some(lease) = facts.lease {
             let term = Term::new(asked, lease.ttl, lease.ttl, lease.renewable, random);
             Stand::Leased(Leased::new(Some(lease.id), term, under))
-        } else if let Some(life) = facts.life.filter(|_| !self.is_paced) {
+        } else if let Some(life) = facts.life.filter(|life| !self.is_read_within(*life)) {
             // It does not die with its token.
             Stand::Leased(Leased::new(None, Term::of_fixed_life(asked, life, random), None))
         } else if let Some(rotation) = facts.rotation {
@@ -255,6 +260,11 @@ impl Source {
             Stand::Leased(before) => Some(before),
             _ => None,
         }
+    }
+
+    /// A field says how often, and that is often enough for what ends after `life`.
+    fn is_read_within(&self, life: Duration) -> bool {
+        self.is_paced && self.every.is_some_and(|every| every <= life / 2)
     }
 
     fn rotating(&self, rotation: Rotation, read: Reading, random: f64) -> Stand {
@@ -404,7 +414,7 @@ impl Source {
                             return Ok(Some(Due::Mint));
                         };
                         leased.term.postpone(now, wait);
-                        leased.held_up(now, wait).map_or(Ok(None), Err)
+                        leased.held_up(now, wait, self.trouble.as_ref()).map_or(Ok(None), Err)
                     }
                 }
             }

@@ -198,10 +198,13 @@ fn note(leaf: &Leaf, field: &Field) -> String {
         _ if field.is_required() => String::new(),
         _ => ", may be left out".to_owned(),
     };
-    let source = source(leaf).map_or_else(String::new, |source| match leaf.decrypts() {
-        true => format!("; encrypted, for vault {source}, where there is one"),
-        false => format!("; from vault {source} where there is one"),
-    });
+    let source = match source(leaf) {
+        Some(source) if leaf.decrypts() => {
+            format!("; a ciphertext for vault {source} where there is one")
+        }
+        Some(source) => format!("; from vault {source} where there is one"),
+        None => String::new(),
+    };
     format!("{absence}{source}")
 }
 

@@ -1,7 +1,7 @@
 //! The server's answer, and what it means when it is not a success.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
@@ -18,6 +18,9 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) body: Body,
     pub(crate) address: Arc<str>,
+    /// When it was answered, by the server's clock.
+    #[cfg_attr(not(any(feature = "pki", feature = "ssh")), allow(dead_code))]
+    pub(crate) date: Option<SystemTime>,
     /// `None` for what needs no token.
     pub(crate) made: Option<Made>,
     pub(crate) elsewhere: Option<Elsewhere>,
@@ -66,6 +69,11 @@ impl Reply {
     /// A 2xx whose body is a JSON object.
     pub(crate) fn ok(&self) -> bool {
         (200..300).contains(&self.status) && matches!(self.body, Body::Json(Value::Map(_)))
+    }
+
+    /// A 2xx without a body.
+    pub(crate) fn says_nothing(&self) -> bool {
+        (200..300).contains(&self.status) && matches!(self.body, Body::Empty)
     }
 
     pub(crate) fn json(&self) -> &Value {

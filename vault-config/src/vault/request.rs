@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Response, Url, Version};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
@@ -362,14 +362,15 @@ impl Http {
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after =
             header(RETRY_AFTER).and_then(|text| retry::retry_after(text, SystemTime::now()));
+        let date = header(DATE).and_then(|text| httpdate::parse_http_date(text).ok());
         let location = header(LOCATION).filter(|_| (300..400).contains(&status)).map(str::to_owned);
         let content_type = header(CONTENT_TYPE)
             .map(|text| text.split(';').next().unwrap_or(text).to_owned())
             .unwrap_or_else(|| "no content type".to_owned());
         let written = response.headers().get(INDEX).cloned();
         let body = self.read(node, &mut response, content_type).await?;
-        let reply =
-            Reply { status, body, address: self.nodes.shown(node), made: None, elsewhere: None };
+        let address = self.nodes.shown(node);
+        let reply = Reply { status, body, address, date, made: None, elsewhere: None };
         Ok(Answered { reply, retry_after, location, written })
     }
 
