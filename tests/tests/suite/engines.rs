@@ -7,10 +7,8 @@ use serde::Deserialize;
 use serde_json::json;
 use vault_config::live::Health;
 use vault_config::secrecy::{ExposeSecret, SecretString};
-use vault_config::{Certificate, ErrorKind, Leased, Loader, Secret, SignedSshKey, VaultConfig};
+use vault_config::{ErrorKind, Loader, Secret, VaultConfig};
 use vault_config_tests::{Ldap, OpenBao, RabbitMq};
-
-use crate::errors::Traced;
 
 mod clouds;
 
@@ -229,45 +227,4 @@ async fn a_cubbyhole_is_the_tokens_own() {
     let error = with::<Ticket>(bao.address(), &[("VAULT_TOKEN", &other)]).load().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PathAbsent, "{error}");
     assert_eq!(error.problems().len(), 1, "{error}");
-}
-
-/// Whatever is traced, shown or reported of what engines make.
-#[tokio::test]
-async fn nothing_tells_what_was_made() {
-    #[derive(Debug, VaultConfig)]
-    struct Made {
-        #[vault(pki = "web", common_name = "www.example.com")]
-        certificate: Leased<Certificate>,
-        #[vault(ssh = "deploy")]
-        key: Option<SignedSshKey>,
-        #[vault(transit = "app")]
-        decrypted: SecretString,
-        #[vault(write = "transit/random/32", key = "random_bytes")]
-        written: SecretString,
-    }
-    let bao = OpenBao::dev().await;
-    bao.certificate_authority("10m").await;
-    bao.ssh_authority().await;
-    let [ciphertext] = bao.encrypt("app", ["canary-7f3a"]).await;
-    let variables = [
-        ("VAULT_ADDR", bao.address().to_owned()),
-        ("VAULT_TOKEN", bao.root_token().to_owned()),
-        ("DECRYPTED", ciphertext),
-    ];
-    let traced = Traced::default();
-    let listening = traced.of_this_thread();
-    let live = Made::loader().without_dotenv().env_source(variables).watch().await.unwrap();
-    live.refresh().await.unwrap();
-    let made = live.current();
-    let seen = format!("{made:?} {:?} {:?}", made.certificate, live.status());
-    live.shutdown().await.unwrap();
-    drop(listening);
-    let private = made.certificate.private_key().expose_secret().lines().nth(1).unwrap().to_owned();
-    let pair = made.key.as_ref().unwrap().private_key().unwrap();
-    let pair = pair.expose_secret().lines().nth(2).unwrap();
-    assert!(traced.count("pki/issue/web") > 0, "it listens");
-    for secret in [&*private, pair, "canary-7f3a", made.written.expose_secret()] {
-        assert_eq!(traced.count(secret), 0);
-        assert!(!seen.contains(secret));
-    }
 }

@@ -21,6 +21,8 @@ mod namespace;
 pub(crate) mod pki;
 pub(crate) mod read;
 pub(crate) mod refresh;
+#[cfg(any(feature = "pki", feature = "ssh"))]
+mod role;
 #[cfg(feature = "ssh")]
 pub(crate) mod ssh;
 mod template;
@@ -75,16 +77,6 @@ impl Scope<'_> {
 
     fn fill(&self, template: &str) -> Result<String, Cause> {
         self.variables.fill(template)
-    }
-
-    /// Those that the field says, filled in.
-    #[cfg(any(feature = "pki", feature = "ssh"))]
-    fn wishes(
-        &self,
-        said: &[(&'static str, Option<&str>)],
-    ) -> Result<Vec<(&'static str, String)>, Cause> {
-        let said = said.iter().filter_map(|(name, wish)| Some((*name, (*wish)?)));
-        said.map(|(name, wish)| Ok((name, self.fill_text(wish)?))).collect()
     }
 
     /// What is no path may hold anything.

@@ -12,7 +12,8 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::json;
 use x509_cert::der::Decode as _;
 
-use super::{Answer, Ask, Asked, Declare, Engine, Grant, Request, Scope, is_of_no_role, refused};
+use super::role::Role;
+use super::{Answer, Ask, Asked, Declare, Engine, Grant, Request, Scope};
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
 use crate::vault::Session;
@@ -205,12 +206,7 @@ pub struct Pki {
 }
 
 #[derive(Debug, Clone)]
-struct Issue {
-    mount: String,
-    role: String,
-    /// What is asked for, by the API's names.
-    wishes: Vec<(&'static str, String)>,
-}
+struct Issue(Role);
 
 impl Declare for Pki {
     fn bind(&self, scope: &Scope<'_>) -> Result<Arc<dyn Engine>, Cause> {
@@ -220,9 +216,8 @@ impl Declare for Pki {
             ("ip_sans", self.ip_sans),
             ("ttl", self.ttl),
         ];
-        let mount = scope.fill(self.mount.unwrap_or("pki"))?;
-        let wishes = scope.wishes(&wishes)?;
-        Ok(Arc::new(Issue { mount, role: scope.fill(self.role)?, wishes }))
+        let mount = self.mount.unwrap_or("pki");
+        Ok(Arc::new(Issue(Role::bind(scope, mount, "issue", self.role, &wishes)?)))
     }
 
     fn parts(&self) -> &'static [&'static str] {
@@ -232,7 +227,7 @@ impl Declare for Pki {
 
 impl Engine for Issue {
     fn source(&self) -> String {
-        format!("pki {}", self.path())
+        format!("pki {}", self.0.path())
     }
 
     fn request(&self) -> Request {
@@ -244,17 +239,17 @@ impl Engine for Issue {
     }
 
     fn grant(&self) -> Grant {
-        Grant::update(self.path())
+        self.0.grant()
     }
 }
 
 impl Ask for Issue {
     fn id(&self) -> String {
-        format!("pki {:?}", (&self.mount, &self.role, &self.wishes))
+        format!("pki {self:?}")
     }
 
     fn name(&self) -> String {
-        self.path()
+        self.0.path()
     }
 
     fn send<'a>(&'a self, session: &'a Session<'a>) -> Asked<'a, Answer> {
@@ -263,24 +258,9 @@ impl Ask for Issue {
 }
 
 impl Issue {
-    fn path(&self) -> String {
-        format!("{}/issue/{}", self.mount, self.role)
-    }
-
     async fn issue(&self, session: &Session<'_>) -> Result<Answer, Cause> {
-        let mut body = json!({ "format": "pem", "private_key_format": "pkcs8" });
-        for (name, wish) in &self.wishes {
-            body[name] = json!(wish);
-        }
-        let mut reply = session.post(&self.path(), &body, session.manner.repeat).await?;
-        let (mount, role) = (&self.mount, &self.role);
-        if reply.status == 400 && !is_of_no_role(&reply.words()) {
-            let help = format!("ask for what the role allows: vault read {mount}/roles/{role}");
-            return Err(Cause { help, ..reply.into_cause() });
-        }
-        if !reply.ok() {
-            return Err(refused(reply, &Grant::update(self.path()), &format!("{mount}/roles")));
-        }
+        let body = json!({ "format": "pem", "private_key_format": "pkcs8" });
+        let mut reply = self.0.write(session, body).await?;
         let (data, certificate) = reply.take_data().and_then(bundle).ok_or_else(misshapen)?;
         let date = reply.date;
         let answer = Answer::new(data, None, reply);

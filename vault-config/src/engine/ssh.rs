@@ -11,7 +11,8 @@ use serde_json::json;
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey};
 
-use super::{Answer, Ask, Asked, Declare, Engine, Grant, Request, Scope, is_of_no_role, refused};
+use super::role::Role;
+use super::{Answer, Ask, Asked, Declare, Engine, Grant, Request, Scope};
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
 use crate::vault::Session;
@@ -141,11 +142,8 @@ pub struct Ssh {
 
 #[derive(Debug, Clone)]
 struct Sign {
-    mount: String,
-    role: String,
+    role: Role,
     key: Key,
-    /// What is asked for, by the API's names.
-    wishes: Vec<(&'static str, String)>,
 }
 
 /// Whose key is signed.
@@ -166,9 +164,8 @@ impl Declare for Ssh {
             (None, None) => Key::Made,
         };
         let wishes = [("valid_principals", self.valid_principals), ("ttl", self.ttl)];
-        let mount = scope.fill(self.mount.unwrap_or("ssh"))?;
-        let wishes = scope.wishes(&wishes)?;
-        Ok(Arc::new(Sign { mount, role: scope.fill(self.role)?, key, wishes }))
+        let mount = self.mount.unwrap_or("ssh");
+        Ok(Arc::new(Sign { role: Role::bind(scope, mount, "sign", self.role, &wishes)?, key }))
     }
 
     fn parts(&self) -> &'static [&'static str] {
@@ -181,7 +178,7 @@ impl Declare for Ssh {
 
 impl Engine for Sign {
     fn source(&self) -> String {
-        format!("ssh {}", self.path())
+        format!("ssh {}", self.role.path())
     }
 
     fn request(&self) -> Request {
@@ -193,7 +190,7 @@ impl Engine for Sign {
     }
 
     fn grant(&self) -> Grant {
-        Grant::update(self.path())
+        self.role.grant()
     }
 }
 
@@ -203,7 +200,7 @@ impl Ask for Sign {
     }
 
     fn name(&self) -> String {
-        self.path()
+        self.role.path()
     }
 
     fn send<'a>(&'a self, session: &'a Session<'a>) -> Asked<'a, Answer> {
@@ -212,25 +209,9 @@ impl Ask for Sign {
 }
 
 impl Sign {
-    fn path(&self) -> String {
-        format!("{}/sign/{}", self.mount, self.role)
-    }
-
     async fn sign(&self, session: &Session<'_>) -> Result<Answer, Cause> {
         let (public_key, private_key) = self.key.pair()?;
-        let mut body = json!({ "public_key": public_key });
-        for (name, wish) in &self.wishes {
-            body[name] = json!(wish);
-        }
-        let mut reply = session.post(&self.path(), &body, session.manner.repeat).await?;
-        let (mount, role) = (&self.mount, &self.role);
-        if reply.status == 400 && !is_of_no_role(&reply.words()) {
-            let help = format!("ask for what the role allows: vault read {mount}/roles/{role}");
-            return Err(Cause { help, ..reply.into_cause() });
-        }
-        if !reply.ok() {
-            return Err(refused(reply, &Grant::update(self.path()), &format!("{mount}/roles")));
-        }
+        let mut reply = self.role.write(session, json!({ "public_key": public_key })).await?;
         let signed_key = reply.take_data().and_then(|data| Some(data.get("signed_key")?.clone()));
         let signed_key = signed_key.as_ref().and_then(Value::as_str).ok_or_else(misshapen)?.trim();
         let texts = Texts { signed_key: signed_key.to_owned(), private_key: None };
