@@ -70,9 +70,9 @@ impl Listener for Https {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // What an administrator does once: an authority, and a role whose certificates live for 9 s.
+    // What an administrator does once: an authority, and a role whose certificates live for 4 s.
     let bao = OpenBao::dev().await;
-    let authority = bao.certificate_authority("9s").await;
+    let authority = bao.certificate_authority("4s").await;
     let variables = [("VAULT_ADDR", bao.address()), ("VAULT_TOKEN", bao.root_token())];
     let live = AppConfig::loader().without_dotenv().env_source(variables).watch().await?;
 

@@ -84,7 +84,7 @@ async fn openssh_accepts_it_until_it_ends() {
     struct Keys {
         #[vault(ssh = "deploy")]
         key: SignedSshKey,
-        #[vault(ssh = "deploy", ttl = "3s")]
+        #[vault(ssh = "deploy", ttl = "6s")]
         short: SignedSshKey,
         #[vault(ssh = "deploy", valid_principals = "alice")]
         of_another: SignedSshKey,
@@ -103,7 +103,7 @@ async fn openssh_accepts_it_until_it_ends() {
     until("it is expired", async || login(&first.short).await.is_err()).await;
     assert!(sshd.log().contains("Certificate invalid: expired"), "{}", sshd.log());
     // It was signed anew meanwhile.
-    login(&live.current().short).await.unwrap();
+    until("the newest is accepted", async || login(&live.current().short).await.is_ok()).await;
     live.shutdown().await.unwrap();
 }
 

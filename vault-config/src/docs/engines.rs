@@ -23,7 +23,12 @@
 //! | identity tokens | `read = "identity/oidc/token/app"`, `key = "token"` | [`SecretString`] | made again before its `ttl` is over | `path "identity/oidc/token/app" { capabilities = ["read"] }` | `vault write identity/oidc/role/app key=app ttl=10m` |
 //! | TOTP, cubbyhole | `read = "totp/code/app"`, `read = "cubbyhole/app"` | one key, or a map | read every 5 min; say `refresh` for less or more | `path "totp/code/app" { capabilities = ["read"] }` | `vault write totp/keys/app generate=true ..` |
 //!
-//! [`Leased<T>`](crate::Leased) around any of these types tells for how long it was given.
+//! [`Leased<T>`](crate::Leased) around any of these types tells for how long it was given. Fields that
+//! ask for the same share one answer: two `pki` or `ssh` fields with the same words have one
+//! certificate or pair between them.
+//!
+//! A `{variable}` may stand in all of these texts. In a path it cannot lead elsewhere; in a
+//! `common_name`, in a list of names or in `data(..)` it is taken as it is, commas included.
 //!
 //! # A certificate
 //!

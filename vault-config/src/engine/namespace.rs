@@ -19,7 +19,7 @@ impl Engine for Within {
     }
 
     fn request(&self) -> Request {
-        Request { namespace: Some(self.namespace.clone()), ..self.inner.request() }
+        self.inner.request().within(&self.namespace)
     }
 
     fn pick(&self, answer: &Answer) -> Result<Value, Cause> {

@@ -197,7 +197,7 @@ impl<T> Live<T> {
     /// users of a database a moment after it has answered.
     ///
     /// A token that was given (`VAULT_TOKEN`, a file, an agent's) is never revoked, nor one that
-    /// another watched configuration shares: then every lease made here is cut short by a renewal
+    /// another watched configuration shares: then every lease made here that can be renewed is cut short by a renewal
     /// for one second, which the `default` policy allows. What was loaded once over the same
     /// [`Vault`], and is not watched, does not count: its credentials go with the
     /// token.

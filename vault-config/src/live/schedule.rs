@@ -56,12 +56,14 @@ impl Term {
         Self { granted, made: granted, ttl, full: full.max(ttl), renewable, due, failures: 0 }
     }
 
-    /// For what cannot be renewed and takes no user of a database with it, such as a certificate: it
-    /// is used for as long as others of its kind.
+    /// For what cannot be renewed, such as a certificate. Where all of them end at one moment, each
+    /// lives shorter than the one before: less than a second is not worth another.
     pub(crate) fn of_fixed_life(made: Reading, life: Duration, random: f64) -> Self {
+        const SHORTEST: Duration = Duration::from_secs(1);
         let mut term = Self::new(made, life, life, false, random);
-        let jitter = (life / 10).min(latest(life) / 2).mul_f64(random);
-        term.due = (!life.is_zero()).then(|| (Step::Replace, latest(life) - jitter));
+        let after = life.mul_f64(2.0 / 3.0) - (life / 10).mul_f64(random);
+        let after = after.max(SHORTEST.min(life));
+        term.due = (!life.is_zero()).then_some((Step::Replace, after));
         term
     }
 

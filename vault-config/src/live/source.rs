@@ -60,7 +60,8 @@ pub(super) enum Stand {
 }
 
 pub(super) struct Leased {
-    /// Nothing for what simply ends, such as a certificate.
+    /// Nothing for what nobody can renew, and so not cut short either: a certificate, or a lease that
+    /// says so.
     pub(super) id: Option<LeaseId>,
     pub(super) term: Term,
     /// The token that it dies with.
@@ -244,8 +245,11 @@ impl Source {
         };
         let random = fastrand::f64();
         let stand = if let Some(lease) = facts.lease {
-            let term = Term::new(asked, lease.ttl, lease.ttl, lease.renewable, random);
-            Stand::Leased(Leased::new(Some(lease.id), term, under))
+            // A certificate may end before its lease does.
+            let lives = [lease.ttl, facts.life.unwrap_or_default()];
+            let ttl = lives.into_iter().filter(|life| !life.is_zero()).min().unwrap_or_default();
+            let term = Term::new(asked, ttl, ttl, lease.renewable, random);
+            Stand::Leased(Leased::new(lease.renewable.then_some(lease.id), term, under))
         } else if let Some(life) = facts.life.filter(|life| !self.is_read_within(*life)) {
             // It does not die with its token.
             Stand::Leased(Leased::new(None, Term::of_fixed_life(asked, life, random), None))

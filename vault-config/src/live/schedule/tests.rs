@@ -160,6 +160,20 @@ fn lost_answers_are_counted_too() {
     assert_eq!(asked, UNANSWERED);
 }
 
+/// However short or long: near two thirds, never later, and then it is replaced.
+#[test]
+fn what_lives_for_a_fixed_time_is_made_anew_at_two_thirds() {
+    for seed in 0..200 {
+        let random = &mut fastrand::Rng::with_seed(seed);
+        let life = any_ttl(random);
+        let term = Term::of_fixed_life(at(Duration::ZERO), life, random.f64());
+        let (step, wait) = term.next(at(Duration::ZERO)).unwrap();
+        assert_eq!(step, Step::Replace);
+        let longest = life.mul_f64(2.0 / 3.0).max(Duration::from_secs(1));
+        assert!(wait <= longest && wait > life / 2, "{life:?}: {wait:?}");
+    }
+}
+
 /// Somebody who asks again and again in an outage has what he asks for as soon as it is over.
 #[test]
 fn what_was_refused_is_not_counted() {

@@ -123,7 +123,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             if let Ok(Done::Source(index, Outcome::Minted(Ok(answer)))) = done
                 && let (Some(lease), Some(source)) = (answer.lease, self.sources.get(index))
             {
-                end(Some(lease.id), source.request.name());
+                end(lease.renewable.then_some(lease.id), source.request.name());
             }
         }
         ending.join_all().await.into_iter().collect()
