@@ -144,6 +144,14 @@ impl Term {
         (!self.ttl.is_zero()).then(|| self.ttl.saturating_sub(now.since(self.granted)))
     }
 
+    /// For how long it has been over.
+    pub(crate) fn over(&self, now: Reading) -> Duration {
+        match self.ttl {
+            Duration::ZERO => Duration::ZERO,
+            ttl => now.since(self.granted).saturating_sub(ttl),
+        }
+    }
+
     /// A renewal may make it longer than it is: little is left, and the last one was not cut short.
     pub(crate) fn could_last(&self, now: Reading) -> bool {
         let left = self.left(now).unwrap_or(Duration::MAX);

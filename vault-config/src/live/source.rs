@@ -114,6 +114,10 @@ impl Next {
     pub(super) fn wait(self, now: Reading) -> Duration {
         self.after.saturating_sub(now.since(self.since))
     }
+
+    fn over(self, now: Reading) -> Duration {
+        now.since(self.since).saturating_sub(self.after)
+    }
 }
 
 impl Leased {
@@ -141,6 +145,13 @@ impl Leased {
         let token = self.under.as_ref().map(|held| held.term());
         let token = token.as_ref().and_then(|term| term.as_ref()?.left(now));
         self.term.left(now).into_iter().chain(token).min()
+    }
+
+    /// For how long it has been over, by itself or with its token.
+    fn over(&self, now: Reading) -> Duration {
+        let token = self.under.as_ref().map(|held| held.term());
+        let token = token.as_ref().and_then(|term| Some(term.as_ref()?.over(now)));
+        self.term.over(now).max(token.unwrap_or_default())
     }
 
     /// It was replaced late: renewed once more, it leaves everybody the time to change over.
@@ -469,7 +480,7 @@ impl Source {
         match &self.stand {
             Stand::Leased(leased) => {
                 let life = leased.life().unwrap_or_default();
-                state.ends(now.wall, leased.left(now), life);
+                state.ends(now.wall, leased.left(now), leased.over(now), life);
                 if let Some(gone) = leased.gone {
                     state.expires_at = Some(gone.wall);
                     state.error = leased.refusal.as_ref().map(super::told);
@@ -484,7 +495,7 @@ impl Source {
             }
             Stand::Rotating { next, stale, .. } => {
                 // It is as good as any until then.
-                state.ends(now.wall, Some(stale.wait(now)), Duration::ZERO);
+                state.ends(now.wall, Some(stale.wait(now)), stale.over(now), Duration::ZERO);
                 state.plan(now.wall, Action::Read, next.wait(now));
             }
             Stand::Stored { next: Some(next), .. } => {
@@ -493,7 +504,7 @@ impl Source {
             Stand::Stored { next: None, .. } => {}
         }
         if let Some(ends) = self.rejected.as_ref().and_then(|rejected| rejected.ends) {
-            state.ends(now.wall, Some(ends.wait(now)), Duration::ZERO);
+            state.ends(now.wall, Some(ends.wait(now)), ends.over(now), Duration::ZERO);
         }
         if let Some(trouble) = self.wrong() {
             state.failing_since = Some(trouble.since);

@@ -195,8 +195,15 @@ impl State {
     }
 
     /// It ends in `left`, of a life of `full`.
-    pub(super) fn ends(&mut self, now: SystemTime, left: Option<Duration>, full: Duration) {
-        self.expires_at = left.and_then(|left| now.checked_add(left));
+    /// Of what is over, `over` is for how long.
+    pub(super) fn ends(
+        &mut self,
+        now: SystemTime,
+        left: Option<Duration>,
+        over: Duration,
+        full: Duration,
+    ) {
+        self.expires_at = left.and_then(|left| now.checked_add(left)?.checked_sub(over));
         self.serious_at = self.expires_at.and_then(|end| end.checked_sub(full / 6));
     }
 

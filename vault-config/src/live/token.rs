@@ -317,7 +317,7 @@ impl TokenKeeper {
         let mut state = State::well();
         state.last_success = self.last_success;
         if let Some(term) = held.as_ref().and_then(|held| held.term().clone()) {
-            state.ends(now.wall, term.left(now), term.full());
+            state.ends(now.wall, term.left(now), term.over(now), term.full());
             if let Some((step, wait)) = term.next(now) {
                 let rest = self.rest.map_or(Duration::ZERO, |rest| rest.wait(now));
                 match step {

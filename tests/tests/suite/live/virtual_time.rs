@@ -1,6 +1,6 @@
 //! Days that pass in seconds, against a server that keeps its books by the same clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
@@ -400,19 +400,21 @@ async fn an_outage_of_two_hours_is_degraded_then_failing_then_over() {
     world.pass(seconds(HOUR / 2), |_| assert!(world.is_well())).await;
     world.books().is_down = true;
     let before: usize = world.books().asked.values().sum();
-    let mut seen = Vec::new();
+    let (mut seen, mut ends) = (Vec::new(), BTreeSet::new());
     world
         .pass(seconds(2 * HOUR), |_| {
-            let health = world.live.status().health;
+            let Status { health, good_until, .. } = world.live.status();
             if seen.last() != Some(&health) {
                 seen.push(health);
             }
+            ends.extend(good_until.filter(|_| health == Health::Failing));
             assert!(world.live.current().key.expose_secret().starts_with('k'));
         })
         .await;
     let during = world.books().asked.values().sum::<usize>() - before;
     eprintln!("{during} requests in an outage of two hours");
     assert_eq!(seen, [Health::Healthy, Health::Degraded, Health::Failing]);
+    assert_eq!(ends.len(), 1, "what has ended has ended then: {ends:?}");
     // Four things, each about once a minute, and each time the question whether it is sealed.
     assert!((200..1600).contains(&during), "{during}");
     world.books().is_down = false;
