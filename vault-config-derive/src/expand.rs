@@ -66,6 +66,7 @@ impl Expansion<'_> {
     fn schema(&self) -> TokenStream {
         let Self { input, krate, .. } = self;
         let (secrets, plain_types) = (self.secrets(), self.plain_types());
+        let fitting_types = self.fitting_types();
         let (name, doc) = (input.name(), &input.doc);
         let texts = [
             ("env_prefix", "__env_prefix"),
@@ -84,6 +85,7 @@ impl Expansion<'_> {
         quote! {
             #secrets
             #plain_types
+            #fitting_types
             let #schema = #krate::Schema::__new(#name, #doc) #(#texts)* #deny_unknown;
             #(let #schema = #schema.__field(#fields);)*
             #schema
@@ -108,6 +110,24 @@ impl Expansion<'_> {
             fn hides_its_value<T: #krate::Secret>() {}
             #(#demands)*
         })
+    }
+
+    /// Where an engine's answer is of one type, another one would fail when the answer is there.
+    fn fitting_types(&self) -> TokenStream {
+        let private = &self.private;
+        let is_checked = |field: &&Field<'_>| {
+            field.serde.read_with.is_none() && !generics::is_generic(field, self.input)
+        };
+        let checks = self.input.fields.iter().filter(is_checked).filter_map(|field| {
+            let Origin::Vault(source) = field.origin() else { return None };
+            let (ty, fits) = (field.ty, Ident::new(source.fits?, Span::mixed_site()));
+            let call = quote_spanned!(ty.span()=> fits::<#ty>(););
+            Some(quote!({
+                fn fits<T: #private::#fits>() {}
+                #call
+            }))
+        });
+        quote!(#(#checks)*)
     }
 
     /// A configuration struct without `nested` would be read without its own sources being asked. A type

@@ -12,6 +12,8 @@ pub(crate) struct Source {
     /// The name of the word's own value in that type; companions have their word as name.
     pub(crate) value: &'static str,
     pub(crate) companions: &'static [&'static str],
+    /// The trait in `__private` of the types that such a field may have, when not any will do.
+    pub(crate) fits: Option<&'static str>,
 }
 
 pub(crate) static SOURCES: [Source; 8] = [
@@ -21,6 +23,7 @@ pub(crate) static SOURCES: [Source; 8] = [
         declares: "Kv",
         value: "path",
         companions: &["key", "mount", "version", "kv_version", "whole", "refresh"],
+        fits: None,
     },
     Source {
         word: "database",
@@ -28,6 +31,7 @@ pub(crate) static SOURCES: [Source; 8] = [
         declares: "Database",
         value: "role",
         companions: &["mount"],
+        fits: None,
     },
     Source {
         word: "database_static",
@@ -35,6 +39,7 @@ pub(crate) static SOURCES: [Source; 8] = [
         declares: "DatabaseStatic",
         value: "role",
         companions: &["mount"],
+        fits: None,
     },
     Source {
         word: "read",
@@ -42,6 +47,7 @@ pub(crate) static SOURCES: [Source; 8] = [
         declares: "Read",
         value: "path",
         companions: &["key", "refresh"],
+        fits: None,
     },
     Source {
         word: "write",
@@ -49,6 +55,7 @@ pub(crate) static SOURCES: [Source; 8] = [
         declares: "Write",
         value: "path",
         companions: &["data", "key", "refresh"],
+        fits: None,
     },
     Source {
         word: "pki",
@@ -56,6 +63,7 @@ pub(crate) static SOURCES: [Source; 8] = [
         declares: "Pki",
         value: "role",
         companions: &["mount", "common_name", "alt_names", "ip_sans", "ttl"],
+        fits: Some("HoldsCertificate"),
     },
     Source {
         word: "ssh",
@@ -63,6 +71,7 @@ pub(crate) static SOURCES: [Source; 8] = [
         declares: "Ssh",
         value: "role",
         companions: &["mount", "public_key", "public_key_file", "valid_principals", "ttl"],
+        fits: Some("HoldsSignedSshKey"),
     },
     Source {
         word: "transit",
@@ -70,6 +79,7 @@ pub(crate) static SOURCES: [Source; 8] = [
         declares: "Transit",
         value: "key",
         companions: &["mount"],
+        fits: None,
     },
 ];
 

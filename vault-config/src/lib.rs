@@ -199,11 +199,11 @@ pub mod __private {
     pub use crate::engine::database::{Database, DatabaseStatic};
     pub use crate::engine::kv::Kv;
     #[cfg(feature = "pki")]
-    pub use crate::engine::pki::Pki;
+    pub use crate::engine::pki::{HoldsCertificate, Pki};
     pub use crate::engine::read::Read;
     pub use crate::engine::refresh::Refresh;
     #[cfg(feature = "ssh")]
-    pub use crate::engine::ssh::Ssh;
+    pub use crate::engine::ssh::{HoldsSignedSshKey, Ssh};
     pub use crate::engine::transit::Transit;
     pub use crate::engine::write::Write;
     pub use crate::read::{Fallback, PlainField, Reader};

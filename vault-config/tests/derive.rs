@@ -19,6 +19,10 @@ fn ui() {
     let cases = trybuild::TestCases::new();
     cases.pass("tests/ui/pass/*.rs");
     cases.compile_fail("tests/ui/fail/*.rs");
+    if cfg!(all(feature = "pki", feature = "ssh")) {
+        cases.pass("tests/ui/typed/pass.rs");
+        cases.compile_fail("tests/ui/typed/fail.rs");
+    }
 }
 
 #[derive(Debug, VaultConfig)]

@@ -122,6 +122,23 @@ impl fmt::Debug for Certificate {
 #[diagnostic::do_not_recommend]
 impl crate::Secret for Certificate {}
 
+/// What the type of a field of this engine has to be.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`pki` gives a `Certificate`, which `{Self}` cannot hold",
+    label = "the engine's answer does not fit this type",
+    note = "use `Certificate`, `Option<Certificate>` or `Leased<Certificate>`"
+)]
+pub trait HoldsCertificate {}
+
+impl HoldsCertificate for Certificate {}
+#[diagnostic::do_not_recommend]
+impl<T: HoldsCertificate> HoldsCertificate for Option<T> {}
+#[diagnostic::do_not_recommend]
+impl<T: HoldsCertificate> HoldsCertificate for Box<T> {}
+#[diagnostic::do_not_recommend]
+impl<T: HoldsCertificate> HoldsCertificate for crate::Leased<T> {}
+
 struct Wiped(PrivateKeyDer<'static>);
 
 impl Drop for Wiped {

@@ -90,6 +90,23 @@ impl fmt::Debug for SignedSshKey {
 #[diagnostic::do_not_recommend]
 impl crate::Secret for SignedSshKey {}
 
+/// What the type of a field of this engine has to be.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`ssh` gives a `SignedSshKey`, which `{Self}` cannot hold",
+    label = "the engine's answer does not fit this type",
+    note = "use `SignedSshKey`, `Option<SignedSshKey>` or `Leased<SignedSshKey>`"
+)]
+pub trait HoldsSignedSshKey {}
+
+impl HoldsSignedSshKey for SignedSshKey {}
+#[diagnostic::do_not_recommend]
+impl<T: HoldsSignedSshKey> HoldsSignedSshKey for Option<T> {}
+#[diagnostic::do_not_recommend]
+impl<T: HoldsSignedSshKey> HoldsSignedSshKey for Box<T> {}
+#[diagnostic::do_not_recommend]
+impl<T: HoldsSignedSshKey> HoldsSignedSshKey for crate::Leased<T> {}
+
 #[derive(Deserialize)]
 struct Texts {
     signed_key: String,

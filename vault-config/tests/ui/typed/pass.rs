@@ -1,0 +1,25 @@
+//! The types of engines that give one type.
+
+#![allow(dead_code)]
+
+use vault_config::{Certificate, Leased, SignedSshKey, VaultConfig};
+
+#[derive(VaultConfig)]
+struct Config<T: vault_config::Secret> {
+    #[vault(pki = "web", common_name = "{host}.example.com", alt_names = "a.b,c.d", ttl = "24h")]
+    certificate: Certificate,
+    #[vault(pki = "{env}-web", mount = "team/pki", ip_sans = "127.0.0.1")]
+    leased: Option<Leased<Certificate>>,
+    #[vault(ssh = "deploy", valid_principals = "{user}", ttl = "30m")]
+    key: SignedSshKey,
+    #[vault(ssh = "deploy", public_key = "ssh-ed25519 AAAA")]
+    given: Leased<SignedSshKey>,
+    #[vault(ssh = "deploy", mount = "team/ssh", public_key_file = "/etc/{env}.pub")]
+    of_a_file: Option<SignedSshKey>,
+    #[vault(pki = "web")]
+    generic: T,
+}
+
+fn main() {
+    let _ = Config::<Certificate>::schema();
+}
