@@ -107,7 +107,10 @@ struct AppConfig {
 //! text; line breaks and spaces around a ciphertext are none of it. A value that is not encrypted is refused in
 //! Vault mode, so that none gets in by mistake; in local mode it is taken as it is, and a ciphertext
 //! is refused. A key that was rotated decrypts what its older versions encrypted, down to its
-//! `min_decryption_version`.
+//! `min_decryption_version`. A field's `default` is a plain value: it is in the program.
+//!
+//! [`Vault::resolve`](crate::Vault::resolve) does not look into the figment that its values are merged
+//! into, which would keep a ciphertext as it is: there, the variable has to be set.
 //!
 //! # An engine that answers a write
 //!
