@@ -218,13 +218,14 @@ impl Administrator {
         text(&root["data"]["certificate"])
     }
 
-    /// Mounts the SSH engine as an authority, whose role `deploy` signs keys for the user `deploy`.
+    /// Mounts the SSH engine as an authority, whose role `deploy` signs keys for the
+    /// users `deploy`, by default, and `alice`.
     pub async fn ssh_authority(&self) {
         self.mount("ssh", "ssh", json!({})).await;
         let key = json!({ "generate_signing_key": true, "key_type": "ed25519" });
         self.write("ssh/config/ca", key).await;
         let role = json!({
-            "key_type": "ca", "allow_user_certificates": true, "allowed_users": "deploy",
+            "key_type": "ca", "allow_user_certificates": true, "allowed_users": "deploy,alice",
             "default_user": "deploy", "ttl": "30m", "default_extensions": { "permit-pty": "" },
         });
         self.write("ssh/roles/deploy", role).await;

@@ -29,14 +29,7 @@ struct Config {
 
 async fn server() -> OpenBao {
     let bao = OpenBao::dev().await;
-    bao.mount("ssh", "ssh", json!({})).await;
-    bao.write("ssh/config/ca", json!({ "generate_signing_key": true, "key_type": "ed25519" }))
-        .await;
-    let role = json!({
-        "key_type": "ca", "allow_user_certificates": true, "allowed_users": "deploy,alice",
-        "default_user": "deploy", "ttl": "30m", "default_extensions": { "permit-pty": "" },
-    });
-    bao.write("ssh/roles/deploy", role).await;
+    bao.ssh_authority().await;
     bao
 }
 

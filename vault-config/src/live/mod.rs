@@ -197,10 +197,9 @@ impl<T> Live<T> {
     /// users of a database a moment after it has answered.
     ///
     /// A token that was given (`VAULT_TOKEN`, a file, an agent's) is never revoked, nor one that
-    /// another watched configuration shares: then every lease made here that can be renewed is cut short by a renewal
-    /// for one second, which the `default` policy allows. What was loaded once over the same
-    /// [`Vault`], and is not watched, does not count: its credentials go with the
-    /// token.
+    /// another watched configuration shares: then every lease made here that can be renewed is
+    /// cut short by a renewal for one second, which the `default` policy allows. What was loaded once
+    /// over the same [`Vault`], and is not watched, does not count: its credentials go with the token.
     ///
     /// The last configuration can still be read, by every clone; who waits for another is told
     /// that none will come, and [`status`](Self::status) says [`Health::Stopped`].
