@@ -232,11 +232,31 @@ pub struct Cause {
     pub(crate) source: Option<String>,
     pub(crate) what: String,
     pub(crate) help: String,
+    /// Of a request that failed.
+    #[allow(dead_code)]
+    pub(crate) delivery: Delivery,
+}
+
+/// Whether a request that failed may have changed anything at the server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// No connection took it.
+    NotSent,
+    /// It may have arrived, and its answer is lost.
+    Unanswered,
+    /// It was answered, or the failure is none of a request.
+    #[default]
+    Answered,
 }
 
 impl Cause {
     pub(crate) fn new(kind: ErrorKind, what: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { kind, source: None, what: what.into(), help: help.into() }
+        let delivery = Delivery::default();
+        Self { kind, source: None, what: what.into(), help: help.into(), delivery }
+    }
+
+    pub(crate) fn delivered(self, delivery: Delivery) -> Self {
+        Self { delivery, ..self }
     }
 
     pub(crate) fn at(mut self, source: impl Into<String>) -> Self {

@@ -41,10 +41,10 @@ use serde::Serialize;
 use crate::error::{Cause, ErrorKind};
 use crate::source::env::Environment;
 use crate::value::Value;
-use crate::vault::Repeat;
 use crate::vault::reply::seconds;
 use crate::vault::request::{Call, Http};
 use crate::vault::settings::Official;
+use crate::vault::{Lane, Repeat};
 
 mod agent;
 mod approle;
@@ -256,6 +256,7 @@ impl<'a> LoginClient<'a> {
         })?;
         let call = Call {
             namespace: self.http.settings().login_namespace(),
+            lane: Lane::Issue,
             ..Call::post(path, body.clone(), Repeat::UnlessArrived)
         };
         let reply = self.http.send(&call).await?;

@@ -14,7 +14,7 @@ use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
 use crate::vault::reply::printable;
 use crate::vault::request::Call;
-use crate::vault::{Repeat, Reply};
+use crate::vault::{Lane, Repeat, Reply};
 
 /// A wrapping token, and what was in it once it has been opened.
 #[derive(Debug, Clone)]
@@ -93,7 +93,8 @@ impl LoginClient<'_> {
         let body = Zeroizing::new(body.unwrap_or_default());
         let namespace = self.http.settings().login_namespace();
         let call = Call::post("sys/wrapping/lookup", body, Repeat::Always);
-        let looked_up = self.http.send(&Call { namespace, ..call }).await?;
+        let lane = Lane::Issue;
+        let looked_up = self.http.send(&Call { namespace, lane, ..call }).await?;
         if !looked_up.ok() {
             return Err(gone(looked_up, expected));
         }
@@ -103,7 +104,8 @@ impl LoginClient<'_> {
         }
         let body = Zeroizing::new(b"{}".to_vec());
         let call = Call::post("sys/wrapping/unwrap", body, Repeat::UnlessArrived);
-        let reply = self.http.send(&Call { namespace, token: Some(token), ..call }).await?;
+        let call = Call { namespace, token: Some(token), lane, ..call };
+        let reply = self.http.send(&call).await?;
         if !reply.ok() {
             return Err(gone(reply, expected));
         }

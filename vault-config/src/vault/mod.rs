@@ -17,6 +17,7 @@ use crate::source::env::Environment;
 use crate::{Resolved, VaultConfig};
 
 mod client;
+mod lanes;
 mod limit;
 mod login;
 mod nodes;
@@ -29,12 +30,13 @@ pub(crate) mod settings;
 pub(crate) mod tls;
 
 use client::Clients;
+pub(crate) use lanes::Lane;
 use login::Login;
 pub(crate) use login::{Held, Leaving};
 pub(crate) use renewal::Renewal;
 pub(crate) use reply::{Lease, LeaseId, Reply};
 use request::Http;
-pub(crate) use retry::Repeat;
+pub(crate) use retry::{Attempts, Repeat};
 use session::Learned;
 pub(crate) use session::{Made, Manner, Mount, Session};
 use settings::{Address, Addresses, Settings};

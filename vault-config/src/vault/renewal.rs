@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::reply::{LeaseId, seconds};
 use super::request::Call;
-use super::session::{Manner, Session};
-use super::{Held, Repeat, Reply, Vault};
+use super::session::Session;
+use super::{Held, Lane, Repeat, Reply, Vault};
 use crate::auth::Granted;
 use crate::error::{Cause, ErrorKind};
 use crate::live::clock::Reading;
@@ -106,7 +106,8 @@ impl Vault {
 
     async fn with_token(&self, held: &Arc<Held>, call: Call<'_>) -> Result<Reply, Cause> {
         held.take_use();
-        let call = Call { token: held.secret(), namespace: self.login_namespace(), ..call };
+        let (token, namespace) = (held.secret(), self.login_namespace());
+        let call = Call { token, namespace, lane: Lane::Renew, ..call };
         self.0.http.send(&call).await
     }
 }
@@ -126,8 +127,8 @@ impl Session<'_> {
         let body =
             json!({ "lease_id": lease.id.expose_secret(), "increment": increment.as_secs() });
         let body = Zeroizing::new(body.to_string().into_bytes());
-        let Manner { patience, .. } = self.manner;
-        let call = Call { patience, ..Call::post("sys/leases/renew", body, Repeat::Always) };
+        let call = self.manner.of(Call::post("sys/leases/renew", body, Repeat::Always));
+        let call = Call { lane: Lane::Renew, ..call };
         let asked = self.vault.clock().now();
         let session = self.within(lease.namespace.as_deref());
         let reply = match session.send(call).await {

@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
+use super::retry;
 use super::session::Made;
 use crate::engine::Grant;
-use crate::error::{Cause, ErrorKind};
+use crate::error::{Cause, Delivery, ErrorKind};
 use crate::value::{Malformed, Value};
 
 /// Nothing that Vault answers is larger by default: its own limit for requests.
@@ -197,6 +198,22 @@ impl Reply {
     }
 
     pub(crate) fn into_cause(self) -> Cause {
+        let delivery = self.delivery();
+        self.explained().delivered(delivery)
+    }
+
+    /// A success that cannot be read is lost as well: what it holds was issued.
+    fn delivery(&self) -> Delivery {
+        match &self.body {
+            Body::Malformed(_) | Body::TooLarge if self.status < 300 => Delivery::Unanswered,
+            _ if retry::is_lost_behind_a_gateway(self.status) && !self.speaks_vault() => {
+                Delivery::Unanswered
+            }
+            _ => Delivery::Answered,
+        }
+    }
+
+    fn explained(self) -> Cause {
         match &self.body {
             Body::TooLarge => return self.too_large(),
             Body::Malformed(malformed) => return self.malformed(*malformed),
@@ -311,4 +328,45 @@ pub(crate) fn printable(text: &str) -> String {
         shown.push_str(" ..");
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(status: u16, body: Body) -> Reply {
+        let address = Arc::from("http://127.0.0.1:8200");
+        Reply { status, body, address, date: None, made: None, elsewhere: None }
+    }
+
+    fn json(text: &str) -> Body {
+        Body::Json(Value::from_json(text).unwrap())
+    }
+
+    #[test]
+    fn what_a_gateway_answers_for_a_silent_server_may_have_arrived() {
+        let html = || Body::Other("text/html".to_owned());
+        let sealed = || json(r#"{"errors": ["Vault is sealed"]}"#);
+        let malformed = || Body::Malformed(Value::from_json("{").unwrap_err());
+        for (status, body, expected) in [
+            (502, html(), Delivery::Unanswered),
+            (504, Body::Empty, Delivery::Unanswered),
+            (504, json(r#"{"message": "upstream timed out"}"#), Delivery::Unanswered),
+            (524, html(), Delivery::Unanswered),
+            (502, sealed(), Delivery::Answered),
+            (403, html(), Delivery::Answered),
+            (429, html(), Delivery::Answered),
+            (500, html(), Delivery::Answered),
+            (503, html(), Delivery::Answered),
+            (503, sealed(), Delivery::Answered),
+            (200, html(), Delivery::Answered),
+            (200, malformed(), Delivery::Unanswered),
+            (200, Body::TooLarge, Delivery::Unanswered),
+            (403, malformed(), Delivery::Answered),
+        ] {
+            let shown = format!("{status} {body:?}");
+            let cause = reply(status, body).into_cause().at("vault elsewhere").hint("and more");
+            assert_eq!(cause.delivery, expected, "{shown}");
+        }
+    }
 }

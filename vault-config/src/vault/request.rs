@@ -13,13 +13,14 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
 use super::client::Clients;
+use super::lanes::Lane;
 use super::limit::Taken;
 use super::nodes::Nodes;
 use super::reply::{Body, MAX_BYTES, Reply, printable};
-use super::retry::{self, Ended, Repeat};
+use super::retry::{self, Attempts, Ended, Repeat};
 use super::settings::Settings;
 use super::tls;
-use crate::error::{Cause, ErrorKind};
+use crate::error::{Cause, Delivery, ErrorKind};
 use crate::value::Value;
 
 /// What the official client calls the namespace of all namespaces; no header names it.
@@ -38,6 +39,9 @@ pub(crate) struct Call<'a> {
     pub(crate) repeat: Repeat,
     /// The limit on all tries, when it is shorter than the connection's own.
     pub(crate) patience: Option<Duration>,
+    pub(crate) attempts: Attempts,
+    #[allow(dead_code)]
+    pub(crate) lane: Lane,
 }
 
 impl<'a> Call<'a> {
@@ -51,6 +55,8 @@ impl<'a> Call<'a> {
             namespace: None,
             repeat: Repeat::Always,
             patience: None,
+            attempts: Attempts::Configured,
+            lane: Lane::Read,
         }
     }
 
@@ -106,7 +112,7 @@ impl Http {
         let mut tries = 0;
         // Every node once, whatever the limit on retries.
         let mut unasked = self.nodes.len() - 1;
-        let mut node = self.healthy_node(call.repeat).await;
+        let mut node = self.healthy_node(call).await;
         loop {
             tries += 1;
             let patience = if unasked > 0 { call.repeat.patience() } else { Duration::MAX };
@@ -115,12 +121,12 @@ impl Http {
             let outcome = self.follow(call, node, limit).await;
             let left = deadline.saturating_duration_since(Instant::now());
             let ended = outcome.as_ref().map_or_else(|failure| failure.ended, Answered::ended);
-            let max = self.settings.max_retries;
+            let max = call.attempts.max_retries(self.settings.max_retries);
             if ended.is_of_the_node() && self.nodes.len() > 1 {
                 self.nodes.failed(node);
                 if unasked > 0 && retry::worth_another(ended, call.repeat) && !left.is_zero() {
                     unasked -= 1;
-                    node = self.another_node(node).await;
+                    node = self.another_node(node, call.attempts).await;
                     continue;
                 }
             }
@@ -134,19 +140,24 @@ impl Http {
                     tokio::time::sleep(wait).await;
                 }
                 None => {
-                    return self.finish(outcome).await.map_err(|cause| cause_within(cause, in_all));
+                    let finished = self.finish(call.attempts, outcome).await;
+                    return finished.map_err(|cause| cause_within(cause, in_all));
                 }
             }
         }
     }
 
-    async fn finish(&self, outcome: Result<Answered, Failure>) -> Result<Reply, Cause> {
+    async fn finish(
+        &self,
+        attempts: Attempts,
+        outcome: Result<Answered, Failure>,
+    ) -> Result<Reply, Cause> {
         let mut reply = outcome.map_err(|failure| failure.cause)?.reply;
         for warning in reply.warnings() {
             self.warn_once(warning);
         }
         // "Vault is sealed" is also what an uninitialised server says; its health tells them apart.
-        if reply.status == 503 {
+        if reply.status == 503 && attempts == Attempts::Configured {
             let health = self.health(self.nodes.current()).await;
             if health == Some(501) {
                 reply.status = 501;
@@ -165,9 +176,10 @@ impl Http {
 
     /// The node that was good last. Which one is good is asked before the first request, and before
     /// one that cannot be sent again when the answer stays away.
-    async fn healthy_node(&self, repeat: Repeat) -> usize {
+    async fn healthy_node(&self, call: &Call<'_>) -> usize {
         let node = self.nodes.current();
-        if self.nodes.len() == 1 || self.nodes.is_known() && repeat == Repeat::Always {
+        let is_good = self.nodes.is_known() || call.attempts == Attempts::Single;
+        if self.nodes.len() == 1 || is_good && call.repeat == Repeat::Always {
             return node;
         }
         match self.health(node).await.is_some_and(serves) {
@@ -175,19 +187,21 @@ impl Http {
                 self.nodes.succeeded(node);
                 node
             }
-            false => self.another_node(node).await,
+            false => self.another_node(node, Attempts::Configured).await,
         }
     }
 
     /// The healthiest of the others. Who else finds this one failing waits for the answer.
-    async fn another_node(&self, failing: usize) -> usize {
+    async fn another_node(&self, failing: usize, attempts: Attempts) -> usize {
         let _turn = self.nodes.choosing.lock().await;
         let current = self.nodes.current();
         if current != failing {
             return current;
         }
         let mut healthy = None;
-        for node in self.nodes.after(failing) {
+        // A single attempt at each is as good a question.
+        let asked = self.nodes.after(failing).filter(|_| attempts == Attempts::Configured);
+        for node in asked {
             if self.health(node).await.is_some_and(serves) {
                 healthy = Some(node);
                 break;
@@ -220,7 +234,7 @@ impl Http {
         node: usize,
         deadline: Instant,
     ) -> Result<Answered, Failure> {
-        let url = self.url(node, call.path, &call.query).map_err(Failure::hopeless)?;
+        let url = self.url(node, call.path, &call.query).map_err(Failure::unsendable)?;
         let answered = self.attempt(call, node, url.clone(), deadline).await?;
         let Some(location) = answered.location.as_deref() else { return Ok(answered) };
         if !self.settings.follow_redirects {
@@ -259,7 +273,7 @@ impl Http {
             .clients
             .current(&self.settings)
             .request(call.method.clone(), url)
-            .headers(self.headers(call).map_err(Failure::hopeless)?)
+            .headers(self.headers(call).map_err(Failure::unsendable)?)
             .timeout(left);
         if let Some(body) = &call.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.to_vec());
@@ -402,7 +416,11 @@ impl Http {
 
     fn broken(&self, node: usize, error: &reqwest::Error) -> Failure {
         let (ended, cause) = diagnose(error, &self.settings, &self.nodes.url(node));
-        Failure { ended, cause: cause.at(self.here(node)) }
+        let delivery = match ended {
+            Ended::Broken => Delivery::Unanswered,
+            _ => Delivery::NotSent,
+        };
+        Failure { ended, cause: cause.at(self.here(node)).delivered(delivery) }
     }
 }
 
@@ -445,6 +463,11 @@ struct Failure {
 impl Failure {
     fn hopeless(cause: Cause) -> Self {
         Self { ended: Ended::Hopeless, cause }
+    }
+
+    /// No request can be made of it.
+    fn unsendable(cause: Cause) -> Self {
+        Self::hopeless(cause.delivered(Delivery::NotSent))
     }
 }
 

@@ -34,6 +34,26 @@ pub(crate) enum Repeat {
     UnlessArrived,
 }
 
+/// How insistent a request is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Attempts {
+    /// As the connection is configured: with back-off, up to its limit on retries.
+    #[default]
+    Configured,
+    /// One try, and at most one at each other node of a cluster. The caller keeps the pace.
+    #[allow(dead_code)]
+    Single,
+}
+
+impl Attempts {
+    pub(crate) fn max_retries(self, configured: u32) -> u32 {
+        match self {
+            Self::Configured => configured,
+            Self::Single => 0,
+        }
+    }
+}
+
 impl Ended {
     /// Another node of the cluster may do better.
     pub(crate) fn is_of_the_node(self) -> bool {
@@ -111,6 +131,12 @@ pub(crate) fn worth_another(ended: Ended, repeat: Repeat) -> bool {
     passes && repeat == Repeat::Always
 }
 
+/// A gateway's answer in the place of one that did not come in time. 520, 522 and 524 are
+/// Cloudflare's.
+pub(crate) fn is_lost_behind_a_gateway(status: u16) -> bool {
+    matches!(status, 502 | 504 | 520 | 522 | 524)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +175,12 @@ mod tests {
                 "{ended:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_single_attempt_is_not_tried_again() {
+        assert_eq!(Attempts::default().max_retries(5), 5);
+        assert_eq!(Attempts::Single.max_retries(5), 0);
     }
 
     #[test]

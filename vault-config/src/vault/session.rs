@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use super::login::Held;
 use super::reply::Elsewhere;
 use super::request::Call;
-use super::{Repeat, Reply, Vault};
+use super::{Attempts, Lane, Repeat, Reply, Vault};
 use crate::error::Cause;
 use crate::live::clock::Reading;
 use crate::value::Value;
@@ -30,8 +30,17 @@ pub(crate) struct Manner {
     pub(crate) repeat: Repeat,
     /// The limit on one request, when it is shorter than the connection's own.
     pub(crate) patience: Option<Duration>,
+    pub(crate) attempts: Attempts,
+    pub(crate) lane: Lane,
     /// Whether a dead token is replaced at once.
     pub(crate) logs_in: bool,
+}
+
+impl Manner {
+    pub(super) fn of(self, call: Call<'_>) -> Call<'_> {
+        let Self { patience, attempts, lane, .. } = self;
+        Call { patience, attempts, lane, ..call }
+    }
 }
 
 /// When an answer was asked for, and with which token.
@@ -65,7 +74,13 @@ impl<'a> Session<'a> {
     }
 
     pub(crate) fn since(vault: &'a Vault, started: Instant) -> Self {
-        let manner = Manner { repeat: Repeat::Always, patience: None, logs_in: true };
+        let manner = Manner {
+            repeat: Repeat::Always,
+            patience: None,
+            attempts: Attempts::Configured,
+            lane: Lane::Read,
+            logs_in: true,
+        };
         Self { vault, namespace: None, started, manner }
     }
 
@@ -89,8 +104,8 @@ impl<'a> Session<'a> {
         path: &str,
         query: Option<(&'static str, String)>,
     ) -> Result<Reply, Cause> {
-        let Manner { repeat, patience, .. } = self.manner;
-        self.send(Call { query, repeat, patience, ..Call::get(path) }).await
+        let call = Call { query, repeat: self.manner.repeat, ..Call::get(path) };
+        self.send(self.manner.of(call)).await
     }
 
     pub(crate) async fn post(
@@ -100,8 +115,7 @@ impl<'a> Session<'a> {
         repeat: Repeat,
     ) -> Result<Reply, Cause> {
         let body = Zeroizing::new(body.to_string().into_bytes());
-        let Manner { patience, .. } = self.manner;
-        self.send(Call { patience, ..Call::post(path, body, repeat) }).await
+        self.send(self.manner.of(Call::post(path, body, repeat))).await
     }
 
     /// What the token may do on each path, as its own namespace sees them:

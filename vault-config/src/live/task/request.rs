@@ -41,8 +41,8 @@ impl Due {
 
     async fn ask(self, vault: &Vault, request: &Request, limit: Duration) -> Outcome {
         let mut session = Session::now(vault);
-        let manner = Manner { repeat: Repeat::Always, patience: Some(limit), logs_in: false };
-        session.manner = manner;
+        let patience = Some(limit);
+        session.manner = Manner { patience, logs_in: false, ..session.manner };
         match self {
             Self::Mint => {
                 // What may have been made already is not asked for again at once.
