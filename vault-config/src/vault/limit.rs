@@ -1,6 +1,11 @@
-//! The client's own limit on requests, `rate[:burst]`: no clock, no I/O.
+//! The client's own limit on requests, `rate[:burst]`.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::lanes::Lane;
 
 /// At most `1 / interval` requests a second, after a first `burst` at once.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,33 +34,117 @@ impl RateLimit {
 
 /// When the next request may go, by the generic cell rate algorithm (ITU-T I.371).
 #[derive(Debug, Default)]
-pub(crate) struct Taken {
-    /// Since the connection was made: when everything asked for so far would be done at the plain
-    /// rate.
+struct Taken {
+    /// Since the connection was made: when everything that was sent so far would be done at the
+    /// plain rate.
     done: Duration,
 }
 
 impl Taken {
-    /// Takes one request's place and returns how long it has to wait.
-    pub(crate) fn take(&mut self, limit: RateLimit, now: Duration) -> Duration {
+    /// Takes one request's place, or says in how long there is one.
+    fn take(&mut self, limit: RateLimit, now: Duration) -> Result<(), Duration> {
         let ahead = limit.interval.saturating_mul(limit.burst - 1);
         let start = self.done.max(now);
-        self.done = start + limit.interval;
-        start.saturating_sub(ahead).saturating_sub(now)
+        match start.saturating_sub(ahead).saturating_sub(now) {
+            Duration::ZERO => {
+                self.done = start + limit.interval;
+                Ok(())
+            }
+            wait => Err(wait),
+        }
+    }
+}
+
+/// Requests wait before it, in the order of their arrival; those that keep credentials alive go
+/// before those that read.
+#[derive(Debug)]
+pub(super) struct RateGate {
+    limit: RateLimit,
+    made: Instant,
+    taken: Mutex<Taken>,
+    reads: AsyncMutex<()>,
+    others: AsyncMutex<()>,
+}
+
+impl RateGate {
+    pub(super) fn new(limit: RateLimit) -> Self {
+        Self {
+            limit,
+            made: Instant::now(),
+            taken: Mutex::default(),
+            reads: AsyncMutex::default(),
+            others: AsyncMutex::default(),
+        }
+    }
+
+    /// Waits for a place. What stops waiting has taken none.
+    pub(super) async fn pass(&self, lane: Lane) {
+        let queue = if lane == Lane::Read { &self.reads } else { &self.others };
+        let _first = queue.lock().await;
+        while let Err(wait) = self.take(lane) {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn take(&self, lane: Lane) -> Result<(), Duration> {
+        if lane == Lane::Read && self.others.try_lock().is_err() {
+            return Err(self.limit.interval);
+        }
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.take(self.limit, self.made.elapsed())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::task::JoinSet;
+
     use super::*;
 
     #[test]
     fn a_burst_goes_at_once_and_the_rest_at_the_rate() {
         let limit = RateLimit::parse("10:3").unwrap();
         let mut taken = Taken::default();
-        let mut wait = |millis| taken.take(limit, Duration::from_millis(millis)).as_millis();
-        assert_eq!([wait(0), wait(0), wait(0), wait(0), wait(0)], [0, 0, 0, 100, 200]);
+        let mut wait = |millis| {
+            let taken = taken.take(limit, Duration::from_millis(millis));
+            taken.err().unwrap_or_default().as_millis()
+        };
+        assert_eq!([wait(0), wait(0), wait(0), wait(0), wait(0)], [0, 0, 0, 100, 100]);
+        assert_eq!([wait(99), wait(100), wait(100)], [1, 0, 100]);
         assert_eq!([wait(10_000), wait(10_000), wait(10_000), wait(10_000)], [0, 0, 0, 100]);
+    }
+
+    #[tokio::test]
+    async fn what_keeps_credentials_alive_goes_before_reads_that_wait() {
+        let gate = Arc::new(RateGate::new(RateLimit::parse("20:1").unwrap()));
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let mut going = JoinSet::new();
+        for lane in [Lane::Read; 5].into_iter().chain([Lane::Renew, Lane::Issue]) {
+            let (gate, sent) = (Arc::clone(&gate), Arc::clone(&sent));
+            going.spawn(async move {
+                gate.pass(lane).await;
+                sent.lock().unwrap().push(lane);
+            });
+        }
+        going.join_all().await;
+        let sent = sent.lock().unwrap();
+        let [first, second] = [Lane::Renew, Lane::Issue];
+        assert!(sent[..3].contains(&first) && sent[..3].contains(&second), "{sent:?}");
+        assert_eq!(sent.len(), 7);
+    }
+
+    #[tokio::test]
+    async fn what_stops_waiting_has_taken_no_place() {
+        let gate = RateGate::new(RateLimit::parse("0.001:1").unwrap());
+        gate.pass(Lane::Read).await;
+        let done = gate.taken.lock().unwrap().done;
+        for _ in 0..3 {
+            let waiting = gate.pass(Lane::Read);
+            tokio::time::timeout(Duration::from_millis(1), waiting).await.unwrap_err();
+        }
+        assert_eq!(gate.taken.lock().unwrap().done, done);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::live::clock::{Clock, SystemClock};
 use crate::source::env::Environment;
 use crate::{Resolved, VaultConfig};
 
+mod choosing;
 mod client;
 mod lanes;
 mod limit;
@@ -345,7 +346,11 @@ impl VaultBuilder {
     }
 
     /// The limit on concurrent connections over HTTP/1.1. Default: 64. Over TLS one HTTP/2
-    /// connection is used.
+    /// connection is used, with up to 84 requests at once.
+    ///
+    /// Beyond it, renewals and issues may open up to 8 each, so that requests which the server
+    /// does not answer never keep a credential from being renewed or replaced. What waits for a
+    /// connection for longer than its own [`timeout`](Self::timeout) fails without being sent.
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = Some(connections);

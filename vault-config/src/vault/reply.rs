@@ -22,6 +22,8 @@ pub(crate) struct Reply {
     /// When it was answered, by the server's clock.
     #[cfg_attr(not(any(feature = "pki", feature = "ssh")), allow(dead_code))]
     pub(crate) date: Option<SystemTime>,
+    /// One of the tries may have arrived without an answer.
+    pub(crate) lost: bool,
     /// `None` for what needs no token.
     pub(crate) made: Option<Made>,
     pub(crate) elsewhere: Option<Elsewhere>,
@@ -203,8 +205,9 @@ impl Reply {
     }
 
     /// A success that cannot be read is lost as well: what it holds was issued.
-    fn delivery(&self) -> Delivery {
+    pub(super) fn delivery(&self) -> Delivery {
         match &self.body {
+            _ if self.lost => Delivery::Unanswered,
             Body::Malformed(_) | Body::TooLarge if self.status < 300 => Delivery::Unanswered,
             _ if retry::is_lost_behind_a_gateway(self.status) && !self.speaks_vault() => {
                 Delivery::Unanswered
@@ -336,7 +339,7 @@ mod tests {
 
     fn reply(status: u16, body: Body) -> Reply {
         let address = Arc::from("http://127.0.0.1:8200");
-        Reply { status, body, address, date: None, made: None, elsewhere: None }
+        Reply { status, body, address, date: None, lost: false, made: None, elsewhere: None }
     }
 
     fn json(text: &str) -> Body {

@@ -10,11 +10,11 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION, RETR
 use reqwest::{Method, Response, Url, Version};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::SemaphorePermit;
 
 use super::client::Clients;
-use super::lanes::Lane;
-use super::limit::Taken;
+use super::lanes::{Lane, Lanes};
+use super::limit::RateGate;
 use super::nodes::Nodes;
 use super::reply::{Body, MAX_BYTES, Reply, printable};
 use super::retry::{self, Attempts, Ended, Repeat};
@@ -40,7 +40,6 @@ pub(crate) struct Call<'a> {
     /// The limit on all tries, when it is shorter than the connection's own.
     pub(crate) patience: Option<Duration>,
     pub(crate) attempts: Attempts,
-    #[allow(dead_code)]
     pub(crate) lane: Lane,
 }
 
@@ -65,17 +64,33 @@ impl<'a> Call<'a> {
     }
 }
 
+/// How long a call may take with all its tries, and until when that is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) in_all: Duration,
+    deadline: Instant,
+}
+
+impl Limits {
+    fn left(self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// `None` when the time is over first.
+    pub(super) async fn within<T>(self, waiting: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout_at(self.deadline.into(), waiting).await.ok()
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Http {
     clients: Clients,
     settings: Settings,
-    /// HTTP/1.1 has one request a connection; HTTP/2 has its own limit on streams.
-    connections: Semaphore,
+    lanes: Lanes,
     multiplexed: AtomicBool,
     connected: AtomicBool,
-    made: Instant,
-    nodes: Nodes,
-    taken: Mutex<Taken>,
+    pub(super) nodes: Nodes,
+    rate_gate: Option<RateGate>,
     /// What the last write reached, for those that read from another node.
     written: Mutex<Option<(Instant, HeaderValue)>>,
     warned: Mutex<BTreeSet<String>>,
@@ -85,12 +100,11 @@ impl Http {
     pub(crate) fn new(clients: Clients, settings: Settings) -> Self {
         Self {
             clients,
-            connections: Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)),
+            lanes: Lanes::new(settings.max_connections),
             multiplexed: AtomicBool::new(false),
             connected: AtomicBool::new(false),
-            made: Instant::now(),
             nodes: Nodes::new(&settings.addresses),
-            taken: Mutex::default(),
+            rate_gate: settings.rate_limit.map(RateGate::new),
             written: Mutex::default(),
             warned: Mutex::default(),
             settings,
@@ -106,27 +120,46 @@ impl Http {
         self.settings.addresses.are_https() && !self.connected.load(Ordering::Relaxed)
     }
 
+    /// Nothing in it outlasts the call's limit.
     pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Reply, Cause> {
         let in_all = call.patience.unwrap_or(Duration::MAX).min(self.settings.timeout);
-        let deadline = Instant::now() + in_all;
+        let limits = Limits { in_all, deadline: Instant::now() + in_all };
+        let mut lost = false;
+        match self.try_within(call, limits, &mut lost).await {
+            Ok(reply) => Ok(self.finished(call, limits, Reply { lost, ..reply }).await),
+            Err(cause) => {
+                let cause = cause_within(cause, in_all);
+                Err(if lost { cause.delivered(Delivery::Unanswered) } else { cause })
+            }
+        }
+    }
+
+    /// `lost` is set when one of the tries may have arrived without an answer.
+    async fn try_within(
+        &self,
+        call: &Call<'_>,
+        limits: Limits,
+        lost: &mut bool,
+    ) -> Result<Reply, Cause> {
+        let max = call.attempts.max_retries(self.settings.max_retries);
         let mut tries = 0;
         // Every node once, whatever the limit on retries.
         let mut unasked = self.nodes.len() - 1;
-        let mut node = self.healthy_node(call).await;
+        let mut place = self.place(call.lane, limits).await?;
+        let mut node = self.healthy_node(call, limits).await?;
         loop {
             tries += 1;
             let patience = if unasked > 0 { call.repeat.patience() } else { Duration::MAX };
-            let now = Instant::now();
-            let limit = deadline.min(now.checked_add(patience).unwrap_or(deadline));
-            let outcome = self.follow(call, node, limit).await;
-            let left = deadline.saturating_duration_since(Instant::now());
+            let outcome = self.follow(call, node, limits, patience).await;
+            *lost |= is_lost(&outcome);
             let ended = outcome.as_ref().map_or_else(|failure| failure.ended, Answered::ended);
-            let max = call.attempts.max_retries(self.settings.max_retries);
             if ended.is_of_the_node() && self.nodes.len() > 1 {
                 self.nodes.failed(node);
-                if unasked > 0 && retry::worth_another(ended, call.repeat) && !left.is_zero() {
-                    unasked -= 1;
-                    node = self.another_node(node, call.attempts).await;
+                if unasked > 0
+                    && retry::worth_another(ended, call.repeat)
+                    && let Some(other) = self.another_node(node, call, limits).await
+                {
+                    (unasked, node) = (unasked - 1, other);
                     continue;
                 }
             }
@@ -134,87 +167,52 @@ impl Http {
             if outcome.as_ref().is_ok_and(Answered::refuses_index) && self.forget_written() {
                 continue;
             }
-            match retry::wait(ended, call.repeat, tries, max, fastrand::f64(), left) {
-                Some(wait) => {
-                    tracing::debug!(path = call.path, ?ended, ?wait, "trying again");
-                    tokio::time::sleep(wait).await;
-                }
-                None => {
-                    let finished = self.finish(call.attempts, outcome).await;
-                    return finished.map_err(|cause| cause_within(cause, in_all));
-                }
-            }
+            let left = limits.left();
+            let Some(wait) = retry::wait(ended, call.repeat, tries, max, fastrand::f64(), left)
+            else {
+                return outcome.map(|answered| answered.reply).map_err(|failure| failure.cause);
+            };
+            tracing::debug!(path = call.path, ?ended, ?wait, "trying again");
+            drop(place);
+            tokio::time::sleep(wait).await;
+            place = self.place(call.lane, limits).await?;
         }
     }
 
-    async fn finish(
+    /// Leave to send, for as long as it is held.
+    async fn place(
         &self,
-        attempts: Attempts,
-        outcome: Result<Answered, Failure>,
-    ) -> Result<Reply, Cause> {
-        let mut reply = outcome.map_err(|failure| failure.cause)?.reply;
+        lane: Lane,
+        limits: Limits,
+    ) -> Result<Option<SemaphorePermit<'_>>, Cause> {
+        let multiplexed = self.multiplexed.load(Ordering::Relaxed);
+        let place = limits.within(self.lanes.enter(lane, multiplexed)).await;
+        place.ok_or_else(|| self.no_connection(limits))
+    }
+
+    fn no_connection(&self, limits: Limits) -> Cause {
+        Cause::new(
+            ErrorKind::Timeout,
+            format!("no free connection within {:?}", limits.in_all),
+            "other requests hold all connections and are not answered: see what the server waits \
+             for, or raise Vault::builder().max_connections(..)",
+        )
+        .at(format!("vault {}", self.settings.addresses.shown()))
+        .delivered(Delivery::NotSent)
+    }
+
+    async fn finished(&self, call: &Call<'_>, limits: Limits, mut reply: Reply) -> Reply {
         for warning in reply.warnings() {
             self.warn_once(warning);
         }
         // "Vault is sealed" is also what an uninitialised server says; its health tells them apart.
-        if reply.status == 503 && attempts == Attempts::Configured {
-            let health = self.health(self.nodes.current()).await;
-            if health == Some(501) {
-                reply.status = 501;
-            }
+        if reply.status == 503
+            && call.attempts == Attempts::Configured
+            && self.health(self.nodes.current(), call, limits).await == Some(501)
+        {
+            reply.status = 501;
         }
-        Ok(reply)
-    }
-
-    /// The server's health, as a status.
-    async fn health(&self, node: usize) -> Option<u16> {
-        let end = Instant::now() + Duration::from_secs(2);
-        let url = self.url(node, "sys/health", &None).ok()?;
-        let asked = self.attempt(&Call::get("sys/health"), node, url, end).await;
-        asked.ok().map(|answered| answered.reply.status)
-    }
-
-    /// The node that was good last. Which one is good is asked before the first request, and before
-    /// one that cannot be sent again when the answer stays away.
-    async fn healthy_node(&self, call: &Call<'_>) -> usize {
-        let node = self.nodes.current();
-        let is_good = self.nodes.is_known() || call.attempts == Attempts::Single;
-        if self.nodes.len() == 1 || is_good && call.repeat == Repeat::Always {
-            return node;
-        }
-        match self.health(node).await.is_some_and(serves) {
-            true => {
-                self.nodes.succeeded(node);
-                node
-            }
-            false => self.another_node(node, Attempts::Configured).await,
-        }
-    }
-
-    /// The healthiest of the others. Who else finds this one failing waits for the answer.
-    async fn another_node(&self, failing: usize, attempts: Attempts) -> usize {
-        let _turn = self.nodes.choosing.lock().await;
-        let current = self.nodes.current();
-        if current != failing {
-            return current;
-        }
-        let mut healthy = None;
-        // A single attempt at each is as good a question.
-        let asked = self.nodes.after(failing).filter(|_| attempts == Attempts::Configured);
-        for node in asked {
-            if self.health(node).await.is_some_and(serves) {
-                healthy = Some(node);
-                break;
-            }
-        }
-        // Each in its turn when none is healthy.
-        let next = healthy.or_else(|| self.nodes.after(failing).next()).unwrap_or(failing);
-        self.nodes.moved(next, healthy.is_some());
-        if healthy.is_some() {
-            let (from, to) = (self.nodes.shown(failing), self.nodes.shown(next));
-            tracing::info!(%from, %to, "another node is asked from now on");
-        }
-        next
+        reply
     }
 
     fn warn_once(&self, warning: &str) {
@@ -232,16 +230,17 @@ impl Http {
         &self,
         call: &Call<'_>,
         node: usize,
-        deadline: Instant,
+        limits: Limits,
+        patience: Duration,
     ) -> Result<Answered, Failure> {
         let url = self.url(node, call.path, &call.query).map_err(Failure::unsendable)?;
-        let answered = self.attempt(call, node, url.clone(), deadline).await?;
+        let answered = self.attempt(call, node, url.clone(), limits, patience).await?;
         let Some(location) = answered.location.as_deref() else { return Ok(answered) };
         if !self.settings.follow_redirects {
             return Err(Failure::hopeless(not_followed(answered.reply.status).at(self.here(node))));
         }
         let target = redirect(&url, location, answered.reply.status).map_err(Failure::hopeless)?;
-        let again = self.attempt(call, node, target, deadline).await?;
+        let again = self.attempt(call, node, target, limits, patience).await?;
         if again.location.is_some() {
             return Err(Failure {
                 ended: Ended::Status { code: 503, retry_after: None, unread: true },
@@ -256,19 +255,20 @@ impl Http {
         Ok(again)
     }
 
-    async fn attempt(
+    /// One request. Its `patience` begins when it is sent.
+    pub(super) async fn attempt(
         &self,
         call: &Call<'_>,
         node: usize,
         url: Url,
-        deadline: Instant,
+        limits: Limits,
+        patience: Duration,
     ) -> Result<Answered, Failure> {
-        let _turn = match self.multiplexed.load(Ordering::Relaxed) {
-            true => None,
-            false => self.connections.acquire().await.ok(),
-        };
-        self.wait_for_rate(deadline).await;
-        let left = deadline.saturating_duration_since(Instant::now());
+        self.wait_for_rate(call.lane, node, limits).await?;
+        let left = limits.left().min(patience);
+        if left.is_zero() {
+            return Err(Failure::unsendable(self.no_connection(limits)));
+        }
         let mut request = self
             .clients
             .current(&self.settings)
@@ -290,14 +290,14 @@ impl Http {
         Ok(answered)
     }
 
-    /// `RATE_LIMIT`. Past the deadline it does not wait: the request then times out by itself.
-    async fn wait_for_rate(&self, deadline: Instant) {
-        let Some(limit) = self.settings.rate_limit else { return };
-        let wait = {
-            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-            taken.take(limit, self.made.elapsed())
-        };
-        tokio::time::sleep(wait.min(deadline.saturating_duration_since(Instant::now()))).await;
+    /// `RATE_LIMIT`.
+    async fn wait_for_rate(&self, lane: Lane, node: usize, limits: Limits) -> Result<(), Failure> {
+        let Some(gate) = &self.rate_gate else { return Ok(()) };
+        limits.within(gate.pass(lane)).await.ok_or_else(|| {
+            let what = format!("VAULT_RATE_LIMIT leaves no room within {:?}", limits.in_all);
+            let help = "raise it: more requests wait than it lets go";
+            Failure::unsendable(Cause::new(ErrorKind::Timeout, what, help).at(self.here(node)))
+        })
     }
 
     /// <https://developer.hashicorp.com/vault/docs/enterprise/consistency>: what is read must be no
@@ -343,7 +343,7 @@ impl Http {
         Ok(headers)
     }
 
-    fn url(
+    pub(super) fn url(
         &self,
         node: usize,
         path: &str,
@@ -384,7 +384,7 @@ impl Http {
         let written = response.headers().get(INDEX).cloned();
         let body = self.read(node, &mut response, content_type).await?;
         let address = self.nodes.shown(node);
-        let reply = Reply { status, body, address, date, made: None, elsewhere: None };
+        let reply = Reply { status, body, address, date, lost: false, made: None, elsewhere: None };
         Ok(Answered { reply, retry_after, location, written })
     }
 
@@ -424,14 +424,16 @@ impl Http {
     }
 }
 
-/// The active node, or a standby that reads itself and passes on the rest:
-/// <https://openbao.org/api-docs/system/health/>.
-fn serves(health: u16) -> bool {
-    matches!(health, 200 | 429 | 473)
+fn is_lost(outcome: &Result<Answered, Failure>) -> bool {
+    let delivery = match outcome {
+        Ok(answered) => answered.reply.delivery(),
+        Err(failure) => failure.cause.delivery,
+    };
+    delivery == Delivery::Unanswered
 }
 
-struct Answered {
-    reply: Reply,
+pub(super) struct Answered {
+    pub(super) reply: Reply,
     retry_after: Option<Duration>,
     location: Option<String>,
     written: Option<HeaderValue>,
@@ -455,7 +457,7 @@ impl Answered {
     }
 }
 
-struct Failure {
+pub(super) struct Failure {
     ended: Ended,
     cause: Cause,
 }
