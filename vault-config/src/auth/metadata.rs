@@ -73,7 +73,8 @@ impl Question<'_> {
                 Err(failure) => failure,
             };
             let left = end.saturating_duration_since(Instant::now());
-            let wait = retry::wait(ended, Repeat::Always, tries, RETRIES, fastrand::f64(), left);
+            let (random, none) = (fastrand::f64(), Duration::ZERO);
+            let wait = retry::wait(ended, Repeat::Always, tries, RETRIES, random, left, none);
             let Some(wait) = wait else { return Err(cause.into()) };
             tracing::debug!(of = self.of, ?ended, ?wait, "asking again");
             tokio::time::sleep(wait).await;
@@ -153,7 +154,7 @@ impl Question<'_> {
             format!("{} answers HTTP {status}", self.of),
             "see that this machine or container has an identity, and may ask for it",
         );
-        (Ended::Status { code: status, retry_after: None, unread: false }, cause)
+        (Ended::Status { code: status, unread: false }, cause)
     }
 }
 

@@ -22,6 +22,7 @@ mod lanes;
 mod limit;
 mod login;
 mod nodes;
+mod pause;
 mod renewal;
 pub(crate) mod reply;
 pub(crate) mod request;
@@ -161,7 +162,7 @@ impl Vault {
             None => Clients::new(&settings)?,
         };
         Ok(Self(Arc::new(Inner {
-            http: Http::new(clients, settings),
+            http: Http::new(clients, settings, Arc::clone(&clock)),
             auth,
             environment,
             clock,

@@ -1,12 +1,15 @@
 //! The nodes of a cluster, and which one is asked.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use reqwest::Url;
 use tokio::sync::Mutex;
 
+use super::pause::{self, Pause};
 use super::settings::{Address, Addresses};
+use crate::live::clock::Reading;
 
 #[derive(Debug)]
 pub(super) struct Nodes {
@@ -22,11 +25,13 @@ pub(super) struct Nodes {
 struct Node {
     url: Url,
     shown: Arc<str>,
+    pause: SyncMutex<Option<Pause>>,
 }
 
 impl Node {
     fn new(address: &Address) -> Self {
-        Self { url: address.url.clone(), shown: address.shown().into() }
+        let shown = address.shown().into();
+        Self { url: address.url.clone(), shown, pause: SyncMutex::default() }
     }
 }
 
@@ -74,6 +79,37 @@ impl Nodes {
     pub(super) fn after(&self, node: usize) -> impl Iterator<Item = usize> {
         let count = self.len();
         (1..count).map(move |step| (node + step) % count)
+    }
+
+    /// The node asked to be left alone for so long.
+    pub(super) fn pauses(&self, node: usize, now: Reading, asked: Duration) {
+        let mut pause = self.pause(node);
+        *pause = Pause::extended(*pause, now, asked);
+    }
+
+    /// For how long the node may not be asked.
+    pub(super) fn paused(&self, node: usize, now: Reading) -> Option<Duration> {
+        self.pause(node).and_then(|pause| pause.left(now))
+    }
+
+    /// For how long none may be asked.
+    pub(super) fn all_paused(&self, now: Reading) -> Option<Duration> {
+        pause::soonest((0..self.len()).map(|node| self.paused(node, now)))
+    }
+
+    /// The current one, or another that may be asked, or that may be asked first.
+    pub(super) fn askable(&self, now: Reading) -> usize {
+        let current = self.current();
+        let all = std::iter::once(current).chain(self.after(current));
+        let node = all.min_by_key(|node| self.paused(*node, now)).unwrap_or(current);
+        if node != current {
+            self.moved(node, false);
+        }
+        node
+    }
+
+    fn pause(&self, node: usize) -> MutexGuard<'_, Option<Pause>> {
+        self.node(node).pause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn url(&self, node: usize) -> Url {

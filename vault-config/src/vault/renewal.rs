@@ -92,9 +92,8 @@ impl Vault {
     /// Revokes a token, and all that was made under it.
     pub(crate) async fn revoke_token(&self, held: &Arc<Held>) -> Result<(), Cause> {
         let body = Zeroizing::new(b"{}".to_vec());
-        let reply =
-            self.with_token(held, Call::post("auth/token/revoke-self", body, Repeat::Always));
-        let reply = reply.await?;
+        let call = Call::post("auth/token/revoke-self", body, Repeat::Always);
+        let reply = self.with_token(held, Call { during_pauses: true, ..call }).await?;
         // A dead token, or one that cannot be revoked, as batch tokens cannot.
         let is_gone = matches!(reply.status, 400 | 403) && reply.speaks_vault();
         match reply.status {
@@ -124,11 +123,26 @@ fn token_not_renewed(reply: &Reply) -> Cause {
 impl Session<'_> {
     /// Asks for `increment` from now; the server may give less. Who knows the id may renew it.
     pub(crate) async fn renew_lease(&self, lease: &LeaseId, increment: Duration) -> Renewal {
+        self.renew_for(lease, increment, false).await
+    }
+
+    /// A lease that is renewed for a second is over in a second: `default` allows that, and not to
+    /// revoke it.
+    pub(crate) async fn end_lease(&self, lease: &LeaseId) -> Renewal {
+        self.renew_for(lease, Duration::from_secs(1), true).await
+    }
+
+    async fn renew_for(
+        &self,
+        lease: &LeaseId,
+        increment: Duration,
+        during_pauses: bool,
+    ) -> Renewal {
         let body =
             json!({ "lease_id": lease.id.expose_secret(), "increment": increment.as_secs() });
         let body = Zeroizing::new(body.to_string().into_bytes());
         let call = self.manner.of(Call::post("sys/leases/renew", body, Repeat::Always));
-        let call = Call { lane: Lane::Renew, ..call };
+        let call = Call { lane: Lane::Renew, during_pauses, ..call };
         let asked = self.vault.clock().now();
         let session = self.within(lease.namespace.as_deref());
         let reply = match session.send(call).await {

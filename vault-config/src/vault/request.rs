@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Response, Url, Version};
@@ -21,6 +21,7 @@ use super::retry::{self, Attempts, Ended, Repeat};
 use super::settings::Settings;
 use super::tls;
 use crate::error::{Cause, Delivery, ErrorKind};
+use crate::live::clock::{Clock, Reading};
 use crate::value::Value;
 
 /// What the official client calls the namespace of all namespaces; no header names it.
@@ -41,6 +42,8 @@ pub(crate) struct Call<'a> {
     pub(crate) patience: Option<Duration>,
     pub(crate) attempts: Attempts,
     pub(crate) lane: Lane,
+    /// Sent although the server asked to wait: a revocation is one request, and the process may end.
+    pub(crate) during_pauses: bool,
 }
 
 impl<'a> Call<'a> {
@@ -56,6 +59,7 @@ impl<'a> Call<'a> {
             patience: None,
             attempts: Attempts::Configured,
             lane: Lane::Read,
+            during_pauses: false,
         }
     }
 
@@ -85,6 +89,7 @@ impl Limits {
 #[derive(Debug)]
 pub(crate) struct Http {
     clients: Clients,
+    pub(super) clock: Arc<dyn Clock>,
     settings: Settings,
     lanes: Lanes,
     multiplexed: AtomicBool,
@@ -97,8 +102,9 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    pub(crate) fn new(clients: Clients, settings: Settings) -> Self {
+    pub(crate) fn new(clients: Clients, settings: Settings, clock: Arc<dyn Clock>) -> Self {
         Self {
+            clock,
             clients,
             lanes: Lanes::new(settings.max_connections),
             multiplexed: AtomicBool::new(false),
@@ -163,20 +169,33 @@ impl Http {
                     continue;
                 }
             }
-            node = self.nodes.current();
             if outcome.as_ref().is_ok_and(Answered::refuses_index) && self.forget_written() {
                 continue;
             }
-            let left = limits.left();
-            let Some(wait) = retry::wait(ended, call.repeat, tries, max, fastrand::f64(), left)
+            if ended == Ended::Deferred && call.attempts == Attempts::Configured {
+                tries -= 1;
+            }
+            let pause = self.retry_after(self.clock.now()).unwrap_or_default();
+            let (random, left) = (fastrand::f64(), limits.left());
+            let Some(wait) = retry::wait(ended, call.repeat, tries, max, random, left, pause)
             else {
                 return outcome.map(|answered| answered.reply).map_err(|failure| failure.cause);
             };
             tracing::debug!(path = call.path, ?ended, ?wait, "trying again");
             drop(place);
-            tokio::time::sleep(wait).await;
+            if !pause.is_zero() {
+                limits.within(self.clock.sleep(pause)).await;
+            }
+            tokio::time::sleep(wait - pause).await;
             place = self.place(call.lane, limits).await?;
+            node = self.nodes.askable(self.clock.now());
         }
+    }
+
+    /// For how long the server asked not to be asked, by `Retry-After`; of a cluster, every node.
+    /// An hour at most.
+    pub(crate) fn retry_after(&self, now: Reading) -> Option<Duration> {
+        self.nodes.all_paused(now)
     }
 
     /// Leave to send, for as long as it is held.
@@ -243,7 +262,7 @@ impl Http {
         let again = self.attempt(call, node, target, limits, patience).await?;
         if again.location.is_some() {
             return Err(Failure {
-                ended: Ended::Status { code: 503, retry_after: None, unread: true },
+                ended: Ended::Status { code: 503, unread: true },
                 cause: Cause::new(
                     ErrorKind::Standby,
                     "the server redirected twice",
@@ -264,7 +283,9 @@ impl Http {
         limits: Limits,
         patience: Duration,
     ) -> Result<Answered, Failure> {
+        self.heed_pause(call, node)?;
         self.wait_for_rate(call.lane, node, limits).await?;
+        self.heed_pause(call, node)?;
         let left = limits.left().min(patience);
         if left.is_zero() {
             return Err(Failure::unsendable(self.no_connection(limits)));
@@ -288,6 +309,21 @@ impl Http {
             self.remember_written(answered.written.clone());
         }
         Ok(answered)
+    }
+
+    fn heed_pause(&self, call: &Call<'_>, node: usize) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let left = self.nodes.paused(node, now).filter(|_| !call.during_pauses);
+        let Some(left) = left else { return Ok(()) };
+        let until = now.wall.checked_add(left).map(humantime::format_rfc3339_seconds);
+        let until = until.map_or_else(|| format!("{left:?} from now"), |until| until.to_string());
+        let cause = Cause::new(
+            ErrorKind::RateLimited,
+            format!("the server asked to wait until {until} (Retry-After)"),
+            "nothing is sent before: see what limits requests there, a quota or a gateway",
+        );
+        let cause = cause.at(self.here(node)).delivered(Delivery::NotSent);
+        Err(Failure { ended: Ended::Deferred, cause })
     }
 
     /// `RATE_LIMIT`.
@@ -374,9 +410,13 @@ impl Http {
     async fn receive(&self, node: usize, mut response: Response) -> Result<Answered, Failure> {
         let status = response.status().as_u16();
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let retry_after =
-            header(RETRY_AFTER).and_then(|text| retry::retry_after(text, SystemTime::now()));
         let date = header(DATE).and_then(|text| httpdate::parse_http_date(text).ok());
+        let now = self.clock.now();
+        // A date is the server's.
+        let today = date.unwrap_or(now.wall);
+        if let Some(asked) = header(RETRY_AFTER).and_then(|text| retry::retry_after(text, today)) {
+            self.nodes.pauses(node, now, asked);
+        }
         let location = header(LOCATION).filter(|_| (300..400).contains(&status)).map(str::to_owned);
         let content_type = header(CONTENT_TYPE)
             .map(|text| text.split(';').next().unwrap_or(text).to_owned())
@@ -385,7 +425,7 @@ impl Http {
         let body = self.read(node, &mut response, content_type).await?;
         let address = self.nodes.shown(node);
         let reply = Reply { status, body, address, date, lost: false, made: None, elsewhere: None };
-        Ok(Answered { reply, retry_after, location, written })
+        Ok(Answered { reply, location, written })
     }
 
     async fn read(
@@ -434,7 +474,6 @@ fn is_lost(outcome: &Result<Answered, Failure>) -> bool {
 
 pub(super) struct Answered {
     pub(super) reply: Reply,
-    retry_after: Option<Duration>,
     location: Option<String>,
     written: Option<HeaderValue>,
 }
@@ -449,11 +488,7 @@ impl Answered {
         if self.reply.upgrading() {
             return Ended::Upgrading;
         }
-        Ended::Status {
-            code: self.reply.status,
-            retry_after: self.retry_after,
-            unread: self.reply.refused_unread(),
-        }
+        Ended::Status { code: self.reply.status, unread: self.reply.refused_unread() }
     }
 }
 
@@ -616,3 +651,6 @@ fn causes<'a>(
         Some(inner)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,9 +15,10 @@ pub(crate) enum Ended {
     Broken,
     /// Trying again cannot help.
     Hopeless,
+    /// It was not sent: the server had asked to wait.
+    Deferred,
     Status {
         code: u16,
-        retry_after: Option<Duration>,
         /// Vault itself says that it did not look at the request: a proxy's 503 may come after it
         /// did.
         unread: bool,
@@ -58,7 +59,7 @@ impl Ended {
     /// Another node of the cluster may do better.
     pub(crate) fn is_of_the_node(self) -> bool {
         match self {
-            Self::NotSent | Self::Broken => true,
+            Self::NotSent | Self::Broken | Self::Deferred => true,
             Self::Status { code, .. } => matches!(code, 472 | 500..=599),
             Self::Hopeless | Self::Upgrading => false,
         }
@@ -79,7 +80,8 @@ impl Repeat {
 /// The wait before the next try, or `None` when this one was the last.
 ///
 /// `random` is in `0.0..1.0`: full jitter, so that instances started together do not return
-/// together. `left` is what remains of the deadline over all tries.
+/// together. `left` is what remains of the deadline over all tries. `pause` is what the server asked
+/// to wait: one that asks for nothing, `Retry-After: 0`, still means "later".
 pub(crate) fn wait(
     ended: Ended,
     repeat: Repeat,
@@ -87,17 +89,13 @@ pub(crate) fn wait(
     max_retries: u32,
     random: f64,
     left: Duration,
+    pause: Duration,
 ) -> Option<Duration> {
     if tries > max_retries || !worth_another(ended, repeat) {
         return None;
     }
     let ceiling = FIRST.saturating_mul(2u32.saturating_pow(tries.saturating_sub(1))).min(LONGEST);
-    let jittered = ceiling.mul_f64(random.clamp(0.0, 1.0));
-    let wait = match ended {
-        // A server that answers `Retry-After: 0` still means "later".
-        Ended::Status { retry_after: Some(asked), .. } => asked.saturating_add(jittered),
-        _ => jittered,
-    };
+    let wait = pause.saturating_add(ceiling.mul_f64(random.clamp(0.0, 1.0)));
     (wait < left).then_some(wait)
 }
 
@@ -121,7 +119,7 @@ pub(crate) fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
 
 pub(crate) fn worth_another(ended: Ended, repeat: Repeat) -> bool {
     let passes = match ended {
-        Ended::NotSent | Ended::Upgrading => return true,
+        Ended::NotSent | Ended::Deferred | Ended::Upgrading => return true,
         Ended::Hopeless => return false,
         Ended::Broken => true,
         Ended::Status { unread: true, .. } => return true,
@@ -143,14 +141,18 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
+    fn wait(ended: Ended, repeat: Repeat, tries: u32, max: u32, random: f64) -> Option<Duration> {
+        super::wait(ended, repeat, tries, max, random, LONG, Duration::ZERO)
+    }
+
     fn status(code: u16) -> Ended {
-        Ended::Status { code, retry_after: None, unread: false }
+        Ended::Status { code, unread: false }
     }
 
     #[test]
     fn the_statuses_that_pass_are_tried_again_and_no_others() {
         for code in 100..600 {
-            let again = wait(status(code), Repeat::Always, 1, 2, 0.5, LONG).is_some();
+            let again = wait(status(code), Repeat::Always, 1, 2, 0.5).is_some();
             let expected =
                 matches!(code, 412 | 429 | 472 | 473) || (500..600).contains(&code) && code != 501;
             assert_eq!(again, expected, "{code}");
@@ -167,13 +169,10 @@ mod tests {
             (status(504), false),
             (status(503), false),
             (status(429), false),
-            (Ended::Status { code: 503, retry_after: None, unread: true }, true),
+            (Ended::Status { code: 503, unread: true }, true),
+            (Ended::Deferred, true),
         ] {
-            assert_eq!(
-                wait(ended, Repeat::UnlessArrived, 1, 2, 0.5, LONG).is_some(),
-                again,
-                "{ended:?}"
-            );
+            assert_eq!(wait(ended, Repeat::UnlessArrived, 1, 2, 0.5).is_some(), again, "{ended:?}");
         }
     }
 
@@ -185,13 +184,12 @@ mod tests {
 
     #[test]
     fn an_untrusted_certificate_is_never_tried_again() {
-        assert_eq!(wait(Ended::Hopeless, Repeat::Always, 1, 9, 0.0, LONG), None);
+        assert_eq!(wait(Ended::Hopeless, Repeat::Always, 1, 9, 0.0), None);
     }
 
     #[test]
     fn the_wait_grows_jitters_and_is_bounded() {
-        let at =
-            |tries, random| wait(Ended::NotSent, Repeat::Always, tries, 99, random, LONG).unwrap();
+        let at = |tries, random| wait(Ended::NotSent, Repeat::Always, tries, 99, random).unwrap();
         assert_eq!(at(1, 0.0), Duration::ZERO);
         assert_eq!(at(1, 1.0), FIRST);
         assert_eq!(at(3, 1.0), FIRST * 4);
@@ -222,15 +220,17 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_kept_and_the_deadline_wins() {
-        let asked = |seconds| Ended::Status {
-            code: 429,
-            retry_after: Some(Duration::from_secs(seconds)),
-            unread: false,
-        };
-        assert_eq!(wait(asked(u64::MAX), Repeat::Always, 4, 9, 1.0, LONG), None);
-        assert!(wait(asked(3), Repeat::Always, 1, 2, 0.0, LONG).unwrap() >= Duration::from_secs(3));
-        assert_eq!(wait(asked(61), Repeat::Always, 1, 2, 0.0, LONG), None);
-        assert_eq!(wait(asked(0), Repeat::Always, 3, 2, 0.0, LONG), None);
+    fn a_pause_is_kept_and_the_deadline_wins() {
+        for ended in [status(429), status(503), Ended::Deferred] {
+            let wait = |seconds, tries, random| {
+                let pause = Duration::from_secs(seconds);
+                super::wait(ended, Repeat::Always, tries, 9, random, LONG, pause)
+            };
+            assert_eq!(wait(u64::MAX, 4, 1.0), None);
+            assert!(wait(3, 1, 0.0).unwrap() >= Duration::from_secs(3));
+            assert!(wait(3, 1, 1.0).unwrap() > Duration::from_secs(3));
+            assert_eq!(wait(61, 1, 0.0), None);
+            assert_eq!(wait(0, 10, 0.0), None);
+        }
     }
 }

@@ -138,13 +138,11 @@ fn too_slow() -> Cause {
     )
 }
 
-/// A lease that is renewed for a second is over in a second: `default` allows that, and not to
-/// revoke it.
 pub(super) async fn end_lease(vault: &Vault, lease: &LeaseId, source: &str) -> Result<(), Cause> {
     let mut session = Session::now(vault);
     session.manner.logs_in = false;
     let span = tracing::info_span!("revoke", source = "lease");
-    let renewal = session.renew_lease(lease, Duration::from_secs(1)).instrument(span).await;
+    let renewal = session.end_lease(lease).instrument(span).await;
     let cause = match renewal {
         Renewal::Granted { .. } | Renewal::Gone(_) => return Ok(()),
         // It died with the token.

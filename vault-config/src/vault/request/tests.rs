@@ -1,0 +1,304 @@
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::pin::Pin;
+use std::thread;
+use std::time::SystemTime;
+
+use super::*;
+
+/// Passes while it is slept by, and at no other time.
+#[derive(Debug, Default)]
+struct Sleeper(Mutex<Duration>);
+
+impl Sleeper {
+    fn pass(&self, time: Duration) {
+        *self.0.lock().unwrap() += time;
+    }
+}
+
+impl Clock for Arc<Sleeper> {
+    fn now(&self) -> Reading {
+        let monotonic = *self.0.lock().unwrap();
+        Reading { monotonic, wall: SystemTime::UNIX_EPOCH + monotonic }
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.pass(duration);
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// Answers each path as the test says; `None` is silence.
+#[derive(Clone)]
+struct Server {
+    address: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    fn start(answer: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let server = Self { address, asked: Arc::default() };
+        let (asked, answer) = (Arc::clone(&server.asked), Arc::new(answer));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (asked, answer) = (Arc::clone(&asked), Arc::clone(&answer));
+                thread::spawn(move || serve(stream.ok()?, &asked, answer.as_ref()));
+            }
+        });
+        server
+    }
+
+    fn answering(answer: String) -> Self {
+        Self::start(move |_| Some(answer.clone()))
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn serve(
+    stream: TcpStream,
+    asked: &Mutex<Vec<String>>,
+    answer: &dyn Fn(&str) -> Option<String>,
+) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let (mut first, mut length, mut line) = (String::new(), 0, String::new());
+        reader.read_line(&mut first).ok().filter(|read| *read > 0)?;
+        while line != "\r\n" {
+            line.clear();
+            reader.read_line(&mut line).ok()?;
+            if let Some(text) = line.to_lowercase().strip_prefix("content-length:") {
+                length = text.trim().parse().ok()?;
+            }
+        }
+        reader.read_exact(&mut vec![0; length]).ok()?;
+        let path = first.split(' ').nth(1)?.to_owned();
+        asked.lock().unwrap().push(path.clone());
+        match answer(&path) {
+            Some(text) => reader.get_mut().write_all(text.as_bytes()).ok()?,
+            None => thread::sleep(Duration::from_secs(600)),
+        }
+    }
+}
+
+fn says(status: u16, headers: &str, body: &str) -> String {
+    let json = "Content-Type: application/json\r\n";
+    format!(
+        "HTTP/1.1 {status} Scripted\r\n{json}{headers}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn good() -> String {
+    says(200, "", "{}")
+}
+
+fn refused(status: u16, headers: &str) -> String {
+    says(status, headers, r#"{"errors": ["no"]}"#)
+}
+
+fn http_to(servers: &[&Server], change: impl FnOnce(&mut Settings)) -> (Http, Arc<Sleeper>) {
+    let addresses: Vec<_> = servers.iter().map(|server| server.address.as_str()).collect();
+    http_at(&addresses.join(","), change)
+}
+
+fn http_at(addresses: &str, change: impl FnOnce(&mut Settings)) -> (Http, Arc<Sleeper>) {
+    let addresses = super::super::settings::Addresses::parse(addresses, "a test").unwrap();
+    let mut settings = Settings::new(addresses);
+    change(&mut settings);
+    let clock = Arc::new(Sleeper::default());
+    let clients = Clients::new(&settings).unwrap();
+    (Http::new(clients, settings, Arc::new(Arc::clone(&clock))), clock)
+}
+
+fn single(path: &str) -> Call<'_> {
+    Call { attempts: Attempts::Single, ..Call::get(path) }
+}
+
+fn body() -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(b"{}".to_vec())
+}
+
+#[tokio::test]
+async fn a_single_attempt_is_one_request() {
+    for status in [429, 500, 502, 503] {
+        let server = Server::answering(refused(status, ""));
+        let (http, _) = http_to(&[&server], |_| {});
+        let reply = http.send(&single("app")).await.unwrap();
+        assert_eq!((reply.status, server.asked().len()), (status, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_single_attempt_is_made_at_each_node_once() {
+    let servers = [503, 500, 503].map(|status| Server::answering(refused(status, "")));
+    let (http, _) = http_to(&servers.each_ref(), |_| {});
+    for times in 1..3 {
+        http.send(&single("app")).await.unwrap();
+        for server in &servers {
+            assert_eq!(server.asked(), vec!["/v1/app"; times]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_goes_past_requests_that_hang() {
+    let server = Server::start(|path| (path == "/v1/sys/leases/renew").then(good));
+    let (http, _) = http_to(&[&server], |settings| settings.max_connections = 2);
+    let (reads, renewal) = (async { tokio::join!(hangs(&http), hangs(&http)) }, async {
+        while server.asked().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let short = Some(Duration::from_millis(200));
+        let read = http.send(&Call { patience: short, ..Call::get("other") }).await.unwrap_err();
+        let call = Call::post("sys/leases/renew", body(), Repeat::Always);
+        (read, http.send(&Call { lane: Lane::Renew, ..call }).await.unwrap())
+    });
+    let mut reads = std::pin::pin!(reads);
+    let mut renewal = std::pin::pin!(renewal);
+    let (read, renewed) = std::future::poll_fn(|context| {
+        assert!(reads.as_mut().poll(context).is_pending());
+        renewal.as_mut().poll(context)
+    })
+    .await;
+    assert!(renewed.ok());
+    assert_eq!(read.what, "no free connection within 200ms");
+    assert_eq!((read.kind, read.delivery), (ErrorKind::Timeout, Delivery::NotSent));
+    assert!(!server.asked().contains(&"/v1/other".to_owned()));
+}
+
+async fn hangs(http: &Http) {
+    http.send(&Call::get("hangs")).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn what_was_asked_to_wait_is_not_sent() {
+    let server = Server::start(|path| {
+        Some(match path {
+            "/v1/limited" => refused(429, "Retry-After: 600\r\n"),
+            _ => good(),
+        })
+    });
+    let (http, clock) = http_to(&[&server], |_| {});
+    assert_eq!(http.retry_after(clock.now()), None);
+    http.send(&Call::get("limited")).await.unwrap();
+    assert_eq!(http.retry_after(clock.now()), Some(Duration::from_secs(600)));
+
+    clock.pass(Duration::from_secs(1));
+    let login = Call::post("auth/approle/login", body(), Repeat::UnlessArrived);
+    for call in [single("app"), Call::get("app"), login] {
+        let cause = http.send(&call).await.unwrap_err();
+        assert_eq!((cause.kind, cause.delivery), (ErrorKind::RateLimited, Delivery::NotSent));
+        let until = "the server asked to wait until 1970-01-01T00:10:00Z (Retry-After)";
+        assert_eq!(cause.what, until);
+    }
+    assert_eq!(server.asked(), ["/v1/limited"]);
+
+    // A revocation does not wait for it.
+    let revocation = Call::post("auth/token/revoke-self", body(), Repeat::Always);
+    http.send(&Call { during_pauses: true, ..revocation }).await.unwrap();
+
+    // With less time left than a request may take, it waits.
+    clock.pass(Duration::from_secs(570));
+    assert_eq!(http.send(&single("app")).await.unwrap_err().kind, ErrorKind::RateLimited);
+    assert!(http.send(&Call::get("app")).await.unwrap().ok());
+    assert!(clock.now().monotonic >= Duration::from_secs(600));
+    assert_eq!(http.retry_after(clock.now()), None);
+    assert!(http.send(&single("app")).await.unwrap().ok());
+    assert_eq!(server.asked().len(), 4);
+}
+
+#[tokio::test]
+async fn any_answer_may_ask_to_wait_and_for_an_hour_at_most() {
+    let date =
+        "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:49:47 GMT\r\n";
+    for (status, headers, expected) in [
+        (403, "Retry-After: 5\r\n", Some(5)),
+        (503, "Retry-After: 5\r\n", Some(5)),
+        (503, "Retry-After: 18446744073709551615\r\n", Some(3600)),
+        (429, "Retry-After: 0\r\n", None),
+        (503, date, Some(10)),
+        (503, "", None),
+    ] {
+        let server = Server::answering(refused(status, headers));
+        let (http, clock) = http_to(&[&server], |_| {});
+        http.send(&single("app")).await.unwrap();
+        let expected = expected.map(Duration::from_secs);
+        assert_eq!(http.retry_after(clock.now()), expected, "{status} {headers}");
+    }
+}
+
+#[tokio::test]
+async fn retries_wait_as_long_as_was_asked() {
+    let count = Mutex::new(0);
+    let server = Server::start(move |_| {
+        let mut count = count.lock().unwrap();
+        *count += 1;
+        Some(if *count == 1 { refused(503, "Retry-After: 9\r\n") } else { good() })
+    });
+    let (http, clock) = http_to(&[&server], |settings| settings.max_retries = 1);
+    assert!(http.send(&Call::get("app")).await.unwrap().ok());
+    assert_eq!(clock.now().monotonic, Duration::from_secs(9));
+}
+
+#[tokio::test]
+async fn another_node_is_asked_while_one_asks_to_wait() {
+    let limited = Server::answering(refused(503, "Retry-After: 600\r\n"));
+    let free = Server::answering(good());
+    for call in [Call::get("app"), single("app")] {
+        let (http, clock) = http_to(&[&limited, &free], |settings| settings.max_retries = 0);
+        let before = limited.asked().len();
+        for _ in 0..3 {
+            http.send(&call).await.unwrap();
+        }
+        let asked = limited.asked();
+        let asked = asked[before..].iter().filter(|path| *path == "/v1/app");
+        assert!(asked.count() <= 1);
+        assert_eq!(http.retry_after(clock.now()), None);
+    }
+    let both = [&limited, &Server::answering(refused(503, "Retry-After: 60\r\n"))];
+    let (http, clock) = http_to(&both, |_| {});
+    http.send(&single("app")).await.unwrap();
+    assert_eq!(http.retry_after(clock.now()), Some(Duration::from_secs(60)));
+}
+
+#[tokio::test]
+async fn a_failure_says_whether_the_request_may_have_arrived() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let silent = Server::start(|_| None);
+    let cut = Server::answering(String::from("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"));
+    let lost = Server::answering(says(502, "", "<html>"));
+    let denied = Server::answering(refused(403, ""));
+    for (address, path, expected) in [
+        (&format!("http://{closed}"), "app", Delivery::NotSent),
+        (&denied.address, "../app", Delivery::NotSent),
+        (&silent.address, "app", Delivery::Unanswered),
+        (&cut.address, "app", Delivery::Unanswered),
+        (&lost.address, "app", Delivery::Unanswered),
+        (&denied.address, "app", Delivery::Answered),
+    ] {
+        let (http, _) = http_at(address, |_| {});
+        let patience = Some(Duration::from_millis(500));
+        let sent = http.send(&Call { patience, ..single(path) }).await;
+        let cause = sent.map_or_else(|cause| cause, Reply::into_cause);
+        assert_eq!(cause.delivery, expected, "{address}: {cause:?}");
+    }
+}
+
+/// What was lost may have been done, whatever a later try is answered.
+#[tokio::test]
+async fn a_try_that_was_lost_is_remembered() {
+    let count = Mutex::new(0);
+    let server = Server::start(move |_| {
+        let mut count = count.lock().unwrap();
+        *count += 1;
+        Some(if *count == 1 { says(504, "", "<html>") } else { refused(403, "") })
+    });
+    let (http, _) = http_to(&[&server], |_| {});
+    let reply = http.send(&Call::get("app")).await.unwrap();
+    assert_eq!((reply.status, reply.into_cause().delivery), (403, Delivery::Unanswered));
+}
