@@ -36,6 +36,9 @@ pub enum Fault {
     Garbage(Vec<u8>),
     /// Nothing moves in either direction; it does again when another fault is set.
     Stall,
+    /// Nothing moves any more in either direction of connections that are open now, whatever fault
+    /// is set later, and they stay open; new ones work. So a firewall forgets a connection.
+    Forget,
 }
 
 /// A proxy on 127.0.0.1, closed with its connections when dropped.
@@ -70,7 +73,7 @@ impl FaultProxy {
         let doorkeeper = Doorkeeper {
             server,
             address,
-            fault: watch::Sender::default(),
+            weather: watch::Sender::default(),
             connections: connections.clone(),
             open: JoinSet::new(),
         };
@@ -131,10 +134,35 @@ impl Door {
     }
 }
 
+#[derive(Debug, Default)]
+struct Weather {
+    fault: Fault,
+    /// Connections before this one are.
+    forgotten: usize,
+}
+
+/// The weather on one connection.
+#[derive(Clone)]
+struct Forecast {
+    number: usize,
+    weather: watch::Receiver<Weather>,
+}
+
+impl Forecast {
+    /// The fault, as soon as something moves; none when the proxy is gone.
+    async fn moves(&mut self) -> Option<Fault> {
+        let number = self.number;
+        let stands =
+            |weather: &Weather| number < weather.forgotten || weather.fault == Fault::Stall;
+        let moves = self.weather.wait_for(|weather| !stands(weather)).await;
+        moves.ok().map(|weather| weather.fault.clone())
+    }
+}
+
 struct Doorkeeper {
     server: SocketAddr,
     address: SocketAddr,
-    fault: watch::Sender<Fault>,
+    weather: watch::Sender<Weather>,
     connections: Arc<AtomicUsize>,
     /// The connections end with the proxy.
     open: JoinSet<()>,
@@ -155,9 +183,10 @@ impl Doorkeeper {
     }
 
     fn let_in(&mut self, client: TcpStream) {
-        self.connections.fetch_add(1, Ordering::SeqCst);
-        if !closes(&self.fault.borrow()) {
-            let connection = connection(client, self.server, self.fault.subscribe());
+        let number = self.connections.fetch_add(1, Ordering::SeqCst);
+        if !closes(&self.weather.borrow().fault) {
+            let weather = Forecast { number, weather: self.weather.subscribe() };
+            let connection = connection(client, self.server, weather);
             self.open.spawn(connection);
         }
     }
@@ -167,7 +196,12 @@ impl Doorkeeper {
         if closes(&fault) {
             self.open.shutdown().await;
         }
-        self.fault.send_replace(fault);
+        self.weather.send_modify(|weather| {
+            if fault == Fault::Forget {
+                weather.forgotten = self.connections.load(Ordering::SeqCst);
+            }
+            weather.fault = fault;
+        });
         match door {
             Door::Open(listener) if refuse => {
                 drop(listener);
@@ -181,15 +215,15 @@ impl Doorkeeper {
     }
 }
 
-async fn connection(client: TcpStream, server: SocketAddr, faults: watch::Receiver<Fault>) {
+async fn connection(client: TcpStream, server: SocketAddr, forecast: Forecast) {
     let Ok(server) = TcpStream::connect(server).await else {
         return;
     };
     let _best_effort = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let requests = line(from_client, to_server, faults.clone(), Direction::Request);
-    let answers = line(from_server, to_client, faults, Direction::Answer);
+    let requests = line(from_client, to_server, forecast.clone(), Direction::Request);
+    let answers = line(from_server, to_client, forecast, Direction::Answer);
     tokio::select! {
         // A client may close its half and still wait for the answer, not the other way round.
         () = async { requests.await; std::future::pending().await } => {}
@@ -215,19 +249,19 @@ type Chunk = (Instant, Vec<u8>);
 async fn line(
     from: impl AsyncRead + Unpin,
     to: impl AsyncWrite + Unpin,
-    faults: watch::Receiver<Fault>,
+    forecast: Forecast,
     direction: Direction,
 ) {
     let (sender, receiver) = unbounded_channel();
-    tokio::join!(depart(from, sender, faults.clone()), async {
-        arrive(to, receiver, faults, direction).await.unwrap_or_default()
+    tokio::join!(depart(from, sender, forecast.clone()), async {
+        arrive(to, receiver, forecast, direction).await.unwrap_or_default()
     },);
 }
 
 async fn depart(
     mut from: impl AsyncRead + Unpin,
     line: UnboundedSender<Chunk>,
-    faults: watch::Receiver<Fault>,
+    forecast: Forecast,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -235,7 +269,7 @@ async fn depart(
             read = from.read(&mut buffer) => read.unwrap_or(0),
             () = line.closed() => return,
         };
-        let delay = match *faults.borrow() {
+        let delay = match forecast.weather.borrow().fault {
             Fault::Delay(delay) => delay,
             _ => Duration::ZERO,
         };
@@ -250,16 +284,13 @@ async fn depart(
 async fn arrive(
     mut to: impl AsyncWrite + Unpin,
     mut line: UnboundedReceiver<Chunk>,
-    mut faults: watch::Receiver<Fault>,
+    mut forecast: Forecast,
     direction: Direction,
 ) -> std::io::Result<()> {
     let (mut sent, mut last) = (0, Fault::None);
     while let Some((due, mut bytes)) = line.recv().await {
         sleep_until(due).await;
-        let moves = faults.wait_for(|fault| *fault != Fault::Stall).await;
-        let Ok(fault) = moves.map(|fault| fault.clone()) else {
-            return Ok(());
-        };
+        let Some(fault) = forecast.moves().await else { return Ok(()) };
         if fault != last {
             (sent, last) = (0, fault.clone());
         }

@@ -11,6 +11,7 @@
 
 mod adversity;
 mod coercion;
+mod connections;
 mod databases;
 mod engines;
 mod errors;

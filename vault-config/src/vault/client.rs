@@ -1,69 +1,224 @@
-//! The HTTP client, made anew when a certificate on disk changes.
+//! The HTTP client, made anew when a certificate on disk changes, and to leave a connection that
+//! does not answer any more.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::Client;
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::task::spawn_blocking;
 
+use super::request::Limits;
 use super::settings::Settings;
-use super::tls::{self, Stamps};
+use super::tls::{self, Stamps, Tls};
 use crate::error::{Cause, ErrorKind};
 
 #[derive(Debug)]
-pub(crate) struct Clients(Mutex<Current>);
+pub(crate) struct Clients(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// `None` with a client of the user's own, which is used as it is.
+    settings: Option<Settings>,
+    current: Mutex<Current>,
+    looking: AtomicBool,
+    replacing: AsyncMutex<()>,
+}
 
 #[derive(Debug)]
 struct Current {
     client: Client,
+    edition: u64,
+    tls: Tls,
     stamps: Stamps,
     looked: Instant,
+    /// The last answer, and of which node.
+    answered: Option<(usize, Instant)>,
+    left: Option<Instant>,
+    /// The next request goes by another client.
+    is_over: bool,
 }
 
-/// How often the files are looked at.
+/// A client, and which one it is.
+#[derive(Debug, Clone)]
+pub(super) struct Connection {
+    pub(super) client: Client,
+    edition: u64,
+}
+
+/// How often the files are looked at, and how long that is waited for: a disk may hang.
 const PAUSE: Duration = Duration::from_secs(1);
+/// At most one connection is left in this time: a server that is slow is not helped by handshakes.
+const LEAVES_APART: Duration = Duration::from_secs(5);
+/// A connection over HTTP/2 that was silent for so long is sent a ping, and closed when that gets no
+/// answer for as long.
+pub(super) const PING: Duration = Duration::from_secs(5);
 
 impl Clients {
     pub(super) fn new(settings: &Settings) -> Result<Self, Cause> {
         let client = client_for(settings, &settings.tls)?;
-        let current = Current { client, stamps: settings.tls.stamps(), looked: Instant::now() };
-        Ok(Self(Mutex::new(current)))
+        let stamps = settings.tls.stamps();
+        Ok(Self::of(client, settings.tls.clone(), stamps, Some(settings.clone())))
     }
 
     /// The user's own, which is used as it is.
     pub(super) fn given(client: Client) -> Self {
-        let current = Current { client, stamps: Stamps::default(), looked: Instant::now() };
-        Self(Mutex::new(current))
+        Self::of(client, Tls::default(), Stamps::default(), None)
     }
 
-    /// Files that are half written are read again at the next look.
-    pub(super) fn current(&self, settings: &Settings) -> Client {
-        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.stamps.is_empty() || current.looked.elapsed() < PAUSE {
-            return current.client.clone();
+    fn of(client: Client, tls: Tls, stamps: Stamps, settings: Option<Settings>) -> Self {
+        let current = Mutex::new(Current {
+            client,
+            edition: 0,
+            tls,
+            stamps,
+            looked: Instant::now(),
+            answered: None,
+            left: None,
+            is_over: false,
+        });
+        let (looking, replacing) = (AtomicBool::new(false), AsyncMutex::default());
+        Self(Arc::new(Shared { settings, current, looking, replacing }))
+    }
+
+    /// `None` when the time is over before there is one.
+    pub(super) async fn current(&self, limits: Limits) -> Option<Connection> {
+        self.look(limits).await;
+        if self.0.current().is_over {
+            limits.within(self.replace()).await?;
         }
-        current.looked = Instant::now();
-        let stamps = settings.tls.stamps();
-        if stamps != current.stamps {
-            match settings.tls.read_again().and_then(|tls| client_for(settings, &tls)) {
-                Ok(client) => {
-                    tracing::info!("a certificate on disk has changed and is used from now on");
-                    *current = Current { client, stamps, looked: Instant::now() };
-                }
-                Err(cause) => tracing::warn!(
-                    "a certificate on disk has changed and cannot be used: {}",
-                    cause.what
-                ),
+        let current = self.0.current();
+        Some(Connection { client: current.client.clone(), edition: current.edition })
+    }
+
+    /// Reads certificates again that have changed. What does not wait for it uses the old ones.
+    async fn look(&self, limits: Limits) {
+        {
+            let mut current = self.0.current();
+            let is_due = !current.stamps.is_empty() && current.looked.elapsed() >= PAUSE;
+            if !is_due || self.0.looking.swap(true, Ordering::AcqRel) {
+                return;
             }
+            current.looked = Instant::now();
         }
-        current.client.clone()
+        let looking = Looking(Arc::clone(&self.0));
+        let looked = spawn_blocking(move || looking.0.look());
+        let _ = limits.within(tokio::time::timeout(PAUSE, looked)).await;
+    }
+
+    /// One for all that wait for it.
+    async fn replace(&self) {
+        let _turn = self.0.replacing.lock().await;
+        let shared = Arc::clone(&self.0);
+        // Reads the system's authorities, unless others are configured.
+        let _ = spawn_blocking(move || shared.replace()).await;
+    }
+
+    pub(super) fn answered(&self, node: usize) {
+        self.0.current().answered = Some((node, Instant::now()));
+    }
+
+    /// A request that was `sent` got no answer in time. Those under way over the same connection
+    /// end there; new ones go over another.
+    pub(super) fn leave(&self, connection: &Connection, node: usize, sent: Instant) {
+        if self.0.settings.is_none() {
+            return;
+        }
+        let mut current = self.0.current();
+        let now = Instant::now();
+        let answered = current.answered.filter(|(by, _)| *by == node).map(|(_, when)| when);
+        let is_current = !current.is_over && current.edition == connection.edition;
+        if !is_current || is_alive(sent, answered, now) || !is_apart(current.left, now) {
+            return;
+        }
+        (current.is_over, current.left) = (true, Some(now));
+        tracing::info!("no answer in time: the next request goes over a new connection");
     }
 }
 
-fn client_for(settings: &Settings, tls: &tls::Tls) -> Result<Client, Cause> {
+/// Whether others were answered meanwhile, up to now: then it is the request that hangs.
+fn is_alive(sent: Instant, answered: Option<Instant>, now: Instant) -> bool {
+    answered.is_some_and(|when| when > sent && now.saturating_duration_since(when) < PING)
+}
+
+fn is_apart(left: Option<Instant>, now: Instant) -> bool {
+    left.is_none_or(|when| now.saturating_duration_since(when) >= LEAVES_APART)
+}
+
+/// However the look ends, another one may begin.
+struct Looking(Arc<Shared>);
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.0.looking.store(false, Ordering::Release);
+    }
+}
+
+impl Shared {
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Files that are half written are read again at the next look.
+    fn look(&self) {
+        let Some(settings) = &self.settings else { return };
+        let stamps = settings.tls.stamps();
+        if stamps == self.current().stamps {
+            return;
+        }
+        let made = settings.tls.read_again().and_then(|tls| Ok((client_for(settings, &tls)?, tls)));
+        match made {
+            Ok((client, tls)) => {
+                tracing::info!("a certificate on disk has changed and is used from now on");
+                let mut current = self.current();
+                current.take(client);
+                (current.tls, current.stamps) = (tls, stamps);
+            }
+            Err(cause) => tracing::warn!(
+                "a certificate on disk has changed and cannot be used: {}",
+                cause.what
+            ),
+        }
+    }
+
+    fn replace(&self) {
+        let Some(settings) = &self.settings else { return };
+        let (tls, edition) = match &*self.current() {
+            Current { is_over: false, .. } => return,
+            current => (current.tls.clone(), current.edition),
+        };
+        let made = client_for(settings, &tls);
+        let mut current = self.current();
+        match made {
+            // One with a newer certificate may have come first.
+            Ok(client) if current.edition == edition => current.take(client),
+            Ok(_) => {}
+            Err(cause) => {
+                current.is_over = false;
+                tracing::warn!("no new connection: {}", cause.what);
+            }
+        }
+    }
+}
+
+impl Current {
+    fn take(&mut self, client: Client) {
+        (self.client, self.edition) = (client, self.edition + 1);
+        (self.answered, self.is_over) = (None, false);
+    }
+}
+
+fn client_for(settings: &Settings, tls: &Tls) -> Result<Client, Cause> {
     let mut builder = Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(settings.connect_timeout())
         .retry(reqwest::retry::never())
+        // Idle ones too: what goes over a dead connection first may be a login that cannot be
+        // repeated. A connection that is not used is closed within 90 s.
+        .http2_keep_alive_interval(PING)
+        .http2_keep_alive_timeout(PING)
+        .http2_keep_alive_while_idle(true)
         .tcp_nodelay(true);
     builder = match settings.addresses.are_https() {
         true => tls::apply(tls, builder)?,
@@ -85,4 +240,27 @@ fn client_for(settings: &Settings, tls: &tls::Tls) -> Result<Client, Cause> {
         return Err(Cause::new(ErrorKind::Setting, "unix:// addresses need a Unix system", ""));
     }
     builder.build().map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_answers_others_is_alive() {
+        let sent = Instant::now();
+        let at = |seconds| sent + Duration::from_secs(seconds);
+        assert!(!is_alive(sent, None, at(60)));
+        assert!(!is_alive(at(10), Some(at(9)), at(12)), "that was before");
+        assert!(is_alive(at(10), Some(at(58)), at(60)));
+        assert!(!is_alive(at(10), Some(at(11)), at(60)), "it may have died since");
+    }
+
+    #[test]
+    fn connections_are_not_left_one_after_another() {
+        let left = Instant::now();
+        assert!(is_apart(None, left));
+        assert!(!is_apart(Some(left), left + Duration::from_secs(1)));
+        assert!(is_apart(Some(left), left + LEAVES_APART));
+    }
 }

@@ -404,6 +404,10 @@ impl VaultBuilder {
     /// A client of your own: its TLS, proxy and resolver settings are used as they are. Let it
     /// follow no redirects: reqwest's own would carry the token along.
     ///
+    /// It cannot be built again, so that a connection over HTTP/2 which died without a word is left
+    /// only if the client itself finds out: set `http2_keep_alive_interval`,
+    /// `http2_keep_alive_timeout` and `http2_keep_alive_while_idle`, to 5 s as here.
+    ///
     /// reqwest is built without a crypto provider here; where nothing else turns on a TLS feature
     /// of it, install one before you build a client, or it panics:
     /// `rustls::crypto::ring::default_provider().install_default()`.

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Method, Response, Url, Version};
+use reqwest::{Method, RequestBuilder, Response, Url, Version};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::SemaphorePermit;
 
-use super::client::Clients;
+use super::client::{Clients, PING};
 use super::lanes::{Lane, Lanes};
 use super::limit::RateGate;
 use super::nodes::Nodes;
@@ -169,6 +169,9 @@ impl Http {
                     continue;
                 }
             }
+            if outcome.is_ok() && !ended.is_of_the_node() {
+                self.nodes.succeeded(node);
+            }
             if outcome.as_ref().is_ok_and(Answered::refuses_index) && self.forget_written() {
                 continue;
             }
@@ -286,25 +289,30 @@ impl Http {
         self.heed_pause(call, node)?;
         self.wait_for_rate(call.lane, node, limits).await?;
         self.heed_pause(call, node)?;
+        let connection = self.clients.current(limits).await;
         let left = limits.left().min(patience);
-        if left.is_zero() {
+        let Some(connection) = connection.filter(|_| !left.is_zero()) else {
             return Err(Failure::unsendable(self.no_connection(limits)));
-        }
-        let mut request = self
-            .clients
-            .current(&self.settings)
+        };
+        let mut request = connection
+            .client
             .request(call.method.clone(), url)
             .headers(self.headers(call).map_err(Failure::unsendable)?)
             .timeout(left);
         if let Some(body) = &call.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.to_vec());
         }
-        let response = request.send().await.map_err(|error| self.broken(node, &error))?;
-        self.connected.store(true, Ordering::Relaxed);
-        if response.version() == Version::HTTP_2 {
-            self.multiplexed.store(true, Ordering::Relaxed);
-        }
-        let answered = self.receive(node, response).await?;
+        let sent = Instant::now();
+        let answered = match self.receive(node, request).await {
+            Ok(answered) => answered,
+            Err(error) => {
+                if error.is_timeout() && !error.is_connect() && self.may_be_multiplexed() {
+                    self.clients.leave(&connection, node, sent);
+                }
+                return Err(self.broken(node, &error));
+            }
+        };
+        self.clients.answered(node);
         if call.method != Method::GET && answered.reply.ok() {
             self.remember_written(answered.written.clone());
         }
@@ -407,7 +415,21 @@ impl Http {
         Ok(url)
     }
 
-    async fn receive(&self, node: usize, mut response: Response) -> Result<Answered, Failure> {
+    /// Over HTTP/1.1 a connection ends with the request that gets no answer.
+    fn may_be_multiplexed(&self) -> bool {
+        self.multiplexed.load(Ordering::Relaxed) || self.wants_one_first()
+    }
+
+    async fn receive(
+        &self,
+        node: usize,
+        request: RequestBuilder,
+    ) -> Result<Answered, reqwest::Error> {
+        let mut response = request.send().await?;
+        self.connected.store(true, Ordering::Relaxed);
+        if response.version() == Version::HTTP_2 {
+            self.multiplexed.store(true, Ordering::Relaxed);
+        }
         let status = response.status().as_u16();
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let date = header(DATE).and_then(|text| httpdate::parse_http_date(text).ok());
@@ -422,32 +444,10 @@ impl Http {
             .map(|text| text.split(';').next().unwrap_or(text).to_owned())
             .unwrap_or_else(|| "no content type".to_owned());
         let written = response.headers().get(INDEX).cloned();
-        let body = self.read(node, &mut response, content_type).await?;
+        let body = read(&mut response, content_type).await?;
         let address = self.nodes.shown(node);
         let reply = Reply { status, body, address, date, lost: false, made: None, elsewhere: None };
         Ok(Answered { reply, location, written })
-    }
-
-    async fn read(
-        &self,
-        node: usize,
-        response: &mut Response,
-        content_type: String,
-    ) -> Result<Body, Failure> {
-        let announced =
-            response.content_length().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-        if announced > MAX_BYTES {
-            return Ok(Body::TooLarge);
-        }
-        // Just what is announced: all of it is wiped again, byte by byte.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(announced));
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(node, &error))? {
-            if bytes.len() + chunk.len() > MAX_BYTES {
-                return Ok(Body::TooLarge);
-            }
-            append(&mut bytes, &chunk);
-        }
-        Ok(parse(&bytes, content_type))
     }
 
     fn here(&self, node: usize) -> String {
@@ -455,7 +455,10 @@ impl Http {
     }
 
     fn broken(&self, node: usize, error: &reqwest::Error) -> Failure {
-        let (ended, cause) = diagnose(error, &self.settings, &self.nodes.url(node));
+        let (ended, cause) = match causes(error).any(|inner| inner.to_string() == PING_UNANSWERED) {
+            true => (Ended::Broken, dead()),
+            false => diagnose(error, &self.settings, &self.nodes.url(node)),
+        };
         let delivery = match ended {
             Ended::Broken => Delivery::Unanswered,
             _ => Delivery::NotSent,
@@ -506,6 +509,22 @@ impl Failure {
     fn unsendable(cause: Cause) -> Self {
         Self::hopeless(cause.delivered(Delivery::NotSent))
     }
+}
+
+async fn read(response: &mut Response, content_type: String) -> Result<Body, reqwest::Error> {
+    let announced = response.content_length().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    if announced > MAX_BYTES {
+        return Ok(Body::TooLarge);
+    }
+    // Just what is announced: all of it is wiped again, byte by byte.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(announced));
+    while let Some(chunk) = response.chunk().await? {
+        if bytes.len() + chunk.len() > MAX_BYTES {
+            return Ok(Body::TooLarge);
+        }
+        append(&mut bytes, &chunk);
+    }
+    Ok(parse(&bytes, content_type))
 }
 
 /// Grows by copying into a new buffer and wiping the old one, so that no unwiped copy stays behind.
@@ -579,6 +598,17 @@ fn redirect(from: &Url, location: &str, status: u16) -> Result<Url, Cause> {
         )));
     }
     Ok(target)
+}
+
+/// What hyper says, and counts as a time-out of the request.
+const PING_UNANSWERED: &str = "keep-alive timed out";
+
+fn dead() -> Cause {
+    Cause::new(
+        ErrorKind::Connection,
+        format!("the connection died: a ping over HTTP/2 got no answer within {PING:?}"),
+        "something on the way forgot the connection, or the server stands still",
+    )
 }
 
 /// A request of the background waits less long than the connection's own limit.
