@@ -48,6 +48,7 @@ pub struct FaultProxy {
     address: SocketAddr,
     orders: UnboundedSender<Order>,
     connections: Arc<AtomicUsize>,
+    closed: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -69,16 +70,17 @@ impl FaultProxy {
         let server = server.expect("a server is named as 127.0.0.1:port");
         let (listener, address) = first_listener();
         let (orders, orders_given) = unbounded_channel();
-        let connections = Arc::new(AtomicUsize::new(0));
+        let (connections, closed) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
         let doorkeeper = Doorkeeper {
             server,
             address,
             weather: watch::Sender::default(),
             connections: connections.clone(),
+            closed: closed.clone(),
             open: JoinSet::new(),
         };
         let task = tokio::spawn(doorkeeper.run(Door::Open(listener), orders_given));
-        Self { scheme, address, orders, connections, task }
+        Self { scheme, address, orders, connections, closed, task }
     }
 
     /// The proxy's address, written like the server's: `http://127.0.0.1:port` for example.
@@ -109,6 +111,12 @@ impl FaultProxy {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many of them their clients have closed so far.
+    #[must_use]
+    pub fn closed_by_clients(&self) -> usize {
+        self.closed.load(Ordering::SeqCst)
     }
 }
 
@@ -145,6 +153,7 @@ struct Weather {
 #[derive(Clone)]
 struct Forecast {
     number: usize,
+    closed: Arc<AtomicUsize>,
     weather: watch::Receiver<Weather>,
 }
 
@@ -164,6 +173,7 @@ struct Doorkeeper {
     address: SocketAddr,
     weather: watch::Sender<Weather>,
     connections: Arc<AtomicUsize>,
+    closed: Arc<AtomicUsize>,
     /// The connections end with the proxy.
     open: JoinSet<()>,
 }
@@ -185,8 +195,9 @@ impl Doorkeeper {
     fn let_in(&mut self, client: TcpStream) {
         let number = self.connections.fetch_add(1, Ordering::SeqCst);
         if !closes(&self.weather.borrow().fault) {
-            let weather = Forecast { number, weather: self.weather.subscribe() };
-            let connection = connection(client, self.server, weather);
+            let (closed, weather) = (self.closed.clone(), self.weather.subscribe());
+            let forecast = Forecast { number, closed, weather };
+            let connection = connection(client, self.server, forecast);
             self.open.spawn(connection);
         }
     }
@@ -253,7 +264,7 @@ async fn line(
     direction: Direction,
 ) {
     let (sender, receiver) = unbounded_channel();
-    tokio::join!(depart(from, sender, forecast.clone()), async {
+    tokio::join!(depart(from, sender, forecast.clone(), direction), async {
         arrive(to, receiver, forecast, direction).await.unwrap_or_default()
     },);
 }
@@ -262,6 +273,7 @@ async fn depart(
     mut from: impl AsyncRead + Unpin,
     line: UnboundedSender<Chunk>,
     forecast: Forecast,
+    direction: Direction,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -275,6 +287,9 @@ async fn depart(
         };
         // The end of the stream travels like everything else, as an empty chunk.
         let sent = line.send((Instant::now() + delay, buffer[..read].to_vec()));
+        if read == 0 && direction == Direction::Request {
+            forecast.closed.fetch_add(1, Ordering::SeqCst);
+        }
         if read == 0 || sent.is_err() {
             return;
         }

@@ -441,6 +441,11 @@ async fn a_proxy_spoils_the_connection_as_told() {
     assert!(get().await.unwrap_err().is_connect());
     proxy.set(Fault::None).await;
     assert_eq!(get().await.unwrap(), r#"{"a":"b"}"#);
+    let (connections, closed) = (proxy.connections(), proxy.closed_by_clients());
+    proxy.set(Fault::Forget).await;
+    assert!(get().await.unwrap_err().is_timeout());
+    assert_eq!(get().await.unwrap(), r#"{"a":"b"}"#);
+    assert_eq!((proxy.connections(), proxy.closed_by_clients()), (connections + 1, closed + 1));
 }
 
 #[tokio::test]

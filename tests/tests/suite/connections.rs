@@ -1,5 +1,6 @@
 //! Connections that die or hang, and servers that ask to wait.
 
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -57,6 +58,18 @@ async fn an_idle_connection_that_died_without_a_word_is_left() {
     assert_eq!(proxy.connections(), 2);
 }
 
+/// What can be sent once is not lost on it.
+#[tokio::test]
+async fn an_idle_connection_that_died_is_closed_before_a_request_comes() {
+    let (bao, proxy) = bao().await;
+    let vault = behind(&proxy, &bao).max_retries(0).build().unwrap();
+    load(&vault).await.unwrap();
+    proxy.set(Fault::Forget).await;
+    until("the connection is closed", async || proxy.closed_by_clients() == 1).await;
+    load(&vault).await.unwrap();
+    assert_eq!(proxy.connections(), 2);
+}
+
 #[tokio::test]
 async fn a_connection_that_dies_while_a_request_waits_is_left() {
     let (bao, proxy) = bao().await;
@@ -109,6 +122,25 @@ async fn a_path_that_hangs_does_not_cost_the_others_their_connection() {
         }
     );
     load(&vault).await.unwrap();
+    assert_eq!(proxy.connections(), 1);
+}
+
+/// The file system of a certificate hangs: nobody writes into the pipe.
+#[tokio::test]
+async fn a_certificate_that_cannot_be_read_to_its_end_holds_up_no_request() {
+    let (bao, proxy) = bao().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    std::fs::copy(bao.ca_cert(), &path).unwrap();
+    let vault = Vault::builder().address(proxy.address()).auth(Token::new(bao.root_token()));
+    let vault = vault.ca_certificate_file(&path).max_retries(0).build().unwrap();
+    load(&vault).await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        load(&vault).await.unwrap();
+    }
     assert_eq!(proxy.connections(), 1);
 }
 

@@ -81,6 +81,16 @@
 //! * Credentials that **never last** are made three times out of turn in ten minutes, and no more.
 //!   From then on their source says when the next is made: `Failing` when the server does not know
 //!   the lease any more, `Degraded` when it lives on and is only not renewed.
+//! * Requests that **hang** hold up no renewal, however many they are: renewals and issues may open
+//!   connections of their own. What waits for a connection is under its own time limit, and is
+//!   reported as not sent.
+//! * A server or gateway that answers with **`Retry-After`** is sent nothing before that moment, by
+//!   no configuration that shares the [`Vault`](crate::Vault), logins included, for an hour at most.
+//!   Of several addresses this binds the one that said it, and another one is asked meanwhile. A
+//!   revocation is one request, and is sent all the same.
+//! * A **connection that died** without a word is found out by a ping within 10 s, over HTTP/2, and
+//!   left. A request that gets no answer in time leaves its connection too, unless others were
+//!   answered over it meanwhile.
 //! * A machine that was **suspended** notices within 30 s: deadlines are kept on the monotonic and
 //!   the wall clock, and the one that says later counts.
 //!

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::request::{Call, Http, Limits};
-use super::retry::{Attempts, Repeat};
+use super::retry::{self, Attempts, Ended, Repeat};
 use crate::error::{Cause, Delivery, ErrorKind};
 
 /// How long a node may take to say how it is.
@@ -46,13 +46,28 @@ impl Http {
         })
     }
 
-    /// Another one than the failing one, unless there is no time left to find it.
-    pub(super) async fn another_node(
+    /// The node to ask at once after this one, when it is the node that failed.
+    pub(super) async fn node_after(
         &self,
-        failing: usize,
+        node: usize,
+        ended: Ended,
+        unasked: usize,
         call: &Call<'_>,
         limits: Limits,
     ) -> Option<usize> {
+        if ended.is_of_the_node() {
+            self.nodes.failed(node);
+            let is_worth_it = unasked > 0 && retry::worth_another(ended, call.repeat);
+            return if is_worth_it { self.another_node(node, call, limits).await } else { None };
+        }
+        if ended != Ended::Hopeless {
+            self.nodes.succeeded(node);
+        }
+        None
+    }
+
+    /// Another one than the failing one, unless there is no time left to find it.
+    async fn another_node(&self, failing: usize, call: &Call<'_>, limits: Limits) -> Option<usize> {
         if call.attempts == Attempts::Configured {
             return limits.within(self.choose(failing, call, limits)).await;
         }

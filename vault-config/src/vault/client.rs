@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Client;
 use tokio::sync::Mutex as AsyncMutex;
-use tokio::task::spawn_blocking;
+use tokio::sync::oneshot;
 
 use super::request::Limits;
 use super::settings::Settings;
@@ -103,7 +103,7 @@ impl Clients {
             current.looked = Instant::now();
         }
         let looking = Looking(Arc::clone(&self.0));
-        let looked = spawn_blocking(move || looking.0.look());
+        let looked = on_a_thread(move || looking.0.look());
         let _ = limits.within(tokio::time::timeout(PAUSE, looked)).await;
     }
 
@@ -112,7 +112,7 @@ impl Clients {
         let _turn = self.0.replacing.lock().await;
         let shared = Arc::clone(&self.0);
         // Reads the system's authorities, unless others are configured.
-        let _ = spawn_blocking(move || shared.replace()).await;
+        on_a_thread(move || shared.replace()).await;
     }
 
     pub(super) fn answered(&self, node: usize) {
@@ -135,6 +135,20 @@ impl Clients {
         (current.is_over, current.left) = (true, Some(now));
         tracing::info!("no answer in time: the next request goes over a new connection");
     }
+}
+
+/// A runtime that ends waits for its own blocking threads, and a disk may hang for ever.
+async fn on_a_thread(work: impl FnOnce() + Send + 'static) {
+    let (done, is_done) = oneshot::channel::<()>();
+    let thread = std::thread::Builder::new().name("certificates".to_owned());
+    let started = thread.spawn(move || {
+        work();
+        drop(done);
+    });
+    if let Err(error) = started {
+        tracing::debug!("no thread to read certificates: {error}");
+    }
+    let _ = is_done.await;
 }
 
 /// Whether others were answered meanwhile, up to now: then it is the request that hangs.

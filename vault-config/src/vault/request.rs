@@ -147,52 +147,57 @@ impl Http {
         limits: Limits,
         lost: &mut bool,
     ) -> Result<Reply, Cause> {
-        let max = call.attempts.max_retries(self.settings.max_retries);
         let mut tries = 0;
         // Every node once, whatever the limit on retries.
         let mut unasked = self.nodes.len() - 1;
         let mut place = self.place(call.lane, limits).await?;
         let mut node = self.healthy_node(call, limits).await?;
         loop {
-            tries += 1;
             let patience = if unasked > 0 { call.repeat.patience() } else { Duration::MAX };
             let outcome = self.follow(call, node, limits, patience).await;
             *lost |= is_lost(&outcome);
             let ended = outcome.as_ref().map_or_else(|failure| failure.ended, Answered::ended);
-            if ended.is_of_the_node() && self.nodes.len() > 1 {
-                self.nodes.failed(node);
-                if unasked > 0
-                    && retry::worth_another(ended, call.repeat)
-                    && let Some(other) = self.another_node(node, call, limits).await
-                {
-                    (unasked, node) = (unasked - 1, other);
-                    continue;
-                }
-            }
-            if outcome.is_ok() && !ended.is_of_the_node() {
-                self.nodes.succeeded(node);
+            if let Some(other) = self.node_after(node, ended, unasked, call, limits).await {
+                (unasked, node) = (unasked - 1, other);
+                continue;
             }
             if outcome.as_ref().is_ok_and(Answered::refuses_index) && self.forget_written() {
                 continue;
             }
-            if ended == Ended::Deferred && call.attempts == Attempts::Configured {
-                tries -= 1;
-            }
             let pause = self.retry_after(self.clock.now()).unwrap_or_default();
-            let (random, left) = (fastrand::f64(), limits.left());
-            let Some(wait) = retry::wait(ended, call.repeat, tries, max, random, left, pause)
-            else {
+            tries += u32::from(ended != Ended::Deferred);
+            let Some(wait) = self.wait(ended, call, tries, limits, pause) else {
                 return outcome.map(|answered| answered.reply).map_err(|failure| failure.cause);
             };
             tracing::debug!(path = call.path, ?ended, ?wait, "trying again");
             drop(place);
-            if !pause.is_zero() {
-                limits.within(self.clock.sleep(pause)).await;
-            }
-            tokio::time::sleep(wait - pause).await;
+            self.sleep(pause, wait, limits).await;
             place = self.place(call.lane, limits).await?;
             node = self.nodes.askable(self.clock.now());
         }
+    }
+
+    fn wait(
+        &self,
+        ended: Ended,
+        call: &Call<'_>,
+        tries: u32,
+        limits: Limits,
+        pause: Duration,
+    ) -> Option<Duration> {
+        let max = match call.attempts {
+            Attempts::Configured => self.settings.max_retries,
+            Attempts::Single => return None,
+        };
+        retry::wait(ended, call.repeat, tries, max, fastrand::f64(), limits.left(), pause)
+    }
+
+    /// The server's pause passes by the connection's clock.
+    async fn sleep(&self, pause: Duration, wait: Duration, limits: Limits) {
+        if !pause.is_zero() {
+            limits.within(self.clock.sleep(pause)).await;
+        }
+        tokio::time::sleep(wait.saturating_sub(pause)).await;
     }
 
     /// For how long the server asked not to be asked, by `Retry-After`; of a cluster, every node.

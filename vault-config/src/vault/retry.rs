@@ -46,15 +46,6 @@ pub(crate) enum Attempts {
     Single,
 }
 
-impl Attempts {
-    pub(crate) fn max_retries(self, configured: u32) -> u32 {
-        match self {
-            Self::Configured => configured,
-            Self::Single => 0,
-        }
-    }
-}
-
 impl Ended {
     /// Another node of the cluster may do better.
     pub(crate) fn is_of_the_node(self) -> bool {
@@ -174,12 +165,6 @@ mod tests {
         ] {
             assert_eq!(wait(ended, Repeat::UnlessArrived, 1, 2, 0.5).is_some(), again, "{ended:?}");
         }
-    }
-
-    #[test]
-    fn a_single_attempt_is_not_tried_again() {
-        assert_eq!(Attempts::default().max_retries(5), 5);
-        assert_eq!(Attempts::Single.max_retries(5), 0);
     }
 
     #[test]
