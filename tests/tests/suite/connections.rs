@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use vault_config::auth::Token;
+use vault_config::auth::{AppRole, Token};
 use vault_config::secrecy::SecretString;
 use vault_config::{
     DatabaseCredentials, Error, ErrorKind, Loader, Vault, VaultBuilder, VaultConfig,
@@ -154,40 +154,100 @@ struct Watched {
     database: DatabaseCredentials,
 }
 
-/// Every secret hangs from its second reading on.
-#[tokio::test]
-async fn a_lease_is_renewed_while_requests_hang_on_every_connection() {
+/// Two secrets, and nothing that is issued.
+#[derive(Debug, VaultConfig)]
+struct Secrets {
+    #[vault(kv = "one", refresh = "1s")]
+    one: SecretString,
+    #[vault(kv = "two", refresh = "1s")]
+    two: SecretString,
+}
+
+/// A server whose tokens and leases last so many seconds. Every secret is answered once, and `later`
+/// from then on.
+async fn server(ttl: u64, renewable: bool, later: ScriptedAnswer) -> ScriptedServer {
     let read = Mutex::new(Vec::new());
-    let server = ScriptedServer::start(move |request| {
+    let token = json!({ "client_token": "s.t", "lease_duration": ttl, "renewable": renewable });
+    let lease = json!({
+        "lease_id": "database/creds/app/1", "lease_duration": 3, "renewable": true,
+        "data": { "username": "u", "password": "p" },
+    });
+    ScriptedServer::start(move |request| {
         let path = request.path().to_owned();
         let answer = match &*path {
             "/v1/auth/token/lookup-self" => json!({ "data": { "ttl": 3600, "type": "service" } }),
-            "/v1/database/creds/app" | "/v1/sys/leases/renew" => json!({
-                "lease_id": "database/creds/app/1", "lease_duration": 3, "renewable": true,
-                "data": { "username": "u", "password": "p" },
-            }),
+            "/v1/auth/token/revoke-self" => return ScriptedAnswer::status(204),
+            "/v1/auth/approle/login" | "/v1/auth/token/renew-self" => json!({ "auth": token }),
+            "/v1/database/creds/app" | "/v1/sys/leases/renew" => lease.clone(),
             _ if read.lock().unwrap().contains(&path) || path.contains("/metadata/") => {
-                return ScriptedAnswer::never();
+                return later.clone();
             }
             _ => {
                 read.lock().unwrap().push(path.clone());
-                json!({ "data": { "data": { "one": "v", "two": "v" }, "metadata": { "version": 1 } } })
+                let data = json!({ "one": "v", "two": "v" });
+                json!({ "data": { "data": data, "metadata": { "version": 1 } } })
             }
         };
         ScriptedAnswer::json(200, &answer)
     })
-    .await;
-    let vault = Vault::builder().address(server.address()).auth(Token::new("t"));
-    let vault = vault.max_connections(2).timeout(Duration::from_secs(120)).build().unwrap();
+    .await
+}
+
+fn count(server: &ScriptedServer, part: &str) -> usize {
+    server.requests().iter().filter(|request| request.path().contains(part)).count()
+}
+
+fn two_connections(server: &ScriptedServer) -> VaultBuilder {
+    let vault = Vault::builder().address(server.address());
+    vault.max_connections(2).timeout(Duration::from_secs(120))
+}
+
+#[tokio::test]
+async fn a_lease_is_renewed_while_requests_hang_on_every_connection() {
+    let server = server(3600, true, ScriptedAnswer::never()).await;
+    let vault = two_connections(&server).auth(Token::new("t")).build().unwrap();
     let live = loader::<Watched>(&vault).watch().await.unwrap();
-    let count = |part: &str| {
-        server.requests().iter().filter(|request| request.path().contains(part)).count()
-    };
-    until("every connection hangs", async || count("/metadata/") == 2).await;
-    let before = count("leases/renew");
-    until("the lease is renewed", async || count("leases/renew") >= before + 3).await;
-    assert_eq!(count("database/creds"), 1);
+    until("every connection hangs", async || count(&server, "/metadata/") == 2).await;
+    let before = count(&server, "leases/renew");
+    let renewed = async || count(&server, "leases/renew") >= before + 3;
+    until("the lease is renewed", renewed).await;
+    assert_eq!(count(&server, "database/creds"), 1);
     drop(live);
+}
+
+#[tokio::test]
+async fn a_token_is_kept_alive_while_requests_hang_on_every_connection() {
+    for (renewable, path) in [(true, "token/renew-self"), (false, "approle/login")] {
+        let server = server(3, renewable, ScriptedAnswer::never()).await;
+        let vault = two_connections(&server).auth(AppRole::new("role", "secret"));
+        let live = loader::<Secrets>(&vault.build().unwrap()).watch().await.unwrap();
+        until("every connection hangs", async || count(&server, "/metadata/") == 2).await;
+        let before = count(&server, path);
+        until(path, async || count(&server, path) >= before + 2).await;
+        drop(live);
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_revokes_although_the_server_asked_to_wait() {
+    let later = || {
+        ScriptedAnswer::json(429, &json!({ "errors": ["slow down"] })).header("Retry-After", "600")
+    };
+    let of_role = server(3600, true, later()).await;
+    let vault = Vault::builder().address(of_role.address()).auth(AppRole::new("role", "secret"));
+    let live = loader::<Watched>(&vault.build().unwrap()).watch().await.unwrap();
+    until("it asks to wait", async || count(&of_role, "/metadata/") > 0).await;
+    live.shutdown().await.unwrap();
+    assert_eq!(count(&of_role, "revoke-self"), 1);
+
+    // What a token that is not its own has left is cut short.
+    let given = server(3600, true, later()).await;
+    let vault = Vault::builder().address(given.address()).auth(Token::new("t"));
+    let live = loader::<Watched>(&vault.build().unwrap()).watch().await.unwrap();
+    until("it asks to wait", async || count(&given, "/metadata/") > 0).await;
+    live.shutdown().await.unwrap();
+    let requests = given.requests();
+    assert!(requests.iter().any(|request| request.json()["increment"] == 1));
 }
 
 #[derive(Debug, VaultConfig)]

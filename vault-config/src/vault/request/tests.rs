@@ -4,25 +4,33 @@ use std::pin::Pin;
 use std::thread;
 use std::time::SystemTime;
 
+use super::super::limit::RateLimit;
+use super::super::settings::Addresses;
 use super::*;
 
-/// Passes while it is slept by, and at no other time.
+/// Passes while it is slept by, unless it stands, and at no other time.
 #[derive(Debug, Default)]
-struct Sleeper(Mutex<Duration>);
+struct Sleeper {
+    now: Mutex<Duration>,
+    stands: AtomicBool,
+}
 
 impl Sleeper {
     fn pass(&self, time: Duration) {
-        *self.0.lock().unwrap() += time;
+        *self.now.lock().unwrap() += time;
     }
 }
 
 impl Clock for Arc<Sleeper> {
     fn now(&self) -> Reading {
-        let monotonic = *self.0.lock().unwrap();
+        let monotonic = *self.now.lock().unwrap();
         Reading { monotonic, wall: SystemTime::UNIX_EPOCH + monotonic }
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        if self.stands.load(Ordering::Relaxed) {
+            return Box::pin(std::future::pending());
+        }
         self.pass(duration);
         Box::pin(std::future::ready(()))
     }
@@ -107,7 +115,7 @@ fn http_to(servers: &[&Server], change: impl FnOnce(&mut Settings)) -> (Http, Ar
 }
 
 fn http_at(addresses: &str, change: impl FnOnce(&mut Settings)) -> (Http, Arc<Sleeper>) {
-    let addresses = super::super::settings::Addresses::parse(addresses, "a test").unwrap();
+    let addresses = Addresses::parse(addresses, "a test").unwrap();
     let mut settings = Settings::new(addresses);
     change(&mut settings);
     let clock = Arc::new(Sleeper::default());
@@ -149,22 +157,15 @@ async fn a_single_attempt_is_made_at_each_node_once() {
 async fn a_renewal_goes_past_requests_that_hang() {
     let server = Server::start(|path| (path == "/v1/sys/leases/renew").then(good));
     let (http, _) = http_to(&[&server], |settings| settings.max_connections = 2);
-    let (reads, renewal) = (async { tokio::join!(hangs(&http), hangs(&http)) }, async {
-        while server.asked().len() < 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    let renewal = async {
+        is_asked(&server, 2).await;
         let short = Some(Duration::from_millis(200));
         let read = http.send(&Call { patience: short, ..Call::get("other") }).await.unwrap_err();
         let call = Call::post("sys/leases/renew", body(), Repeat::Always);
         (read, http.send(&Call { lane: Lane::Renew, ..call }).await.unwrap())
-    });
-    let mut reads = std::pin::pin!(reads);
-    let mut renewal = std::pin::pin!(renewal);
-    let (read, renewed) = std::future::poll_fn(|context| {
-        assert!(reads.as_mut().poll(context).is_pending());
-        renewal.as_mut().poll(context)
-    })
-    .await;
+    };
+    let reads = async { tokio::join!(hangs(&http), hangs(&http)) };
+    let (read, renewed) = while_it_hangs(reads, renewal).await;
     assert!(renewed.ok());
     assert_eq!(read.what, "no free connection within 200ms");
     assert_eq!((read.kind, read.delivery), (ErrorKind::Timeout, Delivery::NotSent));
@@ -173,6 +174,87 @@ async fn a_renewal_goes_past_requests_that_hang() {
 
 async fn hangs(http: &Http) {
     http.send(&Call::get("hangs")).await.unwrap_err();
+}
+
+async fn is_asked(server: &Server, times: usize) {
+    while server.asked().len() < times {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// What comes of the second, while the first goes on.
+async fn while_it_hangs<T>(hangs: impl Future, does_not: impl Future<Output = T>) -> T {
+    let (mut hangs, mut does_not) = (std::pin::pin!(hangs), std::pin::pin!(does_not));
+    std::future::poll_fn(|context| {
+        assert!(hangs.as_mut().poll(context).is_pending());
+        does_not.as_mut().poll(context)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_waits_to_be_sent_again_holds_no_connection() {
+    let server = Server::start(|path| {
+        Some(if path == "/v1/app" { refused(503, "Retry-After: 9\r\n") } else { good() })
+    });
+    let (http, clock) = http_to(&[&server], |settings| settings.max_connections = 1);
+    clock.stands.store(true, Ordering::Relaxed);
+    let waits = async { http.send(&Call::get("app")).await };
+    let other = async {
+        is_asked(&server, 1).await;
+        http.send(&Call { during_pauses: true, ..single("other") }).await.unwrap()
+    };
+    assert!(while_it_hangs(waits, other).await.ok());
+}
+
+/// While one asks a node how it is.
+#[tokio::test]
+async fn waiting_for_the_choice_of_a_node_is_under_the_requests_own_limit() {
+    let servers = [Server::answering(refused(500, "")), Server::start(|_| None)];
+    let (http, _) = http_to(&servers.each_ref(), |_| {});
+    let chooses = async { http.send(&Call::get("app")).await };
+    let other = async {
+        is_asked(&servers[1], 1).await;
+        let patience = Some(Duration::from_millis(100));
+        http.send(&Call { patience, ..Call::get("app") }).await
+    };
+    let cause = while_it_hangs(chooses, other).await.unwrap_err();
+    assert_eq!((cause.kind, cause.delivery), (ErrorKind::Timeout, Delivery::NotSent));
+    assert_eq!(cause.what, "no node was found to be healthy within 100ms");
+}
+
+#[tokio::test]
+async fn waiting_for_the_rate_limit_is_under_the_requests_own_limit() {
+    let server = Server::start(|path| {
+        Some(if path == "/v1/limited" { refused(429, "Retry-After: 9\r\n") } else { good() })
+    });
+    let rate = |settings: &mut Settings, rate| settings.rate_limit = RateLimit::parse(rate).ok();
+    let (http, _) = http_to(&[&server], |settings| rate(settings, "0.001:1"));
+    assert!(http.send(&Call::get("app")).await.unwrap().ok());
+    let patience = Some(Duration::from_millis(100));
+    let cause = http.send(&Call { patience, ..single("app") }).await.unwrap_err();
+    assert_eq!((cause.kind, cause.delivery), (ErrorKind::Timeout, Delivery::NotSent));
+    assert_eq!(cause.what, "VAULT_RATE_LIMIT leaves no room within 100ms");
+
+    // What the server asks while others wait for room binds them, and those that come.
+    let (http, _) = http_to(&[&server], |settings| rate(settings, "2:1"));
+    let (first, second) = (single("limited"), single("app"));
+    let (_, cause) = tokio::join!(http.send(&first), http.send(&second));
+    assert_eq!(cause.unwrap_err().kind, ErrorKind::RateLimited);
+    assert_eq!(server.asked(), ["/v1/app", "/v1/limited"]);
+    let (http, _) = http_to(&[&server], |settings| rate(settings, "0.001:1"));
+    http.send(&single("limited")).await.unwrap();
+    assert_eq!(http.send(&single("app")).await.unwrap_err().kind, ErrorKind::RateLimited);
+}
+
+/// A node that answered is good: it is not asked for its health.
+#[tokio::test]
+async fn a_node_that_answered_is_known() {
+    let servers = [Server::answering(refused(503, "")), Server::answering(good())];
+    let (http, _) = http_to(&servers.each_ref(), |_| {});
+    assert!(http.send(&single("app")).await.unwrap().ok());
+    assert!(http.send(&Call::get("app")).await.unwrap().ok());
+    assert_eq!(servers[1].asked(), ["/v1/app"; 2]);
 }
 
 #[tokio::test]
