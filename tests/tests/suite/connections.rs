@@ -71,6 +71,17 @@ async fn an_idle_connection_that_died_is_closed_before_a_request_comes() {
 }
 
 #[tokio::test]
+async fn a_request_over_a_dead_connection_says_so() {
+    let (bao, proxy) = bao().await;
+    let vault = behind(&proxy, &bao).max_retries(0).build().unwrap();
+    load(&vault).await.unwrap();
+    proxy.set(Fault::Stall).await;
+    let error = load(&vault).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+    assert!(error.to_string().contains("a ping over HTTP/2 got no answer within 5s"), "{error}");
+}
+
+#[tokio::test]
 async fn a_connection_that_dies_while_a_request_waits_is_left() {
     let (bao, proxy) = bao().await;
     let vault = behind(&proxy, &bao).build().unwrap();

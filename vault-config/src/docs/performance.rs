@@ -11,7 +11,7 @@
 //! Over plain HTTP/1.1 a connection carries one request at a time; at most
 //! [`max_connections`](crate::VaultBuilder::max_connections) are open, 64 by default. Renewals, and
 //! logins and issues, may go beyond either limit by 8 each, so that requests which hang hold up no
-//! credential. An idle connection over HTTP/2 carries a ping every 5 s, and is closed after 90 s.
+//! credential. An idle connection over HTTP/2 carries a ping every 5 s, and is closed within 3 min.
 //!
 //! # Measured
 //!

@@ -25,7 +25,7 @@ impl Http {
         call: &Call<'_>,
         limits: Limits,
     ) -> Result<usize, Cause> {
-        let node = self.nodes.askable(self.clock.now());
+        let node = self.nodes.current();
         let is_good = self.nodes.is_known() || call.attempts == Attempts::Single;
         if self.nodes.len() == 1 || is_good && call.repeat == Repeat::Always {
             return Ok(node);

@@ -229,7 +229,7 @@ fn client_for(settings: &Settings, tls: &Tls) -> Result<Client, Cause> {
         .connect_timeout(settings.connect_timeout())
         .retry(reqwest::retry::never())
         // Idle ones too: what goes over a dead connection first may be a login that cannot be
-        // repeated. A connection that is not used is closed within 90 s.
+        // repeated. A connection that is not used is closed within 3 min.
         .http2_keep_alive_interval(PING)
         .http2_keep_alive_timeout(PING)
         .http2_keep_alive_while_idle(true)

@@ -101,11 +101,7 @@ impl Nodes {
     pub(super) fn askable(&self, now: Reading) -> usize {
         let current = self.current();
         let all = std::iter::once(current).chain(self.after(current));
-        let node = all.min_by_key(|node| self.paused(*node, now)).unwrap_or(current);
-        if node != current {
-            self.moved(node, false);
-        }
-        node
+        all.min_by_key(|node| self.paused(*node, now)).unwrap_or(current)
     }
 
     fn pause(&self, node: usize) -> MutexGuard<'_, Option<Pause>> {

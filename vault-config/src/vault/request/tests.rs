@@ -265,7 +265,7 @@ async fn what_was_asked_to_wait_is_not_sent() {
             _ => good(),
         })
     });
-    let (http, clock) = http_to(&[&server], |_| {});
+    let (http, clock) = http_to(&[&server], |settings| settings.max_retries = 0);
     assert_eq!(http.retry_after(clock.now()), None);
     http.send(&Call::get("limited")).await.unwrap();
     assert_eq!(http.retry_after(clock.now()), Some(Duration::from_secs(600)));
@@ -346,6 +346,62 @@ async fn another_node_is_asked_while_one_asks_to_wait() {
     let (http, clock) = http_to(&both, |_| {});
     http.send(&single("app")).await.unwrap();
     assert_eq!(http.retry_after(clock.now()), Some(Duration::from_secs(60)));
+}
+
+#[tokio::test]
+async fn the_node_that_may_be_asked_first_is_waited_for() {
+    let count = Mutex::new(0);
+    let first = Server::start(move |_| {
+        let mut count = count.lock().unwrap();
+        *count += 1;
+        Some(if *count == 1 { refused(503, "Retry-After: 60\r\n") } else { good() })
+    });
+    let second = Server::answering(refused(503, "Retry-After: 600\r\n"));
+    let (http, clock) = http_to(&[&first, &second], |settings| settings.timeout *= 2);
+    assert!(http.send(&Call::get("app")).await.unwrap().ok());
+    assert!(clock.now().monotonic >= Duration::from_secs(60));
+    assert_eq!(first.asked(), ["/v1/sys/health", "/v1/app"]);
+}
+
+/// Which was found meanwhile.
+#[tokio::test]
+async fn a_single_attempt_that_failed_goes_on_at_the_node_that_is_good() {
+    let good_one = Server::answering(good());
+    let asked = Arc::clone(&good_one.asked);
+    let slow = Server::start(move |path| {
+        while path == "/v1/slow" && asked.lock().unwrap().is_empty() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        Some(refused(503, ""))
+    });
+    let bad = Server::answering(refused(503, ""));
+    let (http, _) = http_to(&[&slow, &bad, &good_one], |_| {});
+    let (first, second) = (single("slow"), single("app"));
+    let (first, second) = tokio::join!(http.send(&first), http.send(&second));
+    assert!(first.unwrap().ok() && second.unwrap().ok());
+    assert_eq!(bad.asked(), ["/v1/app"]);
+}
+
+/// With the question about the health that goes before it.
+#[tokio::test]
+async fn a_login_at_a_cluster_does_not_wait_behind_reads() {
+    let nodes = [Server::answering(good()), Server::answering(good())];
+    let rate = RateLimit::parse("20:1").ok();
+    let (http, _) = http_to(&nodes.each_ref(), |settings| settings.rate_limit = rate);
+    let http = Arc::new(http);
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..9 {
+        let http = Arc::clone(&http);
+        all.spawn(async move { http.send(&single("app")).await.unwrap() });
+    }
+    all.spawn(async move {
+        let login = Call::post("login", body(), Repeat::UnlessArrived);
+        http.send(&Call { lane: Lane::Issue, ..login }).await.unwrap()
+    });
+    all.join_all().await;
+    let asked = nodes[0].asked();
+    let position = asked.iter().position(|path| path == "/v1/login").unwrap();
+    assert!(position < 5, "{asked:?}");
 }
 
 #[tokio::test]
