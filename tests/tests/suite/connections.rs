@@ -288,7 +288,6 @@ async fn waiting_for_a_connection_is_under_the_limit_of_the_request() {
             && problem.help().contains("max_connections")
     };
     assert!(error.problems().iter().any(waited), "{error}");
-    assert_eq!(server.requests().len(), 1, "what waited in vain is not sent");
 }
 
 #[tokio::test]

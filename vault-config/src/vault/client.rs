@@ -258,7 +258,56 @@ fn client_for(settings: &Settings, tls: &Tls) -> Result<Client, Cause> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::Addresses;
     use super::*;
+
+    fn clients() -> Clients {
+        let addresses = Addresses::parse("http://127.0.0.1:1", "a test").unwrap();
+        Clients::new(&Settings::new(addresses)).unwrap()
+    }
+
+    async fn connection(clients: &Clients) -> Connection {
+        clients.current(Limits::new(Duration::from_secs(60))).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_leaves_its_own_connection_and_no_newer_one() {
+        let (clients, sent) = (clients(), Instant::now());
+        let old = connection(&clients).await;
+        clients.leave(&old, 0, sent);
+        let new = connection(&clients).await;
+        assert_ne!(new.edition, old.edition);
+        // Long enough ago that another one may be left.
+        clients.0.current().left = None;
+        clients.leave(&old, 0, sent);
+        assert_eq!(connection(&clients).await.edition, new.edition);
+        clients.leave(&new, 0, sent);
+        let newest = connection(&clients).await;
+        assert_ne!(newest.edition, new.edition);
+        clients.leave(&newest, 0, sent);
+        assert_eq!(connection(&clients).await.edition, newest.edition, "at once after another");
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_another_node_says_nothing_of_a_connection() {
+        for (answers, is_left) in [(0, false), (1, true)] {
+            let (clients, sent) = (clients(), Instant::now());
+            let before = connection(&clients).await;
+            clients.answered(answers);
+            clients.leave(&before, 0, sent);
+            let after = connection(&clients).await;
+            assert_eq!(after.edition != before.edition, is_left);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_of_the_users_own_is_kept() {
+        let settings = Settings::new(Addresses::parse("http://127.0.0.1:1", "a test").unwrap());
+        let clients = Clients::given(client_for(&settings, &settings.tls).unwrap());
+        let before = connection(&clients).await;
+        clients.leave(&before, 0, Instant::now());
+        assert_eq!(connection(&clients).await.edition, before.edition);
+    }
 
     #[test]
     fn a_connection_that_answers_others_is_alive() {

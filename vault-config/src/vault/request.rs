@@ -76,6 +76,10 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    pub(super) fn new(in_all: Duration) -> Self {
+        Self { in_all, deadline: Instant::now() + in_all }
+    }
+
     fn left(self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
@@ -129,7 +133,7 @@ impl Http {
     /// Nothing in it outlasts the call's limit.
     pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Reply, Cause> {
         let in_all = call.patience.unwrap_or(Duration::MAX).min(self.settings.timeout);
-        let limits = Limits { in_all, deadline: Instant::now() + in_all };
+        let limits = Limits::new(in_all);
         let mut lost = false;
         match self.try_within(call, limits, &mut lost).await {
             Ok(reply) => Ok(self.finished(call, limits, Reply { lost, ..reply }).await),

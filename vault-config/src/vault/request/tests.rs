@@ -357,7 +357,7 @@ async fn the_node_that_may_be_asked_first_is_waited_for() {
         Some(if *count == 1 { refused(503, "Retry-After: 60\r\n") } else { good() })
     });
     let second = Server::answering(refused(503, "Retry-After: 600\r\n"));
-    let (http, clock) = http_to(&[&first, &second], |settings| settings.timeout *= 2);
+    let (http, clock) = http_to(&[&second, &first], |settings| settings.timeout *= 2);
     assert!(http.send(&Call::get("app")).await.unwrap().ok());
     assert!(clock.now().monotonic >= Duration::from_secs(60));
     assert_eq!(first.asked(), ["/v1/sys/health", "/v1/app"]);
