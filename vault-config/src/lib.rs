@@ -133,6 +133,7 @@ mod resolve;
 mod schema;
 mod secret;
 mod source;
+mod time;
 mod value;
 mod vault;
 

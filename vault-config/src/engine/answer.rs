@@ -8,7 +8,7 @@ use crate::vault::{Lease, Made, Reply};
 
 #[cfg(any(feature = "pki", feature = "ssh"))]
 fn ended(end: SystemTime) -> Cause {
-    let end = humantime::format_rfc3339_seconds(end);
+    let end = crate::time::rfc3339::shown(end);
     Cause::new(
         ErrorKind::Protocol,
         format!("what was made just now ended at {end} already"),

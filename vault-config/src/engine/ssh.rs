@@ -14,6 +14,7 @@ use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey};
 use super::role::Role;
 use super::{Answer, Ask, Asked, Declare, Engine, Grant, Request, Scope};
 use crate::error::{Cause, ErrorKind};
+use crate::time::rfc3339;
 use crate::value::Value;
 use crate::vault::Session;
 
@@ -79,10 +80,7 @@ impl fmt::Debug for SignedSshKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignedSshKey")
             .field("serial", &self.serial)
-            .field(
-                "valid_before",
-                &humantime::format_rfc3339_seconds(self.valid_before).to_string(),
-            )
+            .field("valid_before", &rfc3339::shown(self.valid_before))
             .finish_non_exhaustive()
     }
 }

@@ -192,7 +192,7 @@ impl Leased {
             (None, Some(_), None) => "the lease died with its token",
             (None, None, None) => "what is in hand is about to end",
         };
-        let next = now.wall.checked_add(wait).map(humantime::format_rfc3339_seconds);
+        let next = now.wall.checked_add(wait).map(crate::time::rfc3339::shown);
         let next = next.map_or_else(String::new, |next| format!(" before {next}"));
         let what = format!(
             "{why}; in the last ten minutes so many credentials were asked for that no other is \

@@ -1,0 +1,3 @@
+//! Clocks and times.
+
+pub(crate) mod rfc3339;
