@@ -133,6 +133,7 @@ mod resolve;
 mod schema;
 mod secret;
 mod source;
+mod text;
 mod time;
 mod value;
 mod vault;

@@ -10,7 +10,7 @@ use figment::Figment;
 
 use crate::VaultConfig;
 use crate::engine::{Request, Unset, Variables};
-use crate::error::{Cause, Error, ErrorKind, Problem, nearest};
+use crate::error::{Cause, Error, ErrorKind, Problem};
 use crate::live::{Live, Options, Start};
 use crate::mode::{Chosen, Mode, choose};
 use crate::plan;
@@ -22,6 +22,7 @@ use crate::schema::Schema;
 use crate::source::dotenv::{Choice, Dotenv};
 use crate::source::env::Environment;
 use crate::source::layers::{Layers, Unknown};
+use crate::text;
 use crate::vault::{Vault, retry, settings};
 
 /// Says where a configuration is read from, then reads it.
@@ -431,12 +432,7 @@ impl Prepared {
     }
 
     fn report(self, fields: Vec<(String, crate::Provenance)>) -> Report {
-        Report {
-            mode: self.sentence.unwrap_or_default(),
-            fields,
-            unused: self.unused,
-            unknown: self.unknown,
-        }
+        Report::new(self.sentence.unwrap_or_default(), fields, self.unused, self.unknown)
     }
 }
 
@@ -505,7 +501,7 @@ fn unknown_keys(
 ) -> Vec<(String, String)> {
     let (denied, rest): (Vec<_>, Vec<_>) =
         layers.unknown(schema).into_iter().partition(|unknown| unknown.denied);
-    problems.extend(denied.iter().map(Unknown::problem));
+    problems.extend(too_many(denied));
     problems.extend(layers.not_tables(schema).into_iter().map(|(path, layer)| {
         let what = format!("the key {path} is not a table, and a struct is read from it");
         let help = format!("write its fields below it: {path}.name");
@@ -514,14 +510,40 @@ fn unknown_keys(
     rest.into_iter().map(|unknown| (unknown.path, unknown.layer)).collect()
 }
 
+/// A file of something else has thousands of them: slips go first.
+fn too_many(mut denied: Vec<Unknown>) -> Vec<Problem> {
+    if denied.len() > text::MANY {
+        denied.sort_by_key(|unknown| unknown.slip().is_none());
+    }
+    let more = denied.split_off(denied.len().min(text::MANY));
+    let mut problems: Vec<_> = denied.iter().map(Unknown::problem).collect();
+    if let Some(first) = more.first() {
+        let names = text::listed(more.iter().map(|unknown| text::name(&unknown.path)));
+        let what = format!("no field takes {} more keys: {names}", more.len());
+        let cause = Cause::new(ErrorKind::UnknownKey, what, "take them away");
+        problems.push(Problem::general(cause.at(first.layer.clone())));
+    }
+    problems
+}
+
 impl Unknown {
+    fn key(&self) -> &str {
+        self.path.rsplit('.').next().unwrap_or(&self.path)
+    }
+
+    fn slip(&self) -> Option<&str> {
+        text::nearest(self.key(), self.known.iter().copied())
+    }
+
     fn problem(&self) -> Problem {
-        let key = self.path.rsplit('.').next().unwrap_or(&self.path);
-        let help = match nearest(key, self.known.iter().copied()) {
+        let help = match self.slip() {
             Some(near) => format!("did you mean {near}?"),
-            None => format!("take it away; the keys here are {}", self.known.join(", ")),
+            None => {
+                let known = text::nearest_few(self.key(), self.known.iter().copied());
+                format!("take it away; the keys here are {known}")
+            }
         };
-        let what = format!("no field takes the key {}", self.path);
+        let what = format!("no field takes the key {}", text::name(&self.path));
         Problem::general(Cause::new(ErrorKind::UnknownKey, what, help).at(self.layer.clone()))
     }
 }

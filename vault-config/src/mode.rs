@@ -3,6 +3,7 @@
 use crate::error::{Cause, ErrorKind};
 use crate::source::dotenv::Dotenv;
 use crate::source::env::Environment;
+use crate::text;
 use crate::vault::Vault;
 use crate::vault::settings::{self, Addresses};
 
@@ -68,7 +69,8 @@ pub(crate) fn choose(
         }
     };
     let name = if vault { "Vault" } else { "Local" };
-    Ok(Chosen { vault, sentence: Some(format!("{name} mode, because {why}; {other}.")) })
+    let sentence = text::sentence(format!("{name} mode, because {why}; {other}."));
+    Ok(Chosen { vault, sentence: Some(sentence) })
 }
 
 const FILES: &str = "reads .env and files instead";

@@ -8,6 +8,7 @@ use crate::error::Problem;
 use crate::plan::Leaf;
 use crate::read::{Found, Slot};
 use crate::report::{Provenance, Report};
+use crate::text::printable;
 use crate::value::Value;
 
 /// The values of a configuration's fields that are marked for Vault, as a provider for a figment of
@@ -170,8 +171,8 @@ fn path(leaf: &Leaf) -> Vec<&'static str> {
 /// The source alone: versions and leases are in the report.
 fn name(slot: &Slot) -> String {
     match &slot.found {
-        Found::Value(_, Provenance::Vault { source, .. }) => format!("vault {source}"),
-        Found::Value(_, provenance) => provenance.to_string(),
+        Found::Value(_, Provenance::Vault { source, .. }) => printable(&format!("vault {source}")),
+        Found::Value(_, provenance) => printable(&provenance.to_string()),
         _ => Provenance::Default.to_string(),
     }
 }

@@ -1195,7 +1195,7 @@ async fn an_unset_variable_of_a_path_is_told() {
 
     1. password: SecretString
        env PASSWORD: not set
-       with its variables filled in, the path "{team}/app" has an empty, "." or ".." segment, or a control character
+       with its variables filled in, the path "{team}/app" has an empty, "." or ".." segment, or a character that is not printable
        help: give the variables values that are names, or names joined by /
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.

@@ -87,7 +87,7 @@ impl Cert {
         } else {
             return cause;
         };
-        Cause { help, ..cause }
+        cause.with_help(help)
     }
 }
 

@@ -110,7 +110,7 @@ impl Kubernetes {
         } else {
             return cause;
         };
-        Cause { help, ..cause }
+        cause.with_help(help)
     }
 }
 

@@ -40,6 +40,7 @@ use serde::Serialize;
 
 use crate::error::{Cause, ErrorKind};
 use crate::source::env::Environment;
+use crate::text::printable;
 use crate::value::Value;
 use crate::vault::Repeat;
 use crate::vault::reply::seconds;
@@ -260,7 +261,9 @@ impl<'a> LoginClient<'a> {
         };
         let reply = self.http.send(&call).await?;
         if !reply.ok() {
-            return Err(unquoted(refused(reply, path), &body).into());
+            let repeats = repeats(&reply.all_words(), &body);
+            let cause = refused(reply, path);
+            return Err(if repeats { withheld(cause) } else { cause }.into());
         }
         let auth = reply.json().get("auth").unwrap_or(&Value::Null);
         match auth.get("client_token").and_then(Value::as_str) {
@@ -286,8 +289,9 @@ impl<'a> LoginClient<'a> {
 const PUBLIC: [&str; 7] =
     ["role", "name", "username", "subscription_id", "resource_group_name", "vm_name", "vmss_name"];
 
-/// A server may repeat what it was sent; role_id and secret_id are never told.
-fn unquoted(cause: Cause, body: &[u8]) -> Cause {
+/// A server may repeat what it was sent; role_id and secret_id are never told. All of its words are looked at, as it
+/// said them: what is cut or escaped for showing would hide a secret that is still legible.
+fn repeats(words: &str, body: &[u8]) -> bool {
     // Shorter ones are words of any sentence, and no secrets.
     const SHORTEST: usize = 8;
     let mut sent = std::str::from_utf8(body).ok().and_then(|body| Value::from_json(body).ok());
@@ -297,10 +301,7 @@ fn unquoted(cause: Cause, body: &[u8]) -> Cause {
             sent.remove(public);
         }
     }
-    match sent.is_some_and(|sent| sent.appears_in(&cause.what, SHORTEST)) {
-        true => withheld(cause),
-        false => cause,
-    }
+    sent.is_some_and(|sent| sent.appears_in(words, SHORTEST))
 }
 
 fn withheld(cause: Cause) -> Cause {
@@ -419,7 +420,8 @@ fn first_present(
     ];
     for way in ways {
         if let Some(found) = way()? {
-            tracing::debug!(method = %found.describe(), "logs in by the first way that is present");
+            let method = printable(&found.describe());
+            tracing::debug!(method, "logs in by the first way that is present");
             return Ok(found);
         }
     }

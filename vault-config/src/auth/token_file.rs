@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::{AuthMethod, AuthToken, LoginClient, LoginFuture, read_file};
 use crate::error::Cause;
+use crate::text::printable;
 use crate::vault::settings::Official;
 
 /// The token in a file, such as `~/.vault-token` or an agent's sink. Read anew at every login.
@@ -20,7 +21,7 @@ impl TokenFile {
 
 impl AuthMethod for TokenFile {
     fn describe(&self) -> String {
-        format!("token file {}", self.path.display())
+        printable(&format!("token file {}", self.path.display()))
     }
 
     fn login<'a>(&'a self, _: &'a LoginClient<'a>) -> LoginFuture<'a> {

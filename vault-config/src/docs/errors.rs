@@ -58,6 +58,17 @@
 //! Vault, where only the kind of value is told. The text of an answer that is not Vault's JSON is
 //! never shown.
 //!
+//! # Names and words from elsewhere
+//!
+//! The names of keys, paths and files, the server's words, and what a type or a validator says are shown on one line,
+//! in errors, reports, statuses and logs: what is no character of its own (a line break, an escape sequence, a mark
+//! that turns the line round or has no width) is escaped as `{:?}` does it, `\n` or `\u{1b}`. They neither colour a
+//! terminal nor forge a problem. A long name is cut. Of more than 12 names, 5 are shown, those most like the name
+//! that was looked for, with how many there are.
+//!
+//! A name is close to another when a letter in three differs at most, whatever its case, and whatever joins its
+//! words: `API_KEY` and `apiKey` are close to `api-key`.
+//!
 //! # A login that is refused
 //!
 //! The server answers `invalid role or secret ID` for a wrong role_id and for a wrong, used-up or

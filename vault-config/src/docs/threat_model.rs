@@ -10,7 +10,8 @@
 //! | another server | TLS, verified unless a variable says otherwise in so many words, which is logged; an `https` address never falls back to `http`; a redirect is followed once, over the same scheme, and takes the token to no other host over plain http |
 //! | a stolen wrapping token | it is looked up before it is unwrapped; one that was used, or that another path made, is [`Tampered`](crate::ErrorKind::Tampered), logged at `error`, and not tried again |
 //! | a lock-out | a refused login is not repeated by itself: five wrong tries lock a role or user |
-//! | a path that a variable leads elsewhere | a filled-in path has no empty, `.` or `..` segment and no control character |
+//! | a path that a variable leads elsewhere | a filled-in path has no empty, `.` or `..` segment and no character that is not printable |
+//! | a name or a word that colours the terminal, or forges a problem | what comes from elsewhere is shown on one line, escaped and cut: see [`errors`](super::errors) |
 //! | credentials left behind | a load that fails revokes what it made; [`Live::shutdown`](crate::Live::shutdown) does; a check makes none; a role whose credentials never last is minted a few times in ten minutes, and no more |
 //! | memory that is read later | values, tokens and private keys are wiped where this crate holds them |
 //!

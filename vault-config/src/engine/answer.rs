@@ -2,6 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::{Cause, ErrorKind};
 use crate::live::schedule::Rotation;
+use crate::text;
 use crate::value::Value;
 use crate::vault::reply::seconds;
 use crate::vault::{Lease, Made, Reply};
@@ -111,17 +112,15 @@ impl Answer {
             return Ok(value.clone());
         }
         let version = self.version.map_or_else(String::new, |n| format!(" (version {n})"));
+        let names = || entries.keys().map(String::as_str);
         let what = match entries.len() {
             0 => format!("the secret{version} is empty"),
-            _ => {
-                let names: Vec<_> = entries.keys().map(String::as_str).collect();
-                format!(
-                    "the secret{version} has no key \"{key}\"; its keys are {}",
-                    names.join(", ")
-                )
-            }
+            _ => format!(
+                "the secret{version} has no key \"{key}\"; its keys are {}",
+                text::nearest_few(key, names())
+            ),
         };
-        let help = match crate::error::nearest(key, entries.keys().map(String::as_str)) {
+        let help = match text::nearest(key, names()).map(text::name) {
             Some(near) => {
                 format!("did you mean \"{near}\"? Say key = \"{near}\", or add the key \"{key}\"")
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Answer, namespace};
 use crate::error::Cause;
+use crate::text::sentence;
 use crate::vault::{Session, Vault};
 
 /// What is asked of the server, and in which namespace. Requests with one id share one answer.
@@ -98,7 +99,7 @@ impl Request {
     }
 
     pub(crate) fn name(&self) -> String {
-        namespace::named(self.ask.name(), self.namespace.as_deref())
+        sentence(namespace::named(self.ask.name(), self.namespace.as_deref()))
     }
 
     pub(crate) fn mints(&self) -> bool {

@@ -15,6 +15,7 @@ use crate::auth::{AuthToken, Granted, LoginClient};
 use crate::error::{Cause, ErrorKind};
 use crate::live::clock::Reading;
 use crate::live::schedule::Term;
+use crate::text::printable;
 
 #[derive(Default)]
 pub(super) struct Login {
@@ -176,7 +177,7 @@ impl Vault {
     async fn log_in(&self) -> Result<AuthToken, Cause> {
         let auth = &self.0.auth;
         let client = LoginClient::new(&self.0.http);
-        let span = tracing::info_span!("login", method = %auth.describe());
+        let span = tracing::info_span!("login", method = printable(&auth.describe()));
         let began = Instant::now();
         let token = auth.login(&client).instrument(span.clone()).await.map_err(|error| {
             let place = format!("vault {}, login by {}", self.addresses().shown(), auth.describe());

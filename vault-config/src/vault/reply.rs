@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
 
 use super::session::Made;
 use crate::engine::Grant;
 use crate::error::{Cause, ErrorKind};
+pub(crate) use crate::text::printable;
 use crate::value::{Malformed, Value};
 
 /// Nothing that Vault answers is larger by default: its own limit for requests.
@@ -135,6 +137,11 @@ impl Reply {
             .map(str::to_owned)
             .collect();
         printable(&errors.join("; "))
+    }
+
+    /// All of them, just as the server said them: not to be shown.
+    pub(crate) fn all_words(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.errors().join("\n"))
     }
 
     /// Vault's own envelope, and not the JSON of a gateway before it.
@@ -300,15 +307,4 @@ pub(crate) fn seconds(value: Option<&Value>) -> Duration {
     // A thousand years, so that no sum of times overflows.
     const LONGEST: u64 = 1000 * 366 * 24 * 3600;
     Duration::from_secs(value.and_then(Value::as_u64).unwrap_or_default().min(LONGEST))
-}
-
-/// What the server says is shown on a terminal: no control characters, and no more than a page.
-pub(crate) fn printable(text: &str) -> String {
-    const PAGE: usize = 2000;
-    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut shown: String = clean.take(PAGE).collect();
-    if text.chars().nth(PAGE).is_some() {
-        shown.push_str(" ..");
-    }
-    shown
 }

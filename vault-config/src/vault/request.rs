@@ -130,7 +130,7 @@ impl Http {
             }
             match retry::wait(ended, call.repeat, tries, max, fastrand::f64(), left) {
                 Some(wait) => {
-                    tracing::debug!(path = call.path, ?ended, ?wait, "trying again");
+                    tracing::debug!(path = printable(call.path), ?ended, ?wait, "trying again");
                     tokio::time::sleep(wait).await;
                 }
                 None => {

@@ -140,9 +140,10 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         let Some(source) = self.sources.get_mut(index) else { return };
         let what: Vec<_> = problems.iter().map(ToString::to_string).collect();
         let what = what.join("\n");
-        let cause = Cause::new(
+        let cause = Cause::of_problems(
             ErrorKind::Invalid,
-            format!("what was read does not make a valid configuration: {what}"),
+            "what was read does not make a valid configuration",
+            &problems,
             "the last valid configuration stays until this is mended",
         );
         let before = source.rejected.as_ref().map(|rejected| &rejected.trouble.cause);
