@@ -41,11 +41,11 @@
 //!
 //! # In production
 //!
-//! The official client's variables say where the server is and how to log in. Nothing else is
-//! needed:
+//! The official client's variables say where the server is and how to log in. The mode is fixed, here or by
+//! [`Loader::mode`], so that a deployment which forgets them all does not start on local sources:
 //!
 //! ```sh
-//! VAULT_ADDR=https://vault.example.com:8200 VAULT_ROLE_ID=.. VAULT_SECRET_ID=.. ./billing
+//! VAULT_CONFIG_MODE=vault VAULT_ADDR=https://vault.example.com:8200 VAULT_ROLE_ID=.. VAULT_SECRET_ID=.. ./billing
 //! ```
 //!
 //! A server that is sealed, a standby or not up yet is waited for, 30 s by default: see

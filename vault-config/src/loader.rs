@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use figment::Figment;
 
 use crate::VaultConfig;
+use crate::auth;
 use crate::engine::{Request, Unset, Variables};
 use crate::error::{Cause, Error, ErrorKind, Problem};
 use crate::live::{Live, Options, Start};
-use crate::mode::{Chosen, Mode, choose};
+use crate::mode::{self, Chosen, Mode};
 use crate::plan;
 use crate::provider::{self, Resolved};
 use crate::read::{Purpose, Read, Reader, Slot};
@@ -292,7 +293,12 @@ impl<T: VaultConfig> Loader<T> {
             false => Dotenv::read(&self.dotenv),
         };
         let mut problems = resolve::general(&dotenv, &layers);
-        let chosen = choose(self.mode, self.vault.as_ref(), &self.environment, &dotenv)
+        let login = match schema.has_secrets() {
+            true => auth::configured(&self.environment),
+            false => Vec::new(),
+        };
+        let chosen = mode::decide(self.mode, self.vault.as_ref(), &self.environment)
+            .and_then(|decision| decision.settle(&login, &dotenv))
             .unwrap_or_else(|cause| {
                 problems.push(Problem::general(cause));
                 // Whatever was meant, Vault mode is the one that never serves a secret from a file. Nothing is sent.

@@ -70,6 +70,15 @@ impl Schema {
         self
     }
 
+    /// Whether any field is marked for Vault.
+    pub(crate) fn has_secrets(&self) -> bool {
+        self.fields.iter().any(|field| match &field.origin {
+            Origin::Nested { schema, .. } => schema.has_secrets(),
+            Origin::Vault(_) => true,
+            Origin::Plain => false,
+        })
+    }
+
     fn leaf_count(&self) -> usize {
         let leaves = |field: &Field| match &field.origin {
             Origin::Nested { schema, .. } => schema.leaf_count(),

@@ -14,8 +14,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use tokio::process::Command;
-use vault_config::VaultConfig;
 use vault_config::secrecy::ExposeSecret;
+use vault_config::{Mode, VaultConfig};
 use vault_config_examples::AppConfig;
 use vault_config_tests::{OpenBao, Postgres, postgres};
 
@@ -29,7 +29,8 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
 
 /// All that a service does: one line to load, then its work.
 async fn service() -> Result<(), Box<dyn Error>> {
-    let (config, report) = AppConfig::loader().load_with_report().await?;
+    // Without Vault it does not start, whatever `.env` lies beside it.
+    let (config, report) = AppConfig::loader().mode(Mode::Vault).load_with_report().await?;
     println!("{report}");
 
     let (client, connection) = vault_config_tests::tokio_postgres::Config::new()

@@ -146,4 +146,4 @@ pub(super) fn if_present(
     }
 }
 
-const TOKEN_FILE: &str = "KUBERNETES_TOKEN_FILE";
+pub(super) const TOKEN_FILE: &str = "KUBERNETES_TOKEN_FILE";

@@ -350,7 +350,8 @@ pub(crate) fn detect(environment: &Environment) -> Result<Arc<dyn AuthMethod>, C
         )
         .at(format!("env {variable}"))
     };
-    let Some((_, needs, read)) = METHODS.iter().find(|(name, ..)| *name == chosen.as_str()) else {
+    let Some((_, needs, _, read)) = METHODS.iter().find(|(name, ..)| *name == chosen.as_str())
+    else {
         let names: Vec<_> = METHODS.iter().map(|(name, ..)| *name).collect();
         return Err(Cause::new(
             ErrorKind::Setting,
@@ -366,28 +367,62 @@ pub(crate) fn detect(environment: &Environment) -> Result<Arc<dyn AuthMethod>, C
 type Found = Result<Option<Arc<dyn AuthMethod>>, Cause>;
 type FromEnvironment = fn(&Official<'_>) -> Found;
 
-/// What `VAULT_AUTH_METHOD` may name, what it needs at least, and who reads it.
-const METHODS: &[(&str, &str, FromEnvironment)] = &[
-    ("token", "VAULT_TOKEN", token::from_environment),
+/// What `VAULT_AUTH_METHOD` may name, what it needs at least, the variables that nothing else reads, and who reads it.
+const METHODS: &[(&str, &str, &[&str], FromEnvironment)] = &[
+    ("token", "VAULT_TOKEN", &["TOKEN"], token::from_environment),
     (
         "wrapped_token",
         "VAULT_WRAPPED_TOKEN or VAULT_WRAPPED_TOKEN_FILE",
+        &["WRAPPED_TOKEN", "WRAPPED_TOKEN_MADE_BY"],
         wrapped_token::from_environment,
     ),
-    ("approle", "VAULT_ROLE_ID", approle::from_environment),
-    ("kubernetes", "VAULT_AUTH_ROLE", kubernetes::from_environment),
-    ("jwt", "VAULT_JWT or VAULT_JWT_FILE", jwt::from_environment),
-    ("userpass", password::NEEDS, userpass::from_environment),
-    ("ldap", password::NEEDS, ldap::from_environment),
-    ("radius", password::NEEDS, radius::from_environment),
-    ("cert", "VAULT_CLIENT_CERT and VAULT_CLIENT_KEY", cert::from_environment),
-    ("aws", "", aws),
-    ("gcp", "VAULT_AUTH_ROLE", gcp::from_environment),
-    ("azure", "VAULT_AUTH_ROLE", azure::from_environment),
-    ("github", "VAULT_AUTH_GITHUB_TOKEN or VAULT_AUTH_GITHUB_TOKEN_FILE", github::from_environment),
-    ("token_file", "VAULT_TOKEN_FILE, or a token in ~/.vault-token", token_file::from_environment),
-    ("none", "", |_| Ok(Some(Arc::new(Agent::new())))),
+    (
+        "approle",
+        "VAULT_ROLE_ID",
+        &["ROLE_ID", "SECRET_ID", "WRAPPED_SECRET_ID"],
+        approle::from_environment,
+    ),
+    ("kubernetes", "VAULT_AUTH_ROLE", &[kubernetes::TOKEN_FILE], kubernetes::from_environment),
+    ("jwt", "VAULT_JWT or VAULT_JWT_FILE", &["JWT"], jwt::from_environment),
+    ("userpass", password::NEEDS, &["USERNAME", "PASSWORD"], userpass::from_environment),
+    ("ldap", password::NEEDS, &[], ldap::from_environment),
+    ("radius", password::NEEDS, &[], radius::from_environment),
+    (
+        "cert",
+        "VAULT_CLIENT_CERT and VAULT_CLIENT_KEY",
+        &["CLIENT_CERT", "CLIENT_CERT_BYTES", "CLIENT_KEY", "CLIENT_KEY_BYTES"],
+        cert::from_environment,
+    ),
+    ("aws", "", &["AWS_REGION", "AWS_IAM_SERVER_ID"], aws),
+    ("gcp", "VAULT_AUTH_ROLE", &[], gcp::from_environment),
+    ("azure", "VAULT_AUTH_ROLE", &["AZURE_RESOURCE"], azure::from_environment),
+    (
+        "github",
+        "VAULT_AUTH_GITHUB_TOKEN or VAULT_AUTH_GITHUB_TOKEN_FILE",
+        &["AUTH_GITHUB_TOKEN"],
+        github::from_environment,
+    ),
+    (
+        "token_file",
+        "VAULT_TOKEN_FILE, or a token in ~/.vault-token",
+        &[],
+        token_file::from_environment,
+    ),
+    ("none", "", &[], |_| Ok(Some(Arc::new(Agent::new())))),
 ];
+
+/// What every method reads.
+const OF_ALL: [&str; 4] = ["AUTH_METHOD", "AUTH_ROLE", "AUTH_MOUNT", "AUTH_NAMESPACE"];
+
+/// The variables that say how to log in to Vault, of those that nothing else reads: a platform's own are set wherever
+/// the platform is, and a token in the home directory is of who works there. Each may also name a file.
+pub(crate) fn configured(environment: &Environment) -> Vec<String> {
+    let names = METHODS.iter().flat_map(|(_, _, variables, _)| *variables).chain(&OF_ALL);
+    let variables = names.flat_map(|name| {
+        ["BAO", "VAULT"].map(|prefix| [format!("{prefix}_{name}"), format!("{prefix}_{name}_FILE")])
+    });
+    variables.flatten().filter(|name| environment.is_set(name)).collect()
+}
 
 #[cfg(feature = "aws")]
 fn aws(env: &Official<'_>) -> Found {
@@ -592,6 +627,40 @@ mod tests {
         assert_eq!(present(&all[3..], "no-such-file").unwrap(), found[4]);
         let named = [("VAULT_KUBERNETES_TOKEN_FILE", "/k"), ("VAULT_TOKEN_FILE", "/t")];
         assert_eq!(present(&named, "no-such-file").unwrap_err().help, "set VAULT_AUTH_ROLE");
+    }
+
+    /// Whatever a method reads besides what its platform sets says that there is to be a login.
+    #[test]
+    fn every_variable_of_a_login_is_one_that_configures_it() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/auth");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let sources: Vec<_> = files
+            .filter(|path| path.is_file())
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .collect();
+        let reads = ["env.get(\"", "env.parse(\"", "value_or_file(env, \""];
+        let mut names: Vec<_> = sources
+            .iter()
+            .flat_map(|source| reads.map(|read| source.split(read).skip(1)))
+            .flatten()
+            .filter_map(|rest| rest.split_once('"').map(|(name, _)| name))
+            // An address is no login.
+            .filter(|name| *name != "AGENT_ADDR")
+            .collect();
+        names.extend([kubernetes::TOKEN_FILE, "AUTH_NAMESPACE"]);
+        assert!(names.len() > 20, "{names:?}");
+        for name in names {
+            for variable in [format!("VAULT_{name}"), format!("BAO_{name}")] {
+                let environment = Environment::given([(variable.as_str(), "x")]);
+                assert_eq!(configured(&environment), [variable.as_str()]);
+                let environment = Environment::given([(variable.as_str(), "")]);
+                assert!(configured(&environment).is_empty(), "{variable}");
+            }
+        }
+        for others in ["AZURE_CLIENT_ID", "AWS_ROLE_ARN", "HOME", "VAULT_NAMESPACE", "VAULT_CACERT"]
+        {
+            assert!(configured(&Environment::given([(others, "x")])).is_empty(), "{others}");
+        }
     }
 
     #[test]

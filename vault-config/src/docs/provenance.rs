@@ -14,6 +14,13 @@
 //! `VAULT_CONFIG_MODE` (`auto`, `vault`, `local`) decides for a program that leaves the mode to
 //! `Auto`. The connection's variables are never read from `.env`.
 //!
+//! A login that is configured without an address is an error in `Auto`, for a configuration with a field that is
+//! marked for Vault: who sets `VAULT_ROLE_ID` and forgets `VAULT_ADDR` wants no local secrets. Every variable counts that only a
+//! login to Vault reads, as `BAO_..` too, and with `_FILE`: those of the table in [`auth`](crate::auth), `VAULT_TOKEN` and
+//! `VAULT_CLIENT_CERT` among them. Those of a platform (`AWS_..`, `AZURE_..`) and `~/.vault-token` do not. A deployment
+//! fixes the mode all the same, by `VAULT_CONFIG_MODE=vault` or [`Loader::mode`](crate::Loader::mode): it may forget the
+//! login as well.
+//!
 //! # It fails closed
 //!
 //! In Vault mode an error of Vault is never answered with a value from `.env` or from a file.
