@@ -58,7 +58,7 @@
 //! | `VAULT_AGENT_ADDR` | a local agent's address; goes before `VAULT_ADDR` |
 //! | `VAULT_NAMESPACE` | the namespace of every request; a field's own `namespace` takes its place |
 //! | `VAULT_AUTH_NAMESPACE` | the namespace to log in to, when it is another one; `root` for the topmost |
-//! | `VAULT_CACERT`, `VAULT_CACERT_BYTES`, `VAULT_CAPATH` | trust these authorities and no others: a PEM file, PEM text, a folder |
+//! | `VAULT_CACERT`, `VAULT_CACERT_BYTES`, `VAULT_CAPATH` | trust these authorities and no others: a PEM file of at most 16 MiB, PEM text, a folder |
 //! | `VAULT_CLIENT_CERT`, `VAULT_CLIENT_KEY` (each also `_BYTES`) | the client's certificate and key |
 //! | `VAULT_TLS_SERVER_NAME` | the name that the server's certificate has to be for |
 //! | `VAULT_SKIP_VERIFY` | `true` turns verification off; empty or `false` keeps it on; anything else is an error |

@@ -14,7 +14,7 @@ use crate::engine::{Request, Unset, Variables};
 use crate::error::{Cause, Error, ErrorKind, Problem};
 use crate::live::{Live, Options, Start};
 use crate::mode::{self, Chosen, Mode};
-use crate::plan;
+use crate::plan::{self, Leaf};
 use crate::provider::{self, Resolved};
 use crate::read::{Purpose, Read, Reader, Slot};
 use crate::report::Report;
@@ -110,8 +110,8 @@ impl<T: VaultConfig> Loader<T> {
         self
     }
 
-    /// Reads this `.env` file, which must exist. Default: `.env` in the working directory, if there
-    /// is one.
+    /// Reads this `.env` file, which must exist: a regular file of at most 1 MiB, or a pipe that
+    /// answers. Default: `.env` in the working directory, if there is one.
     pub fn dotenv(mut self, path: impl Into<PathBuf>) -> Self {
         self.dotenv = Choice::Path(path.into());
         self
@@ -181,7 +181,7 @@ impl<T: VaultConfig> Loader<T> {
         T: Send + Sync + 'static,
     {
         let options = self.watch;
-        let mut prepared = self.prepare(false);
+        let mut prepared = self.prepare(false).await;
         prepared.gather::<T>().await;
         let Some((config, read)) = prepared.build::<T>() else {
             return Err(prepared.fail().await);
@@ -235,7 +235,7 @@ impl<T: VaultConfig> Loader<T> {
     /// # Errors
     /// As [`load`](Self::load).
     pub async fn load_with_report(self) -> Result<(T, Report), Error> {
-        let mut prepared = self.prepare(false);
+        let mut prepared = self.prepare(false).await;
         prepared.gather::<T>().await;
         let Some((config, read)) = prepared.build::<T>() else {
             return Err(prepared.fail().await);
@@ -252,7 +252,7 @@ impl<T: VaultConfig> Loader<T> {
     /// not show that an engine is mounted or that a role exists: a token that may read everything
     /// passes.
     pub async fn check(self) -> Result<Report, Error> {
-        let mut prepared = self.prepare(false);
+        let mut prepared = self.prepare(false).await;
         prepared.ask(true).await;
         let (_, read) = prepared.read::<T>(Purpose::Check);
         prepared.problems.extend(read.problems);
@@ -269,7 +269,7 @@ impl<T: VaultConfig> Loader<T> {
     /// field's type is told by figment's `extract` instead, with figment's own words.
     pub async fn resolve(mut self) -> Result<Resolved, Error> {
         self.mode = Mode::Vault;
-        let mut prepared = self.prepare(true);
+        let mut prepared = self.prepare(true).await;
         prepared.sentence = Some("Secrets for a figment are read from Vault alone.".to_owned());
         prepared.gather::<T>().await;
         let (_, read) = prepared.read::<T>(Purpose::Provide);
@@ -283,27 +283,11 @@ impl<T: VaultConfig> Loader<T> {
         Ok(Resolved::new(figment, prepared.report(read.fields)))
     }
 
-    fn prepare(self, provider: bool) -> Prepared {
+    async fn prepare(self, provider: bool) -> Prepared {
         let schema = T::schema();
         // Without a figment of the user's own there is no profile that anybody chose.
         let profiled = self.figment.is_some();
         let layers = Layers::new(self.figment.unwrap_or_default());
-        let dotenv = match provider {
-            true => Dotenv::default(),
-            false => Dotenv::read(&self.dotenv),
-        };
-        let mut problems = resolve::general(&dotenv, &layers);
-        let login = match schema.has_secrets() {
-            true => auth::configured(&self.environment),
-            false => Vec::new(),
-        };
-        let chosen = mode::decide(self.mode, self.vault.as_ref(), &self.environment)
-            .and_then(|decision| decision.settle(&login, &dotenv))
-            .unwrap_or_else(|cause| {
-                problems.push(Problem::general(cause));
-                // Whatever was meant, Vault mode is the one that never serves a secret from a file. Nothing is sent.
-                Chosen { vault: true, sentence: None }
-            });
         let variables = Variables {
             given: self.variables,
             environment: self.environment.clone(),
@@ -311,6 +295,27 @@ impl<T: VaultConfig> Loader<T> {
             unset: Unset::Problem,
         };
         let leaves = plan::leaves(&schema, self.env_prefix.as_deref(), &variables);
+        let decision = mode::decide(self.mode, self.vault.as_ref(), &self.environment);
+        let dotenv = match provider {
+            true => Dotenv::default(),
+            false => {
+                let vault_mode = decision.as_ref().map_or(true, |decision| decision.vault);
+                let wanted = looks_into_dotenv(&leaves, vault_mode, &self.environment);
+                Dotenv::read(&self.dotenv, wanted).await
+            }
+        };
+        let mut problems = resolve::general(&dotenv, &layers);
+        let login = match schema.has_secrets() {
+            true => auth::configured(&self.environment),
+            false => Vec::new(),
+        };
+        let chosen = decision.and_then(|decision| decision.settle(&login, &dotenv)).unwrap_or_else(
+            |cause| {
+                problems.push(Problem::general(cause));
+                // Whatever was meant, Vault mode is the one that never serves a secret from a file. Nothing is sent.
+                Chosen { vault: true, sentence: None }
+            },
+        );
         problems.extend(plan::duplicates(&leaves));
         let unknown = unknown_keys(&schema, &layers, &mut problems);
         let sources = Sources {
@@ -487,6 +492,14 @@ fn log(chosen: &Chosen, name: &str, slots: &[Slot]) {
             tracing::warn!(config = name, served, "secrets are served from .env. {sentence}");
         }
     }
+}
+
+/// Whether there is a field that the environment does not settle, and that the `.env` file may.
+fn looks_into_dotenv(leaves: &[Leaf], vault_mode: bool, environment: &Environment) -> bool {
+    leaves.iter().any(|leaf| {
+        let from_vault = leaf.is_vault() && vault_mode && !leaf.decrypts();
+        !from_vault && !leaf.variables.iter().any(|variable| environment.is_set(variable))
+    })
 }
 
 fn connection(

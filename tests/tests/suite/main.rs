@@ -15,6 +15,7 @@ mod databases;
 mod engines;
 mod errors;
 mod every_engine;
+mod files;
 mod foreign_text;
 mod kv;
 mod live;

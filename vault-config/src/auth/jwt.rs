@@ -66,7 +66,7 @@ impl AuthMethod for Jwt {
             if let Some(role) = &self.role {
                 check::name("the role", role)?;
             }
-            let jwt = self.jwt.get()?;
+            let jwt = self.jwt.get().await?;
             check::jwt(&self.jwt.holds("what was given is"), &jwt)?;
             let body = Body { jwt: jwt.expose_secret(), role: self.role.as_deref() };
             let path = format!("auth/{}/login", self.mount);

@@ -65,8 +65,8 @@ impl AuthMethod for Kubernetes {
         Box::pin(async move {
             check::mount(&self.mount)?;
             check::name("the role", &self.role)?;
-            let token =
-                read_file(&self.token).map_err(|error| self.no_token(error.into_cause()))?;
+            let token = read_file(&self.token).await;
+            let token = token.map_err(|error| self.no_token(error.into_cause()))?;
             check::jwt(&format!("{} holds", self.token.display()), &token)?;
             let body = Body { role: &self.role, jwt: token.expose_secret() };
             let path = format!("auth/{}/login", self.mount);

@@ -40,6 +40,7 @@ use serde::Serialize;
 
 use crate::error::{Cause, ErrorKind};
 use crate::source::env::Environment;
+use crate::source::file;
 use crate::text::printable;
 use crate::value::Value;
 use crate::vault::Repeat;
@@ -484,20 +485,21 @@ fn nothing_present(kubernetes_token: &Path) -> Cause {
 }
 
 /// The text of a file without the line break at its end.
-fn read_file(path: &Path) -> Result<SecretString, LoginError> {
-    let bytes =
-        std::fs::read(path).map(Zeroizing::new).map_err(|error| unreadable(path, &error))?;
+async fn read_file(path: &Path) -> Result<SecretString, LoginError> {
+    let bytes = bytes_of(path).await?;
     match std::str::from_utf8(&bytes).map(str::trim) {
         Ok(text) if !text.is_empty() => Ok(SecretString::from(text)),
         _ => Err(not_text(path)),
     }
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> LoginError {
-    LoginError::new(
-        format!("{} cannot be read: {error}", path.display()),
-        "name a file that this process may read",
-    )
+async fn bytes_of(path: &Path) -> Result<file::Bytes, LoginError> {
+    file::read(path, file::MOST_OF_TEXT).await.map_err(|error| {
+        LoginError::new(
+            format!("{} cannot be read: {error}", path.display()),
+            "name a file that this process may read",
+        )
+    })
 }
 
 fn not_text(path: &Path) -> LoginError {
@@ -571,10 +573,10 @@ enum Given {
 }
 
 impl Given {
-    fn get(&self) -> Result<SecretString, LoginError> {
+    async fn get(&self) -> Result<SecretString, LoginError> {
         match self {
             Self::Value(value) => Ok(value.clone()),
-            Self::File(path) => read_file(path),
+            Self::File(path) => read_file(path).await,
         }
     }
 

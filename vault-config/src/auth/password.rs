@@ -3,7 +3,6 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
@@ -96,21 +95,21 @@ impl User {
         path: &str,
         username: Option<&str>,
     ) -> Result<AuthToken, LoginError> {
-        let password = self.password.get()?;
+        let password = self.password.get().await?;
         let body = Body { username, password: password.expose_secret() };
         client.post(path, &body).await.map_err(|error| explain(error.into_cause()).into())
     }
 }
 
 impl Password {
-    fn get(&self) -> Result<SecretString, LoginError> {
+    async fn get(&self) -> Result<SecretString, LoginError> {
         match self {
             Self::Value(value) => {
                 check::password("the password", value)?;
                 Ok(value.clone())
             }
             Self::File(path) => {
-                let password = read(path)?;
+                let password = read(path).await?;
                 check::password(&path.display().to_string(), &password)?;
                 Ok(password)
             }
@@ -119,9 +118,8 @@ impl Password {
 }
 
 /// Without the one line break at its end; blanks may belong to a password.
-fn read(path: &Path) -> Result<SecretString, LoginError> {
-    let bytes =
-        std::fs::read(path).map(Zeroizing::new).map_err(|error| super::unreadable(path, &error))?;
+async fn read(path: &Path) -> Result<SecretString, LoginError> {
+    let bytes = super::bytes_of(path).await?;
     let Ok(text) = std::str::from_utf8(&bytes) else { return Err(super::not_text(path)) };
     let text = text.strip_suffix('\n').unwrap_or(text);
     Ok(SecretString::from(text.strip_suffix('\r').unwrap_or(text)))

@@ -25,7 +25,7 @@ impl AuthMethod for TokenFile {
     }
 
     fn login<'a>(&'a self, _: &'a LoginClient<'a>) -> LoginFuture<'a> {
-        Box::pin(async move { AuthToken::new(read_file(&self.path)?) })
+        Box::pin(async move { AuthToken::new(read_file(&self.path).await?) })
     }
 
     fn watched_file(&self) -> Option<&Path> {

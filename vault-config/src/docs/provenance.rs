@@ -52,6 +52,11 @@
 //! APP_HOSTS='["a.example", "b.example"]'
 //! ```
 //!
+//! At most 1 MiB is read of it, and as much may its `$NAME`s be replaced by. It is a regular file, or a pipe: a
+//! shell's `<(..)`, or one that a password manager answers, which has 5 s to be written to its end. A pipe is opened
+//! when a field is looked for in it, and left alone otherwise. A directory, a device or a socket is a problem. Of a
+//! file with many bad lines the first 12 are named, and how many more there are.
+//!
 //! The same goes for a `#` after a blank in a value without quotes, which would cut the value off.
 //! Plain fields are read as dotenvy reads them, whatever their type: mark a secret for Vault.
 //!
