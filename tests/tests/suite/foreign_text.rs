@@ -224,7 +224,7 @@ impl AuthMethod for Own {
 
     fn login<'a>(&'a self, _: &'a LoginClient<'a>) -> LoginFuture<'a> {
         Box::pin(async {
-            Err(LoginError::new(format!("no {EVIL}"), format!("say:\nfirst\nsecond\u{1b}[0m")))
+            Err(LoginError::new(format!("no {EVIL}"), "say:\nfirst\nsecond\u{1b}[0m"))
         })
     }
 }
