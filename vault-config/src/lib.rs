@@ -186,6 +186,10 @@ pub trait VaultConfig: Sized {
         Self::loader().load()
     }
 
+    /// The plan of this struct as a part of others.
+    #[doc(hidden)]
+    fn __schema(nesting: &__private::Nesting<'_>) -> Schema;
+
     #[doc(hidden)]
     fn __read(reader: &mut __private::Reader<'_>) -> Option<Self>;
 }
@@ -209,5 +213,5 @@ pub mod __private {
     pub use crate::engine::transit::Transit;
     pub use crate::engine::write::Write;
     pub use crate::read::{Fallback, PlainField, Reader};
-    pub use crate::schema::Field;
+    pub use crate::schema::{Field, Nesting};
 }

@@ -181,7 +181,7 @@ impl<T: VaultConfig> Loader<T> {
         T: Send + Sync + 'static,
     {
         let options = self.watch;
-        let mut prepared = self.prepare(false).await;
+        let mut prepared = self.prepare(false).await?;
         prepared.gather::<T>().await;
         let Some((config, read)) = prepared.build::<T>() else {
             return Err(prepared.fail().await);
@@ -235,7 +235,7 @@ impl<T: VaultConfig> Loader<T> {
     /// # Errors
     /// As [`load`](Self::load).
     pub async fn load_with_report(self) -> Result<(T, Report), Error> {
-        let mut prepared = self.prepare(false).await;
+        let mut prepared = self.prepare(false).await?;
         prepared.gather::<T>().await;
         let Some((config, read)) = prepared.build::<T>() else {
             return Err(prepared.fail().await);
@@ -252,7 +252,7 @@ impl<T: VaultConfig> Loader<T> {
     /// not show that an engine is mounted or that a role exists: a token that may read everything
     /// passes.
     pub async fn check(self) -> Result<Report, Error> {
-        let mut prepared = self.prepare(false).await;
+        let mut prepared = self.prepare(false).await?;
         prepared.ask(true).await;
         let (_, read) = prepared.read::<T>(Purpose::Check);
         prepared.problems.extend(read.problems);
@@ -269,7 +269,7 @@ impl<T: VaultConfig> Loader<T> {
     /// field's type is told by figment's `extract` instead, with figment's own words.
     pub async fn resolve(mut self) -> Result<Resolved, Error> {
         self.mode = Mode::Vault;
-        let mut prepared = self.prepare(true).await;
+        let mut prepared = self.prepare(true).await?;
         prepared.sentence = Some("Secrets for a figment are read from Vault alone.".to_owned());
         prepared.gather::<T>().await;
         let (_, read) = prepared.read::<T>(Purpose::Provide);
@@ -283,8 +283,11 @@ impl<T: VaultConfig> Loader<T> {
         Ok(Resolved::new(figment, prepared.report(read.fields)))
     }
 
-    async fn prepare(self, provider: bool) -> Prepared {
+    async fn prepare(self, provider: bool) -> Result<Prepared, Error> {
         let schema = T::schema();
+        if let Some(refusal) = schema.refusal() {
+            return Err(Error::single(schema.name, refusal));
+        }
         // Without a figment of the user's own there is no profile that anybody chose.
         let profiled = self.figment.is_some();
         let layers = Layers::new(self.figment.unwrap_or_default());
@@ -332,7 +335,7 @@ impl<T: VaultConfig> Loader<T> {
             chosen.sentence.is_some() && !pending.is_empty(),
         );
         log(&chosen, schema.name, &slots);
-        Prepared {
+        Ok(Prepared {
             name: schema.name,
             slots,
             pending,
@@ -344,7 +347,7 @@ impl<T: VaultConfig> Loader<T> {
             unknown,
             unused: Vec::new(),
             given: BTreeMap::new(),
-        }
+        })
     }
 }
 

@@ -1,9 +1,13 @@
 //! The compile-time plan of a configuration.
 
 mod documents;
+mod nesting;
+
+pub use nesting::Nesting;
 
 use crate::VaultConfig;
 use crate::engine::Declare;
+use crate::error::{Cause, ErrorKind};
 use crate::read::{Outlook, Reader};
 
 /// The compile-time plan of a configuration: every field, where it comes from, what it is called.
@@ -44,6 +48,8 @@ pub struct Schema {
     pub(crate) namespace: Option<&'static str>,
     pub(crate) deny_unknown: bool,
     pub(crate) fields: Vec<Field>,
+    /// Structs that nest each other without end, in a sentence; the fields are not all there then.
+    cycle: Option<String>,
 }
 
 /// Never derived: the default of a secret is a secret.
@@ -58,6 +64,14 @@ impl std::fmt::Debug for Schema {
 }
 
 impl Schema {
+    /// Why nothing can be read into the struct, nor written of it.
+    pub(crate) fn refusal(&self) -> Option<Cause> {
+        let what = self.cycle.clone()?;
+        let help = "take `nested` away from one of these fields, and read what is inside of it as one value: a \
+                    type that derives `Deserialize`, or a map";
+        Some(Cause::new(ErrorKind::Schema, what, help))
+    }
+
     /// For documents: in an optional struct no field has to be set.
     fn all_optional(mut self) -> Self {
         for field in &mut self.fields {
@@ -93,7 +107,11 @@ impl Schema {
 #[diagnostic::do_not_recommend]
 impl<T: VaultConfig> VaultConfig for Option<T> {
     fn schema() -> Schema {
-        T::schema().all_optional()
+        Schema::__of::<Self>()
+    }
+
+    fn __schema(nesting: &Nesting<'_>) -> Schema {
+        T::__schema(nesting).all_optional()
     }
 
     fn __read(reader: &mut Reader<'_>) -> Option<Self> {
@@ -115,7 +133,11 @@ impl<T: VaultConfig> VaultConfig for Option<T> {
 #[diagnostic::do_not_recommend]
 impl<T: VaultConfig> VaultConfig for Box<T> {
     fn schema() -> Schema {
-        T::schema()
+        Schema::__of::<Self>()
+    }
+
+    fn __schema(nesting: &Nesting<'_>) -> Schema {
+        T::__schema(nesting)
     }
 
     fn __read(reader: &mut Reader<'_>) -> Option<Self> {
@@ -149,6 +171,11 @@ pub(crate) enum Origin {
 /// What the derive macro calls; see [`__private`](crate::__private).
 #[doc(hidden)]
 impl Schema {
+    pub fn __of<T: VaultConfig>() -> Self {
+        let (schema, cycle) = nesting::followed(|nesting| T::__schema(nesting));
+        Self { cycle, ..schema }
+    }
+
     pub fn __new(name: &'static str, doc: &'static str) -> Self {
         Self {
             name,
@@ -159,6 +186,7 @@ impl Schema {
             namespace: None,
             deny_unknown: false,
             fields: Vec::new(),
+            cycle: None,
         }
     }
 
