@@ -17,6 +17,8 @@ pub struct Error(Box<Report>);
 struct Report {
     name: &'static str,
     problems: Vec<Problem>,
+    /// What was not looked at, and may have problems as well.
+    unseen: Option<String>,
     mode: Option<String>,
 }
 
@@ -33,7 +35,12 @@ impl Error {
                 "this is a defect of vault-config: please report it",
             )));
         }
-        Self(Box::new(Report { name, problems, mode: mode.map(text::sentence) }))
+        Self(Box::new(Report { name, problems, unseen: None, mode: mode.map(text::sentence) }))
+    }
+
+    pub(crate) fn with_unseen(mut self, unseen: Option<String>) -> Self {
+        self.0.unseen = unseen.map(text::sentence);
+        self
     }
 
     pub(crate) fn single(name: &'static str, cause: Cause) -> Self {
@@ -74,10 +81,10 @@ impl fmt::Display for Error {
             write_group(&mut text, number + 1, group)?;
             write!(f, "\n\n{}", text.trim_end())?;
         }
-        match &self.0.mode {
-            Some(mode) => write!(f, "\n\n{mode}"),
-            None => Ok(()),
+        for sentence in self.0.unseen.iter().chain(&self.0.mode) {
+            write!(f, "\n\n{sentence}")?;
         }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! From sources to a struct, or to every problem at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::live::{Live, Options, Start};
 use crate::mode::{self, Chosen, Mode};
 use crate::plan::{self, Leaf};
 use crate::provider::{self, Resolved};
-use crate::read::{Purpose, Read, Reader, Slot};
+use crate::read::{Found, Purpose, Read, Reader, Slot};
 use crate::report::Report;
 use crate::resolve::{self, Asked, Given, Pending, Sources};
 use crate::schema::Schema;
@@ -319,7 +319,8 @@ impl<T: VaultConfig> Loader<T> {
                 Chosen { vault: true, sentence: None }
             },
         );
-        problems.extend(plan::duplicates(&leaves));
+        let (clashes, clashing) = plan::duplicates(&leaves);
+        problems.extend(clashes);
         let unknown = unknown_keys(&schema, &layers, &mut problems);
         let sources = Sources {
             environment: &self.environment,
@@ -327,7 +328,8 @@ impl<T: VaultConfig> Loader<T> {
             local: (!provider).then_some((&dotenv, &layers)),
             vault_mode: chosen.vault,
         };
-        let (slots, pending) = sources.look_up(leaves);
+        let (mut slots, mut pending) = sources.look_up(leaves);
+        resolve::leave_out(&mut slots, &mut pending, &clashing);
         let is_own = self.vault.is_none();
         let vault = connection(
             self.vault,
@@ -438,7 +440,28 @@ impl Prepared {
         if let Some(Ok(vault)) = self.vault.as_ref().filter(|_| has_leases && self.is_own) {
             let _ = tokio::time::timeout(Duration::from_secs(5), vault.revoke_all()).await;
         }
-        self.error()
+        let unseen = self.unseen();
+        self.error().with_unseen(unseen)
+    }
+
+    /// The credentials that were not requested, since the load fails without them: the next one may fail for those.
+    fn unseen(&self) -> Option<String> {
+        let not_requested = self.pending.iter().filter_map(|(index, engine)| {
+            let slot =
+                self.slots.get(*index).filter(|slot| matches!(slot.found, Found::Skipped))?;
+            Some((engine.request(), slot)).filter(|(request, _)| request.mints())
+        });
+        let (requests, slots): (BTreeSet<_>, Vec<_>) = not_requested.unzip();
+        let (credentials, their) = match requests.len() {
+            0 => return None,
+            1 => ("1 credential was".to_owned(), "its"),
+            count => (format!("{count} credentials were"), "their"),
+        };
+        let paths = text::listed(slots.iter().map(|slot| slot.leaf.path.clone()));
+        Some(format!(
+            "{credentials} not requested, since the configuration cannot load as it is: problems of {their} own may \
+             follow ({paths})."
+        ))
     }
 
     fn error(self) -> Error {

@@ -331,6 +331,14 @@ fn settle(slots: &mut [Slot], index: usize, found: Found) {
     }
 }
 
+/// Leaves whose one problem is told already are looked up nowhere.
+pub(crate) fn leave_out(slots: &mut [Slot], pending: &mut Pending, leaves: &BTreeSet<usize>) {
+    for index in leaves {
+        settle(slots, *index, Found::Skipped);
+    }
+    pending.retain(|(index, _)| !leaves.contains(index));
+}
+
 pub(crate) fn fail_all(slots: &mut [Slot], pending: &Pending, cause: &Arc<Cause>) {
     for (index, _) in pending {
         settle(slots, *index, Found::Failed(Arc::clone(cause)));

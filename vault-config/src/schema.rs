@@ -117,7 +117,9 @@ impl<T: VaultConfig> VaultConfig for Option<T> {
     fn __read(reader: &mut Reader<'_>) -> Option<Self> {
         let count = T::schema().leaf_count();
         match reader.outlook(count) {
-            Outlook::Found => reader.behind::<Self, _>(T::__read).map(Some),
+            Outlook::Found(by) => {
+                reader.switched_on(by, |reader| reader.behind::<Self, _>(T::__read)).map(Some)
+            }
             Outlook::Failed => {
                 reader.fail::<Self>(count);
                 None

@@ -22,6 +22,7 @@ mod live;
 mod loads;
 mod login_methods;
 mod logins;
+mod messages;
 mod namespaces;
 mod nesting;
 mod nodes;

@@ -50,6 +50,15 @@
 //! }
 //! ```
 //!
+//! # What is not looked at
+//!
+//! A load that fails as it is makes no credential: a service that starts again and again would leave one behind each
+//! time. What is wrong with a role, or with a validator that sees its answer, only a request can show, so the error ends
+//! with how many credentials were not requested. [`Loader::check`](crate::Loader::check) never requests one.
+//!
+//! An optional struct of which one field has a value needs all that are required. The error names the value that
+//! switched it on, and where that came from.
+//!
 //! # What is never in it
 //!
 //! No value of a field marked for Vault, no token, no secret_id: not in `Display`, not in `Debug`,

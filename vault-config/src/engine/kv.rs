@@ -219,7 +219,8 @@ async fn guess_v1(
             return unversioned(reply);
         }
         if reply.status == 403 && first.status == 404 {
-            return Err(reply.denied(&Grant::read(location.v1())));
+            let cause = reply.denied(&Grant::read(location.v1()));
+            return Err(likelier(cause, &location.v1(), location));
         }
         if !reply.is_miss() {
             return Err(reply.into_cause());
@@ -327,16 +328,39 @@ fn no_mount(location: &Location) -> Cause {
 }
 
 fn miss(reply: Reply, wire: &str, location: &Location, mount: &Mount) -> Cause {
-    if reply.status == 403 {
-        let mut cause = reply.denied(&Grant::read(wire));
-        if mount.is_unknown() {
-            cause = cause.hint(&format!(
-                "or no engine is mounted at {}/: the server answers 403 for that too",
-                location.mount
-            ));
-        }
-        return cause;
+    let cause = match reply.status {
+        403 => denied(&reply, wire, location, mount),
+        _ => nothing_there(location, mount),
+    };
+    match cause.kind {
+        ErrorKind::WrongMount => cause,
+        _ => likelier(cause, wire, location),
     }
+}
+
+/// A path that repeats what is added to it leads nowhere, whatever a policy allows and whatever is stored.
+fn likelier(cause: Cause, wire: &str, location: &Location) -> Cause {
+    let Some(shorter) = repeated(location) else { return cause };
+    let usual = format!("or {}", cause.help);
+    cause
+        .with_help(format!(
+            "the path repeats what is added to it: {wire} was asked for; did you mean kv = \"{shorter}\"?"
+        ))
+        .hint(&usual)
+}
+
+fn denied(reply: &Reply, wire: &str, location: &Location, mount: &Mount) -> Cause {
+    let cause = reply.denied(&Grant::read(wire));
+    match mount.is_unknown() {
+        true => cause.hint(&format!(
+            "or no engine is mounted at {}/: the server answers 403 for that too",
+            location.mount
+        )),
+        false => cause,
+    }
+}
+
+fn nothing_there(location: &Location, mount: &Mount) -> Cause {
     let what = match mount {
         Mount::Kv(engine) => match location.version {
             Some(version) => {
@@ -361,13 +385,7 @@ fn miss(reply: Reply, wire: &str, location: &Location, mount: &Mount) -> Cause {
              for the newest"
         ),
     };
-    let cause = Cause::new(ErrorKind::PathAbsent, what, help);
-    match repeated(location) {
-        Some(shorter) => cause.hint(&format!(
-            "the path repeats what is added to it: {wire} was asked for; did you mean kv = \"{shorter}\"?"
-        )),
-        None => cause,
-    }
+    Cause::new(ErrorKind::PathAbsent, what, help)
 }
 
 /// The path without the mount's name and `data/`, if it starts with either.
@@ -375,6 +393,6 @@ fn repeated(location: &Location) -> Option<&str> {
     let path = location.path.as_str();
     let after_mount = path.strip_prefix(location.mount.as_str()).and_then(|p| p.strip_prefix('/'));
     let rest = after_mount.unwrap_or(path);
-    let rest = rest.strip_prefix("data/").unwrap_or(rest);
+    let rest = ["data/", "metadata/"].iter().find_map(|it| rest.strip_prefix(it)).unwrap_or(rest);
     (rest != path).then_some(rest)
 }

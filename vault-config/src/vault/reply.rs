@@ -209,6 +209,7 @@ impl Reply {
             Body::Malformed(malformed) => return self.malformed(*malformed),
             Body::Other(content_type) => return self.foreign(content_type),
             Body::Empty if (200..300).contains(&self.status) => return self.malformed_empty(),
+            Body::Empty if self.status == 400 => return self.unprintable(),
             Body::Empty if self.status < 500 => return self.foreign("an empty body"),
             Body::Json(_) if (300..500).contains(&self.status) && !self.speaks_vault() => {
                 return self.foreign("another service's JSON");
@@ -289,18 +290,34 @@ impl Reply {
     }
 
     fn foreign(&self, content_type: &str) -> Cause {
-        let cause = Cause::new(
+        let what = format!(
+            "HTTP {} with {} instead of Vault's JSON",
+            self.status,
+            printable(content_type)
+        );
+        // What a port for https says to plain http is no JSON, and of this status whatever the server is.
+        let is_https = self.status == 400
+            && self.address.starts_with("http://")
+            && matches!(self.body, Body::Other(_));
+        let cause = Cause::new(ErrorKind::NotVault, what, if is_https { HTTPS } else { ELSE });
+        let cause = cause.at(format!("vault {}", self.address));
+        if is_https { cause.hint(&format!("or {ELSE}")) } else { cause }
+    }
+
+    /// The server's answer to a path that it does not print.
+    fn unprintable(&self) -> Cause {
+        Cause::new(
             ErrorKind::NotVault,
-            format!("HTTP {} with {} instead of Vault's JSON", self.status, printable(content_type)),
-            "something else answers at this address (a proxy, a login page, another service): check VAULT_ADDR",
+            "HTTP 400 with an empty body instead of Vault's JSON",
+            "the server answers like that to a path with a character that is not printable: correct the path",
         )
-        .at(format!("vault {}", self.address));
-        match self.status == 400 && self.address.starts_with("http://") {
-            true => cause.hint("or the server speaks https here: say https:// in the address"),
-            false => cause,
-        }
+        .hint(&format!("or {ELSE}"))
+        .at(format!("vault {}", self.address))
     }
 }
+
+const HTTPS: &str = "the server speaks https here: say https:// in the address";
+const ELSE: &str = "something else answers at this address (a proxy, a login page, another service): check VAULT_ADDR";
 
 /// A time to live; zero when it is absent, as the server writes one that never ends.
 pub(crate) fn seconds(value: Option<&Value>) -> Duration {

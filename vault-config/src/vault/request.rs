@@ -490,16 +490,23 @@ fn not_followed(status: u16) -> Cause {
 /// Where a redirect may lead: the cluster's own 307 over the same scheme, and over plain http to
 /// the same host only.
 fn redirect(from: &Url, location: &str, status: u16) -> Result<Url, Cause> {
+    let target = from.join(location);
+    // Another port of the same host, which is for https.
+    let to_https = target.as_ref().is_ok_and(|target| {
+        let schemes = (from.scheme(), target.scheme());
+        schemes == ("http", "https") && target.host_str() == from.host_str()
+    });
     let refused = |why: String| {
-        Cause::new(
-            ErrorKind::NotVault,
-            why,
-            "let VAULT_ADDR name the server itself; a cluster's nodes redirect to their api_addr",
-        )
-        .at(format!("vault {}", super::settings::origin(from)))
+        let help = match to_https {
+            true => "the server wants https: say that address in VAULT_ADDR",
+            false => {
+                "let VAULT_ADDR name the server itself; a cluster's nodes redirect to their api_addr"
+            }
+        };
+        Cause::new(ErrorKind::NotVault, why, help)
+            .at(format!("vault {}", super::settings::origin(from)))
     };
-    let target = from
-        .join(location)
+    let target = target
         .map_err(|_| refused(format!("HTTP {status} redirects to an address that is not valid")))?;
     let there = super::settings::origin(&target);
     if !matches!(status, 307 | 308) {
@@ -576,8 +583,13 @@ fn diagnose(error: &reqwest::Error, settings: &Settings, url: &Url) -> (Ended, C
         let help = "say http:// in the address, or name the port that speaks https";
         return (ended, Cause::new(ErrorKind::Connection, "this port does not speak https", help));
     }
-    let help = "the connection was made and then lost: a proxy, a restart of the server, or plain http \
-                spoken to a port for https";
+    let help = match url.scheme() {
+        "http" => {
+            "the server may speak https here: say https:// in the address; else the connection was made and \
+             then lost, by a proxy or a restart of the server"
+        }
+        _ => "the connection was made and then lost: a proxy, or a restart of the server",
+    };
     (ended, Cause::new(ErrorKind::Connection, detail, help))
 }
 
