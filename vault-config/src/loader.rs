@@ -299,26 +299,21 @@ impl<T: VaultConfig> Loader<T> {
         };
         let leaves = plan::leaves(&schema, self.env_prefix.as_deref(), &variables);
         let decision = mode::decide(self.mode, self.vault.as_ref(), &self.environment);
-        let dotenv = match provider {
-            true => Dotenv::default(),
-            false => {
-                let vault_mode = decision.as_ref().map_or(true, |decision| decision.vault);
-                let wanted = looks_into_dotenv(&leaves, vault_mode, &self.environment);
-                Dotenv::read(&self.dotenv, wanted).await
-            }
-        };
+        let vault_mode = decision.as_ref().map_or(true, |decision| decision.vault);
+        let wanted = looks_into_dotenv(&leaves, vault_mode, &self.environment);
+        let choice = if provider { Choice::None } else { self.dotenv };
+        let dotenv = Dotenv::read(&choice, wanted).await;
         let mut problems = resolve::general(&dotenv, &layers);
         let login = match schema.has_secrets() {
             true => auth::configured(&self.environment),
             false => Vec::new(),
         };
-        let chosen = decision.and_then(|decision| decision.settle(&login, &dotenv)).unwrap_or_else(
-            |cause| {
-                problems.push(Problem::general(cause));
-                // Whatever was meant, Vault mode is the one that never serves a secret from a file. Nothing is sent.
-                Chosen { vault: true, sentence: None }
-            },
-        );
+        let chosen = decision.and_then(|decision| decision.settle(&login, &dotenv));
+        let chosen = chosen.unwrap_or_else(|cause| {
+            problems.push(Problem::general(cause));
+            // Whatever was meant, Vault mode is the one that never serves a secret from a file. Nothing is sent.
+            Chosen { vault: true, sentence: None }
+        });
         let (clashes, clashing) = plan::duplicates(&leaves);
         problems.extend(clashes);
         let unknown = unknown_keys(&schema, &layers, &mut problems);

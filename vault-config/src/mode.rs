@@ -81,7 +81,7 @@ pub(crate) fn decide(
 }
 
 impl Decision {
-    /// Whoever says how to log in wants secrets from Vault. That the address is missing, with the variables in
+    /// A login that is configured means that secrets come from Vault. That the address is missing, with the variables in
     /// `login`, is an error then: development's secrets may be at hand, and would be served in production.
     pub(crate) fn settle(self, login: &[String], dotenv: &Dotenv) -> Result<Chosen, Cause> {
         let stray = if self.is_without_address { stray(dotenv) } else { String::new() };

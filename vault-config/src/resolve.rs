@@ -331,7 +331,7 @@ fn settle(slots: &mut [Slot], index: usize, found: Found) {
     }
 }
 
-/// Leaves whose one problem is told already are looked up nowhere.
+/// Leaves whose one problem is reported already are looked up nowhere.
 pub(crate) fn leave_out(slots: &mut [Slot], pending: &mut Pending, leaves: &BTreeSet<usize>) {
     for index in leaves {
         settle(slots, *index, Found::Skipped);

@@ -429,7 +429,7 @@ impl Clock for Ahead {
 
 /// By its clock the certificate lives longer than RFC 3339 can write.
 #[tokio::test]
-async fn a_certificate_without_an_end_is_watched_and_told() {
+async fn a_certificate_without_an_end_is_watched_and_reported() {
     const LAST: &str = "9999-12-31T23:59:59Z";
     #[derive(Debug, VaultConfig)]
     struct Endless {

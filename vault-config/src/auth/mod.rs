@@ -290,7 +290,7 @@ impl<'a> LoginClient<'a> {
 const PUBLIC: [&str; 7] =
     ["role", "name", "username", "subscription_id", "resource_group_name", "vm_name", "vmss_name"];
 
-/// A server may repeat what it was sent; role_id and secret_id are never told. All of its words are looked at, as it
+/// A server may repeat what it was sent; role_id and secret_id are never shown. All of its words are looked at, as it
 /// said them: what is cut or escaped for showing would hide a secret that is still legible.
 fn repeats(words: &str, body: &[u8]) -> bool {
     // Shorter ones are words of any sentence, and no secrets.

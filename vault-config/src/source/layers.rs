@@ -137,7 +137,7 @@ impl Layers {
     }
 }
 
-/// What errors and reports call a layer. A file is named by whoever has it.
+/// What errors and reports call a layer. The name of a file may hold anything.
 fn described(metadata: Option<&Metadata>) -> String {
     let Some(metadata) = metadata else { return "figment".to_owned() };
     match &metadata.source {

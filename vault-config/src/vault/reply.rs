@@ -209,8 +209,7 @@ impl Reply {
             Body::Malformed(malformed) => return self.malformed(*malformed),
             Body::Other(content_type) => return self.foreign(content_type),
             Body::Empty if (200..300).contains(&self.status) => return self.malformed_empty(),
-            Body::Empty if self.status == 400 => return self.unprintable(),
-            Body::Empty if self.status < 500 => return self.foreign("an empty body"),
+            Body::Empty if self.status < 500 => return self.empty(),
             Body::Json(_) if (300..500).contains(&self.status) && !self.speaks_vault() => {
                 return self.foreign("another service's JSON");
             }
@@ -304,18 +303,17 @@ impl Reply {
         if is_https { cause.hint(&format!("or {ELSE}")) } else { cause }
     }
 
-    /// The server's answer to a path that it does not print.
-    fn unprintable(&self) -> Cause {
-        Cause::new(
-            ErrorKind::NotVault,
-            "HTTP 400 with an empty body instead of Vault's JSON",
-            "the server answers like that to a path with a character that is not printable: correct the path",
-        )
-        .hint(&format!("or {ELSE}"))
-        .at(format!("vault {}", self.address))
+    /// An empty 400 is also the server's answer to a path that it does not print.
+    fn empty(&self) -> Cause {
+        let cause = self.foreign("an empty body");
+        match self.status {
+            400 => cause.with_help(UNPRINTABLE).hint(&format!("or {ELSE}")),
+            _ => cause,
+        }
     }
 }
 
+const UNPRINTABLE: &str = "the server answers like that to a path with a character that is not printable: correct the path";
 const HTTPS: &str = "the server speaks https here: say https:// in the address";
 const ELSE: &str = "something else answers at this address (a proxy, a login page, another service): check VAULT_ADDR";
 

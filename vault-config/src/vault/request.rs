@@ -583,14 +583,18 @@ fn diagnose(error: &reqwest::Error, settings: &Settings, url: &Url) -> (Ended, C
         let help = "say http:// in the address, or name the port that speaks https";
         return (ended, Cause::new(ErrorKind::Connection, "this port does not speak https", help));
     }
-    let help = match url.scheme() {
+    (ended, Cause::new(ErrorKind::Connection, detail, lost(url)))
+}
+
+/// What to do about a connection that ended, or that does not speak HTTP, as one for TLS does not.
+fn lost(url: &Url) -> &'static str {
+    match url.scheme() {
         "http" => {
             "the server may speak https here: say https:// in the address; else the connection was made and \
              then lost, by a proxy or a restart of the server"
         }
         _ => "the connection was made and then lost: a proxy, or a restart of the server",
-    };
-    (ended, Cause::new(ErrorKind::Connection, detail, help))
+    }
 }
 
 fn causes<'a>(
