@@ -445,6 +445,7 @@ mod tests {
     #[test]
     fn of_many_bad_lines_the_first_are_reported_and_how_many_there_are() {
         let file = parse(&"hunter2\n".repeat(1000));
+        assert_eq!(file.problems.len(), MANY + 1);
         let last = file.problems.last().unwrap();
         assert_eq!(last.what, "988 more lines cannot be read");
         assert_eq!(file.problems[MANY - 1].source.as_deref(), Some(".env line 12"));
