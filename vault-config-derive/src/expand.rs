@@ -43,12 +43,17 @@ impl<'a> Expansion<'a> {
         let name = &input.original.ident;
         let (impl_generics, ty_generics, _) = input.original.generics.split_for_impl();
         let where_clause = generics::where_clause(input, &input.krate());
-        let (schema, read) = (self.schema(), self.read());
-        let reader = reader();
+        let (demands, schema, read) = (self.demands(), self.schema(), self.read());
+        let (nesting, reader) = (nesting(), reader());
         quote! {
             #[automatically_derived]
             impl #impl_generics #krate::VaultConfig for #name #ty_generics #where_clause {
                 fn schema() -> #krate::Schema {
+                    #demands
+                    #krate::Schema::__of::<Self>()
+                }
+
+                fn __schema(#nesting: &#private::Nesting<'_>) -> #krate::Schema {
                     #schema
                 }
 
@@ -63,10 +68,15 @@ impl<'a> Expansion<'a> {
 // ===== schema() =====
 
 impl Expansion<'_> {
-    fn schema(&self) -> TokenStream {
-        let Self { input, krate, .. } = self;
+    /// Nothing but demands on the types of fields.
+    fn demands(&self) -> TokenStream {
         let (secrets, plain_types) = (self.secrets(), self.plain_types());
         let fitting_types = self.fitting_types();
+        quote!(#secrets #plain_types #fitting_types)
+    }
+
+    fn schema(&self) -> TokenStream {
+        let Self { input, krate, .. } = self;
         let (name, doc) = (input.name(), &input.doc);
         let texts = [
             ("env_prefix", "__env_prefix"),
@@ -80,12 +90,12 @@ impl Expansion<'_> {
         });
         let deny_unknown = input.deny_unknown().then(|| quote!(.__deny_unknown()));
         let fields = input.fields.iter().map(|field| self.schema_of(field));
-        let schema = Ident::new("schema", Span::mixed_site());
+        let (nesting, schema) = (nesting(), Ident::new("schema", Span::mixed_site()));
         // Statements, since one long chain of calls is a deep tree for the compiler.
         quote! {
-            #secrets
-            #plain_types
-            #fitting_types
+            if #nesting.comes_round::<Self>(#name) {
+                return #krate::Schema::__new(#name, #doc);
+            }
             let #schema = #krate::Schema::__new(#name, #doc) #(#texts)* #deny_unknown;
             #(let #schema = #schema.__field(#fields);)*
             #schema
@@ -202,7 +212,9 @@ impl Expansion<'_> {
         let (krate, ty) = (&self.krate, field.ty);
         let kv = self.optional(field.vault.text("kv"));
         let mount = self.optional(field.vault.text("mount"));
-        quote!(.nested(<#ty as #krate::VaultConfig>::schema(), #kv, #mount))
+        let (nesting, name, field) = (nesting(), self.input.name(), field.name());
+        let within = quote!(&#nesting.within::<Self>(#name, #field));
+        quote!(.nested(<#ty as #krate::VaultConfig>::__schema(#within), #kv, #mount))
     }
 
     fn declared(&self, source: &Source, args: &Args) -> TokenStream {
@@ -378,6 +390,11 @@ impl Expansion<'_> {
             }
         })))
     }
+}
+
+/// Hygienic, so that the text of a type never sees it.
+fn nesting() -> Ident {
+    Ident::new("nesting", Span::mixed_site())
 }
 
 /// Hygienic, so that a default's expression never sees it.

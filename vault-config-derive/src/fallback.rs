@@ -18,6 +18,10 @@ pub(crate) fn expand(input: &DeriveInput, krate: &Path, error: &syn::Error) -> T
                 #krate::Schema::__new("", "")
             }
 
+            fn __schema(_: &#krate::__private::Nesting<'_>) -> #krate::Schema {
+                #krate::Schema::__new("", "")
+            }
+
             fn __read(
                 _: &mut #krate::__private::Reader<'_>,
             ) -> #krate::__private::core::option::Option<Self> {

@@ -14,6 +14,7 @@ use serde::de::{
 };
 
 use crate::leased::{self, Facts};
+use crate::text::listed;
 use crate::value::Value;
 
 /// Reads one field. `Absent` lets a type say whether it has a value for absence, as `Option` does.
@@ -214,10 +215,7 @@ fn one_of(names: &[&str]) -> String {
     match names {
         [] => "none".to_owned(),
         [name] => format!("`{name}`"),
-        names => {
-            let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-            format!("one of {}", quoted.join(", "))
-        }
+        names => format!("one of {}", listed(names.iter().map(|name| format!("`{name}`")))),
     }
 }
 

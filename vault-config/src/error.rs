@@ -3,6 +3,8 @@
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
+use crate::text::{self, listed};
+
 /// Everything that kept a configuration from loading.
 ///
 /// `Display` prints a report of several lines: every failing field with its type, the sources that
@@ -15,6 +17,8 @@ pub struct Error(Box<Report>);
 struct Report {
     name: &'static str,
     problems: Vec<Problem>,
+    /// What was not looked at, and may have problems as well.
+    unseen: Option<String>,
     mode: Option<String>,
 }
 
@@ -31,7 +35,12 @@ impl Error {
                 "this is a defect of vault-config: please report it",
             )));
         }
-        Self(Box::new(Report { name, problems, mode }))
+        Self(Box::new(Report { name, problems, unseen: None, mode: mode.map(text::sentence) }))
+    }
+
+    pub(crate) fn with_unseen(mut self, unseen: Option<String>) -> Self {
+        self.0.unseen = unseen.map(text::sentence);
+        self
     }
 
     pub(crate) fn single(name: &'static str, cause: Cause) -> Self {
@@ -72,10 +81,10 @@ impl fmt::Display for Error {
             write_group(&mut text, number + 1, group)?;
             write!(f, "\n\n{}", text.trim_end())?;
         }
-        match &self.0.mode {
-            Some(mode) => write!(f, "\n\n{mode}"),
-            None => Ok(()),
+        for sentence in self.0.unseen.iter().chain(&self.0.mode) {
+            write!(f, "\n\n{sentence}")?;
         }
+        Ok(())
     }
 }
 
@@ -116,7 +125,6 @@ fn write_group(f: &mut String, number: usize, group: &[&Problem]) -> fmt::Result
 
 /// From here on a group of fields is told by names alone.
 const MANY: usize = 4;
-const TOO_MANY: usize = 12;
 
 fn title(group: &[&Problem]) -> String {
     let named = |problem: &&Problem| match &problem.field {
@@ -124,13 +132,7 @@ fn title(group: &[&Problem]) -> String {
         Some((path, _)) => Some(path.clone()),
         None => None,
     };
-    let names: Vec<_> = group.iter().filter_map(named).collect();
-    match names.len().checked_sub(TOO_MANY) {
-        None | Some(0) => names.join(", "),
-        Some(rest) => {
-            format!("{} and {rest} more", names.get(..TOO_MANY).unwrap_or_default().join(", "))
-        }
-    }
+    listed(group.iter().filter_map(named))
 }
 
 fn write_block(f: &mut String, indent: &str, text: &str) -> fmt::Result {
@@ -165,6 +167,7 @@ impl Problem {
         sources: Vec<String>,
         cause: Arc<Cause>,
     ) -> Self {
+        let sources = sources.into_iter().map(text::sentence).collect();
         Self { field: Some((path.to_owned(), ty)), sources, cause }
     }
 
@@ -233,8 +236,9 @@ pub struct Cause {
     pub(crate) what: String,
     pub(crate) help: String,
     /// Of a request that failed.
-    #[allow(dead_code)]
     pub(crate) delivery: Delivery,
+    /// Of a login: the secret itself was refused, and not for something that may pass.
+    pub(crate) is_wrong_secret: bool,
 }
 
 /// Whether a request that failed may have changed anything at the server.
@@ -250,30 +254,58 @@ pub(crate) enum Delivery {
 }
 
 impl Cause {
+    /// `what` is one line, and `help` may have several. What neither a terminal nor a reader shows is escaped in
+    /// both, wherever it came from.
     pub(crate) fn new(kind: ErrorKind, what: impl Into<String>, help: impl Into<String>) -> Self {
         let delivery = Delivery::default();
-        Self { kind, source: None, what: what.into(), help: help.into(), delivery }
+        let (what, help) = (text::sentence(what.into()), text::lines(help.into()));
+        Self { kind, source: None, what, help, delivery, is_wrong_secret: false }
     }
 
     pub(crate) fn delivered(self, delivery: Delivery) -> Self {
         Self { delivery, ..self }
     }
 
+    /// With the lines of other problems.
+    pub(crate) fn of_problems(
+        kind: ErrorKind,
+        what: &str,
+        problems: &[Problem],
+        help: &str,
+    ) -> Self {
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        Self { what: format!("{what}: {}", problems.join("\n")), ..Self::new(kind, "", help) }
+    }
+
     pub(crate) fn at(mut self, source: impl Into<String>) -> Self {
-        self.source.get_or_insert_with(|| source.into());
+        self.source.get_or_insert_with(|| text::sentence(source.into()));
         self
+    }
+
+    pub(crate) fn with_help(self, help: impl Into<String>) -> Self {
+        Self { help: text::lines(help.into()), ..self }
     }
 
     pub(crate) fn hint(mut self, help: &str) -> Self {
         if !self.help.is_empty() {
             self.help.push('\n');
         }
-        self.help.push_str(help);
+        self.help.push_str(&text::lines(help.to_owned()));
         self
     }
 
     pub(crate) fn is_absence(&self) -> bool {
         self.kind.is_absence()
+    }
+
+    /// One line for logs, with what to do on the next.
+    pub(crate) fn log_line(&self) -> String {
+        let source = self.source.as_ref().map_or_else(String::new, |source| format!("{source}: "));
+        let help = match self.help.as_str() {
+            "" => String::new(),
+            help => format!("\nhelp: {help}"),
+        };
+        format!("{source}{}{help}", self.what)
     }
 
     fn same_as(&self, other: &Self) -> bool {
@@ -364,6 +396,8 @@ pub enum ErrorKind {
     Runtime,
     /// The struct's attributes contradict each other in a way only a load can see.
     Schema,
+    /// The configuration is not watched any more: it was shut down, or its runtime ended.
+    Stopped,
 }
 
 impl ErrorKind {
@@ -376,17 +410,4 @@ impl ErrorKind {
             Self::Missing | Self::PathAbsent | Self::KeyAbsent | Self::Deleted | Self::Destroyed
         )
     }
-}
-
-/// The name most like `wanted`, if one is near enough to be a slip.
-pub(crate) fn nearest<'a>(
-    wanted: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    names
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(wanted, name), name))
-        .filter(|(distance, name)| *distance <= 1.max(wanted.len().max(name.len()) / 3))
-        .min()
-        .map(|(_, name)| name)
 }

@@ -132,10 +132,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Read<T> {
         let value = parts.next_element()?.ok_or_else(missing)?;
         let (ttl, expires_at, renewable): (Option<u64>, Option<u64>, bool) =
             parts.next_element()?.unwrap_or_default();
-        let moment = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let moment = |seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
         let facts = Facts {
             ttl: ttl.map(Duration::from_secs),
-            expires_at: expires_at.map(moment),
+            expires_at: expires_at.and_then(moment),
             renewable,
         };
         Ok(Leased { value, facts })

@@ -35,17 +35,22 @@
 //! }
 //!
 //! # async fn run() -> Result<(), vault_config::Error> {
-//! let config = AppConfig::load().await?;
+//! let live = AppConfig::loader().watch().await?; // loaded, and kept fresh from now on
+//! let config = live.current();                   // an Arc<AppConfig>, always the newest
 //! # Ok(()) }
 //! ```
 //!
+//! [`AppConfig::load()`](VaultConfig::load) gives the bare struct, once. It is for a program that
+//! ends before its credentials do, or that has none: nothing renews what it gave.
+//! [`Loader::watch`] keeps the configuration fresh: see [`docs::rotation`].
+//!
 //! # In production
 //!
-//! The official client's variables say where the server is and how to log in. Nothing else is
-//! needed:
+//! The official client's variables say where the server is and how to log in. The mode is fixed, here or by
+//! [`Loader::mode`], so that a deployment which forgets them all does not start on local sources:
 //!
 //! ```sh
-//! VAULT_ADDR=https://vault.example.com:8200 VAULT_ROLE_ID=.. VAULT_SECRET_ID=.. ./billing
+//! VAULT_CONFIG_MODE=vault VAULT_ADDR=https://vault.example.com:8200 VAULT_ROLE_ID=.. VAULT_SECRET_ID=.. ./billing
 //! ```
 //!
 //! A server that is sealed, a standby or not up yet is waited for, 30 s by default: see
@@ -58,7 +63,7 @@
 //! | `VAULT_AGENT_ADDR` | a local agent's address; goes before `VAULT_ADDR` |
 //! | `VAULT_NAMESPACE` | the namespace of every request; a field's own `namespace` takes its place |
 //! | `VAULT_AUTH_NAMESPACE` | the namespace to log in to, when it is another one; `root` for the topmost |
-//! | `VAULT_CACERT`, `VAULT_CACERT_BYTES`, `VAULT_CAPATH` | trust these authorities and no others: a PEM file, PEM text, a folder |
+//! | `VAULT_CACERT`, `VAULT_CACERT_BYTES`, `VAULT_CAPATH` | trust these authorities and no others: a PEM file of at most 16 MiB, PEM text, a folder |
 //! | `VAULT_CLIENT_CERT`, `VAULT_CLIENT_KEY` (each also `_BYTES`) | the client's certificate and key |
 //! | `VAULT_TLS_SERVER_NAME` | the name that the server's certificate has to be for |
 //! | `VAULT_SKIP_VERIFY` | `true` turns verification off; empty or `false` keeps it on; anything else is an error |
@@ -121,6 +126,7 @@ mod coerce;
 pub mod docs;
 mod engine;
 mod error;
+mod expiry;
 mod leased;
 pub mod live;
 mod loader;
@@ -133,6 +139,8 @@ mod resolve;
 mod schema;
 mod secret;
 mod source;
+mod text;
+mod time;
 mod value;
 mod vault;
 
@@ -175,14 +183,21 @@ pub trait VaultConfig: Sized {
         Loader::new()
     }
 
-    /// Loads from the process environment, `.env` in the working directory, and the Vault that the
-    /// environment describes.
+    /// Loads once from the process environment, `.env` in the working directory, and the Vault that
+    /// the environment describes.
+    ///
+    /// Nothing renews what it gives: a database user works until its lease ends, and that lease ends
+    /// with the token. [`Loader::watch`] keeps a configuration fresh; see [`Loader::load`].
     ///
     /// # Errors
     /// Every problem at once; see [`Error`].
     fn load() -> impl Future<Output = Result<Self, Error>> + Send {
         Self::loader().load()
     }
+
+    /// The plan of this struct as a part of others.
+    #[doc(hidden)]
+    fn __schema(nesting: &__private::Nesting<'_>) -> Schema;
 
     #[doc(hidden)]
     fn __read(reader: &mut __private::Reader<'_>) -> Option<Self>;
@@ -207,5 +222,5 @@ pub mod __private {
     pub use crate::engine::transit::Transit;
     pub use crate::engine::write::Write;
     pub use crate::read::{Fallback, PlainField, Reader};
-    pub use crate::schema::Field;
+    pub use crate::schema::{Field, Nesting};
 }

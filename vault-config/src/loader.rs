@@ -1,6 +1,6 @@
 //! From sources to a struct, or to every problem at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,20 +9,23 @@ use std::time::{Duration, Instant};
 use figment::Figment;
 
 use crate::VaultConfig;
+use crate::auth;
 use crate::engine::{Request, Unset, Variables};
-use crate::error::{Cause, Error, ErrorKind, Problem, nearest};
+use crate::error::{Cause, Error, ErrorKind, Problem};
+use crate::expiry;
 use crate::live::{Live, Options, Start};
-use crate::mode::{Chosen, Mode, choose};
-use crate::plan;
+use crate::mode::{self, Chosen, Mode};
+use crate::plan::{self, Leaf};
 use crate::provider::{self, Resolved};
-use crate::read::{Purpose, Read, Reader, Slot};
+use crate::read::{Found, Purpose, Read, Reader, Slot};
 use crate::report::Report;
 use crate::resolve::{self, Asked, Given, Pending, Sources};
 use crate::schema::Schema;
 use crate::source::dotenv::{Choice, Dotenv};
 use crate::source::env::Environment;
 use crate::source::layers::{Layers, Unknown};
-use crate::vault::{Vault, retry, settings};
+use crate::text;
+use crate::vault::{Custody, CustodyGuard, Vault, retry, settings};
 
 /// Says where a configuration is read from, then reads it.
 ///
@@ -108,8 +111,8 @@ impl<T: VaultConfig> Loader<T> {
         self
     }
 
-    /// Reads this `.env` file, which must exist. Default: `.env` in the working directory, if there
-    /// is one.
+    /// Reads this `.env` file, which must exist: a regular file of at most 1 MiB, or a pipe that
+    /// answers. Default: `.env` in the working directory, if there is one.
     pub fn dotenv(mut self, path: impl Into<PathBuf>) -> Self {
         self.dotenv = Choice::Path(path.into());
         self
@@ -172,6 +175,9 @@ impl<T: VaultConfig> Loader<T> {
     /// Loads the configuration and keeps it fresh from then on, on a task of its own; see [`Live`].
     /// In local mode it stays as it was loaded.
     ///
+    /// When it fails, or its future is dropped, nothing is left behind, as with
+    /// [`load`](Self::load).
+    ///
     /// # Errors
     /// As [`load`](Self::load).
     pub async fn watch(self) -> Result<Live<T>, Error>
@@ -179,23 +185,37 @@ impl<T: VaultConfig> Loader<T> {
         T: Send + Sync + 'static,
     {
         let options = self.watch;
-        let mut prepared = self.prepare(false);
-        prepared.gather::<T>().await;
-        let Some((config, read)) = prepared.build::<T>() else {
-            return Err(prepared.fail().await);
-        };
-        Ok(Live::start(Start {
-            name: prepared.name,
-            config,
-            slots: prepared.slots,
-            spans: read.spans,
-            given: prepared.given.into_values().collect(),
-            vault: prepared.vault.and_then(Result::ok),
-            options,
-        }))
+        let (mut prepared, guard) = Box::pin(self.prepare(false)).await?;
+        let load = Box::pin(async {
+            prepared.gather::<T>().await;
+            let Some((config, read)) = prepared.build::<T>() else {
+                return Err(prepared.failure());
+            };
+            Ok(Live::start(Start {
+                name: prepared.name,
+                config,
+                slots: prepared.slots,
+                spans: read.spans,
+                given: prepared.given.into_values().collect(),
+                vault: prepared.vault.and_then(Result::ok),
+                options,
+            }))
+        });
+        guard.hand_over(load).await
     }
 
-    /// Loads the configuration.
+    /// Loads the configuration once.
+    ///
+    /// It is for a program that ends before its credentials do, or that has none: nothing renews the
+    /// token and the leases, and each ends when its time is over. A load that gives something that
+    /// expires warns of it once (by `tracing`), with the fields, their sources and the time that is
+    /// left. [`watch`](Self::watch) keeps a configuration fresh; otherwise load it again before then.
+    ///
+    /// A load that fails leaves nothing behind, nor does one whose future is dropped half way or that
+    /// a panic in a validator or in a type's `Deserialize` ends. The token that it logged in for is
+    /// revoked, with all that was issued under it. A token that was given, or that a [`Vault`] shares
+    /// with others, stays: then each lease that the load was issued is cut short. A load that fails
+    /// waits for that, at most 5 s; one that is dropped leaves it to a task of its runtime.
     ///
     /// # Errors
     /// Every problem at once; see [`Error`].
@@ -203,7 +223,8 @@ impl<T: VaultConfig> Loader<T> {
         self.load_with_report().await.map(|(config, _)| config)
     }
 
-    /// Loads the configuration from a program without an async runtime.
+    /// Loads the configuration once, from a program without an async runtime; see
+    /// [`load`](Self::load).
     ///
     /// # Errors
     /// As [`load`](Self::load); and [`ErrorKind::Runtime`] inside an async runtime, which it would
@@ -228,75 +249,82 @@ impl<T: VaultConfig> Loader<T> {
         runtime.block_on(self.load())
     }
 
-    /// Loads the configuration and tells where every field came from.
+    /// Loads the configuration once, see [`load`](Self::load), and says where every field came from.
     ///
     /// # Errors
     /// As [`load`](Self::load).
     pub async fn load_with_report(self) -> Result<(T, Report), Error> {
-        let mut prepared = self.prepare(false);
-        prepared.gather::<T>().await;
-        let Some((config, read)) = prepared.build::<T>() else {
-            return Err(prepared.fail().await);
-        };
-        Ok((config, prepared.report(read.fields)))
+        let (mut prepared, guard) = Box::pin(self.prepare(false)).await?;
+        let load = Box::pin(async {
+            prepared.gather::<T>().await;
+            let Some((config, read)) = prepared.build::<T>() else {
+                return Err(prepared.failure());
+            };
+            prepared.warn_of_what_expires();
+            Ok((config, prepared.report(read.fields)))
+        });
+        guard.hand_over(load).await
     }
 
     /// Does all that a load does without making credentials: it logs in, reads every secret, and
     /// asks whether the token may read the paths that would make a credential. The values are
-    /// checked against their types and dropped.
+    /// checked against their types and dropped. The token that it logged in for is revoked at the
+    /// end, unless a [`Vault`] shares it with others.
     ///
     /// # Errors
     /// As [`load`](Self::load). Validators of structs that hold a credential are not run. It does
     /// not show that an engine is mounted or that a role exists: a token that may read everything
     /// passes.
     pub async fn check(self) -> Result<Report, Error> {
-        let mut prepared = self.prepare(false);
-        prepared.ask(true).await;
-        let (_, read) = prepared.read::<T>(Purpose::Check);
-        prepared.problems.extend(read.problems);
-        match prepared.problems.is_empty() {
-            true => Ok(prepared.report(read.fields)),
-            false => Err(prepared.error()),
-        }
+        let (mut prepared, guard) = Box::pin(self.prepare(false)).await?;
+        let check = Box::pin(async {
+            prepared.ask(true).await;
+            let (_, read) = prepared.read::<T>(Purpose::Check);
+            prepared.problems.extend(read.problems);
+            match prepared.problems.is_empty() {
+                true => Ok(prepared.report(read.fields)),
+                false => Err(prepared.error()),
+            }
+        });
+        guard.end_after(check).await
     }
 
-    /// Reads the fields marked for Vault for a figment of your own; see [`Resolved`].
+    /// Reads the fields marked for Vault once, for a figment of your own; see [`Resolved`]. Nothing
+    /// renews what it gives, and a failure leaves nothing behind: see [`load`](Self::load).
     ///
     /// # Errors
     /// As [`load`](Self::load), for the fields marked for Vault. A value that does not read as its
     /// field's type is told by figment's `extract` instead, with figment's own words.
     pub async fn resolve(mut self) -> Result<Resolved, Error> {
         self.mode = Mode::Vault;
-        let mut prepared = self.prepare(true);
+        let (mut prepared, guard) = Box::pin(self.prepare(true)).await?;
         prepared.sentence = Some("Secrets for a figment are read from Vault alone.".to_owned());
-        prepared.gather::<T>().await;
-        let (_, read) = prepared.read::<T>(Purpose::Provide);
-        let (wrong, other): (Vec<_>, Vec<_>) =
-            read.problems.into_iter().partition(|problem| problem.kind() == ErrorKind::WrongType);
-        prepared.problems.extend(other);
-        if !prepared.problems.is_empty() {
-            return Err(prepared.fail().await);
-        }
-        let figment = provider::figment(&prepared.slots, &read.shapes, &wrong);
-        Ok(Resolved::new(figment, prepared.report(read.fields)))
+        let load = Box::pin(async {
+            prepared.gather::<T>().await;
+            let (_, read) = prepared.read::<T>(Purpose::Provide);
+            let (wrong, other): (Vec<_>, Vec<_>) = read
+                .problems
+                .into_iter()
+                .partition(|problem| problem.kind() == ErrorKind::WrongType);
+            prepared.problems.extend(other);
+            if !prepared.problems.is_empty() {
+                return Err(prepared.failure());
+            }
+            prepared.warn_of_what_expires();
+            let figment = provider::figment(&prepared.slots, &read.shapes, &wrong);
+            Ok(Resolved::new(figment, prepared.report(read.fields)))
+        });
+        guard.hand_over(load).await
     }
 
-    fn prepare(self, provider: bool) -> Prepared {
+    async fn prepare(self, provider: bool) -> Result<(Prepared, CustodyGuard), Error> {
         let schema = T::schema();
+        if let Some(refusal) = schema.refusal() {
+            return Err(Error::single(schema.name, refusal));
+        }
         // Without a figment of the user's own there is no profile that anybody chose.
         let profiled = self.figment.is_some();
         let layers = Layers::new(self.figment.unwrap_or_default());
-        let dotenv = match provider {
-            true => Dotenv::default(),
-            false => Dotenv::read(&self.dotenv),
-        };
-        let mut problems = resolve::general(&dotenv, &layers);
-        let chosen = choose(self.mode, self.vault.as_ref(), &self.environment, &dotenv)
-            .unwrap_or_else(|cause| {
-                problems.push(Problem::general(cause));
-                // Whatever was meant, Vault mode is the one that never serves a secret from a file. Nothing is sent.
-                Chosen { vault: true, sentence: None }
-            });
         let variables = Variables {
             given: self.variables,
             environment: self.environment.clone(),
@@ -304,7 +332,24 @@ impl<T: VaultConfig> Loader<T> {
             unset: Unset::Problem,
         };
         let leaves = plan::leaves(&schema, self.env_prefix.as_deref(), &variables);
-        problems.extend(plan::duplicates(&leaves));
+        let decision = mode::decide(self.mode, self.vault.as_ref(), &self.environment);
+        let vault_mode = decision.as_ref().map_or(true, |decision| decision.vault);
+        let wanted = looks_into_dotenv(&leaves, vault_mode, &self.environment);
+        let choice = if provider { Choice::None } else { self.dotenv };
+        let dotenv = Dotenv::read(&choice, wanted).await;
+        let mut problems = resolve::general(&dotenv, &layers);
+        let login = match schema.has_secrets() {
+            true => auth::configured(&self.environment),
+            false => Vec::new(),
+        };
+        let chosen = decision.and_then(|decision| decision.settle(&login, &dotenv));
+        let chosen = chosen.unwrap_or_else(|cause| {
+            problems.push(Problem::general(cause));
+            // Whatever was meant, Vault mode is the one that never serves a secret from a file. Nothing is sent.
+            Chosen { vault: true, sentence: None }
+        });
+        let (clashes, clashing) = plan::duplicates(&leaves);
+        problems.extend(clashes);
         let unknown = unknown_keys(&schema, &layers, &mut problems);
         let sources = Sources {
             environment: &self.environment,
@@ -312,7 +357,8 @@ impl<T: VaultConfig> Loader<T> {
             local: (!provider).then_some((&dotenv, &layers)),
             vault_mode: chosen.vault,
         };
-        let (slots, pending) = sources.look_up(leaves);
+        let (mut slots, mut pending) = sources.look_up(leaves);
+        resolve::leave_out(&mut slots, &mut pending, &clashing);
         let is_own = self.vault.is_none();
         let vault = connection(
             self.vault,
@@ -320,19 +366,21 @@ impl<T: VaultConfig> Loader<T> {
             chosen.sentence.is_some() && !pending.is_empty(),
         );
         log(&chosen, schema.name, &slots);
-        Prepared {
+        let guard = CustodyGuard::new(vault.as_ref().and_then(|vault| vault.as_ref().ok()), is_own);
+        let prepared = Prepared {
             name: schema.name,
             slots,
             pending,
             vault,
-            is_own,
+            custody: guard.custody(),
             deadline: self.deadline,
             problems,
             sentence: chosen.sentence,
             unknown,
             unused: Vec::new(),
             given: BTreeMap::new(),
-        }
+        };
+        Ok((prepared, guard))
     }
 }
 
@@ -353,8 +401,8 @@ struct Prepared {
     slots: Vec<Slot>,
     pending: Pending,
     vault: Option<Result<Vault, Vec<Cause>>>,
-    /// Nobody else has the connection.
-    is_own: bool,
+    /// Where what is obtained over the connection stays until the caller has it.
+    custody: Option<Arc<Custody>>,
     deadline: Duration,
     problems: Vec<Problem>,
     sentence: Option<String>,
@@ -396,34 +444,51 @@ impl Prepared {
 
     async fn ask(&mut self, check: bool) {
         let pending = self.pending.clone();
-        match &self.vault {
-            None => {}
-            Some(Ok(vault)) => {
-                let asked = wait_for(vault, pending, &mut self.slots, self.deadline, check).await;
-                self.unused = asked.unused;
-                self.given =
-                    asked.given.into_iter().map(|given| (given.request.clone(), given)).collect();
+        if let Some(custody) = &self.custody {
+            let asked = wait_for(custody, pending, &mut self.slots, self.deadline, check).await;
+            self.unused = asked.unused;
+            self.given =
+                asked.given.into_iter().map(|given| (given.request.clone(), given)).collect();
+        } else if let Some(Err(causes)) = &self.vault {
+            let mut causes = causes.iter().cloned();
+            if let Some(cause) = causes.next().map(Arc::new) {
+                resolve::fail_all(&mut self.slots, &pending, &cause);
             }
-            Some(Err(causes)) => {
-                let mut causes = causes.iter().cloned();
-                if let Some(cause) = causes.next().map(Arc::new) {
-                    resolve::fail_all(&mut self.slots, &pending, &cause);
-                }
-                self.problems.extend(causes.map(Problem::general));
-            }
+            self.problems.extend(causes.map(Problem::general));
         }
     }
 
-    /// A load that fails leaves no credential behind, where the token is its own to revoke.
-    async fn fail(self) -> Error {
-        let has_leases = self
-            .given
-            .values()
-            .any(|given| given.facts.as_ref().is_some_and(|facts| facts.lease.is_some()));
-        if let Some(Ok(vault)) = self.vault.as_ref().filter(|_| has_leases && self.is_own) {
-            let _ = tokio::time::timeout(Duration::from_secs(5), vault.revoke_all()).await;
+    fn warn_of_what_expires(&self) {
+        if let Some(custody) = &self.custody {
+            let now = custody.vault().clock().now();
+            expiry::warn(self.name, &self.slots, self.given.values(), now);
         }
-        self.error()
+    }
+
+    /// Of a load that fails.
+    fn failure(self) -> Error {
+        let unseen = self.unseen();
+        self.error().with_unseen(unseen)
+    }
+
+    /// The credentials that were not requested, since the load fails without them: the next one may fail for those.
+    fn unseen(&self) -> Option<String> {
+        let not_requested = self.pending.iter().filter_map(|(index, engine)| {
+            let slot =
+                self.slots.get(*index).filter(|slot| matches!(slot.found, Found::Skipped))?;
+            Some((engine.request(), slot)).filter(|(request, _)| request.mints())
+        });
+        let (requests, slots): (BTreeSet<_>, Vec<_>) = not_requested.unzip();
+        let (credentials, their) = match requests.len() {
+            0 => return None,
+            1 => ("1 credential was".to_owned(), "its"),
+            count => (format!("{count} credentials were"), "their"),
+        };
+        let paths = text::listed(slots.iter().map(|slot| slot.leaf.path.clone()));
+        Some(format!(
+            "{credentials} not requested, since the configuration cannot load as it is: problems of {their} own may \
+             follow ({paths})."
+        ))
     }
 
     fn error(self) -> Error {
@@ -431,19 +496,14 @@ impl Prepared {
     }
 
     fn report(self, fields: Vec<(String, crate::Provenance)>) -> Report {
-        Report {
-            mode: self.sentence.unwrap_or_default(),
-            fields,
-            unused: self.unused,
-            unknown: self.unknown,
-        }
+        Report::new(self.sentence.unwrap_or_default(), fields, self.unused, self.unknown)
     }
 }
 
 /// Asks again for what failed only because the server is not up yet, until the deadline. What was
 /// answered is kept: a credential is never made twice.
 async fn wait_for(
-    vault: &Vault,
+    custody: &Arc<Custody>,
     mut pending: Pending,
     slots: &mut [Slot],
     deadline: Duration,
@@ -453,8 +513,8 @@ async fn wait_for(
     let mut asked = Asked::default();
     loop {
         let more = match check {
-            true => resolve::verify(vault, pending.clone(), slots).await,
-            false => resolve::fetch(vault, pending.clone(), slots).await,
+            true => resolve::verify(custody, pending.clone(), slots).await,
+            false => resolve::fetch(custody, pending.clone(), slots).await,
         };
         asked.unused.extend(more.unused);
         asked.given.extend(more.given);
@@ -470,7 +530,8 @@ async fn wait_for(
             return asked;
         };
         if told != Some(cause.kind) {
-            tracing::warn!(address = %vault.addresses().shown(), "waiting for Vault: {}", cause.what);
+            let address = custody.vault().addresses().shown();
+            tracing::warn!(%address, "waiting for Vault: {}", cause.what);
             told = Some(cause.kind);
         }
         tokio::time::sleep(wait).await;
@@ -485,6 +546,14 @@ fn log(chosen: &Chosen, name: &str, slots: &[Slot]) {
             tracing::warn!(config = name, served, "secrets are served from .env. {sentence}");
         }
     }
+}
+
+/// Whether there is a field that the environment does not settle, and that the `.env` file may.
+fn looks_into_dotenv(leaves: &[Leaf], vault_mode: bool, environment: &Environment) -> bool {
+    leaves.iter().any(|leaf| {
+        let from_vault = leaf.is_vault() && vault_mode && !leaf.decrypts();
+        !from_vault && !leaf.variables.iter().any(|variable| environment.is_set(variable))
+    })
 }
 
 fn connection(
@@ -505,7 +574,7 @@ fn unknown_keys(
 ) -> Vec<(String, String)> {
     let (denied, rest): (Vec<_>, Vec<_>) =
         layers.unknown(schema).into_iter().partition(|unknown| unknown.denied);
-    problems.extend(denied.iter().map(Unknown::problem));
+    problems.extend(too_many(denied));
     problems.extend(layers.not_tables(schema).into_iter().map(|(path, layer)| {
         let what = format!("the key {path} is not a table, and a struct is read from it");
         let help = format!("write its fields below it: {path}.name");
@@ -514,14 +583,40 @@ fn unknown_keys(
     rest.into_iter().map(|unknown| (unknown.path, unknown.layer)).collect()
 }
 
+/// A file of something else has thousands of them: slips go first.
+fn too_many(mut denied: Vec<Unknown>) -> Vec<Problem> {
+    if denied.len() > text::MANY {
+        denied.sort_by_key(|unknown| unknown.slip().is_none());
+    }
+    let more = denied.split_off(denied.len().min(text::MANY));
+    let mut problems: Vec<_> = denied.iter().map(Unknown::problem).collect();
+    if let Some(first) = more.first() {
+        let names = text::listed(more.iter().map(|unknown| text::name(&unknown.path)));
+        let what = format!("no field takes {} more keys: {names}", more.len());
+        let cause = Cause::new(ErrorKind::UnknownKey, what, "take them away");
+        problems.push(Problem::general(cause.at(first.layer.clone())));
+    }
+    problems
+}
+
 impl Unknown {
+    fn key(&self) -> &str {
+        self.path.rsplit('.').next().unwrap_or(&self.path)
+    }
+
+    fn slip(&self) -> Option<&str> {
+        text::nearest(self.key(), self.known.iter().copied())
+    }
+
     fn problem(&self) -> Problem {
-        let key = self.path.rsplit('.').next().unwrap_or(&self.path);
-        let help = match nearest(key, self.known.iter().copied()) {
+        let help = match self.slip() {
             Some(near) => format!("did you mean {near}?"),
-            None => format!("take it away; the keys here are {}", self.known.join(", ")),
+            None => {
+                let known = text::nearest_few(self.key(), self.known.iter().copied());
+                format!("take it away; the keys here are {known}")
+            }
         };
-        let what = format!("no field takes the key {}", self.path);
+        let what = format!("no field takes the key {}", text::name(&self.path));
         Problem::general(Cause::new(ErrorKind::UnknownKey, what, help).at(self.layer.clone()))
     }
 }

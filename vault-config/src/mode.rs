@@ -3,6 +3,7 @@
 use crate::error::{Cause, ErrorKind};
 use crate::source::dotenv::Dotenv;
 use crate::source::env::Environment;
+use crate::text;
 use crate::vault::Vault;
 use crate::vault::settings::{self, Addresses};
 
@@ -10,7 +11,8 @@ use crate::vault::settings::{self, Addresses};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Mode {
-    /// Vault as soon as an address is configured, local otherwise.
+    /// Vault as soon as an address is configured, local otherwise. A login that is configured without
+    /// an address, such as `VAULT_ROLE_ID`, is an error where a field is marked for Vault.
     #[default]
     Auto,
     /// Vault, and never `.env` or a file in its place.
@@ -24,6 +26,14 @@ pub(crate) struct Chosen {
     pub(crate) sentence: Option<String>,
 }
 
+/// The mode, before the `.env` file is read: which one it is decides whether that file is looked into.
+pub(crate) struct Decision {
+    pub(crate) vault: bool,
+    why: String,
+    other: String,
+    is_without_address: bool,
+}
+
 enum SaidBy {
     Program,
     Environment,
@@ -32,13 +42,12 @@ enum SaidBy {
 
 const VARIABLE: &str = "VAULT_CONFIG_MODE";
 
-/// The mode and, in a sentence, why, and how to have the other.
-pub(crate) fn choose(
+/// The mode and why, and how to have the other.
+pub(crate) fn decide(
     mode: Mode,
     vault: Option<&Vault>,
     environment: &Environment,
-    dotenv: &Dotenv,
-) -> Result<Chosen, Cause> {
+) -> Result<Decision, Cause> {
     let (mode, said_by) = match mode {
         Mode::Auto => from_environment(environment)?,
         mode => (mode, SaidBy::Program),
@@ -56,6 +65,7 @@ pub(crate) fn choose(
         (format!("{ask}{mode})"), format!(".mode(Mode::{other}) {reads}"))
     };
     let variable = |other| (format!("{VARIABLE} says so"), format!("{VARIABLE}={other}"));
+    let is_without_address = mode == Mode::Auto && address.is_none();
     let (vault, (why, other)) = match (mode, said_by, address) {
         (Mode::Vault, SaidBy::Program, _) => (true, program("Vault", "Local", FILES)),
         (Mode::Local, SaidBy::Program, _) => (false, program("Local", "Vault", SECRETS)),
@@ -63,12 +73,32 @@ pub(crate) fn choose(
         (Mode::Local, ..) => (false, with(variable("vault"), SECRETS)),
         (Mode::Auto, _, Some(said)) => (true, (said, format!("{VARIABLE}=local {FILES}"))),
         (Mode::Auto, _, None) => {
-            let why = format!("no Vault address is configured{}", stray(dotenv));
+            let why = "no Vault address is configured".to_owned();
             (false, (why, "set VAULT_ADDR to read secrets from Vault".to_owned()))
         }
     };
-    let name = if vault { "Vault" } else { "Local" };
-    Ok(Chosen { vault, sentence: Some(format!("{name} mode, because {why}; {other}.")) })
+    Ok(Decision { vault, why, other, is_without_address })
+}
+
+impl Decision {
+    /// A login that is configured means that secrets come from Vault. That the address is missing, with the variables in
+    /// `login`, is an error then: development's secrets may be at hand, and would be served in production.
+    pub(crate) fn settle(self, login: &[String], dotenv: &Dotenv) -> Result<Chosen, Cause> {
+        let stray = if self.is_without_address { stray(dotenv) } else { String::new() };
+        if let Some(first) = login.first().filter(|_| self.is_without_address) {
+            let are = if login.len() == 1 { "says" } else { "say" };
+            let what = format!(
+                "{} {are} how to log in to Vault, and no address of a server is configured{stray}",
+                text::listed(login.iter().cloned())
+            );
+            let help = format!("set VAULT_ADDR, or {VARIABLE}=local to use local sources");
+            return Err(Cause::new(ErrorKind::Setting, what, help).at(format!("env {first}")));
+        }
+        let Self { vault, why, other, .. } = self;
+        let name = if vault { "Vault" } else { "Local" };
+        let sentence = text::sentence(format!("{name} mode, because {why}{stray}; {other}."));
+        Ok(Chosen { vault, sentence: Some(sentence) })
+    }
 }
 
 const FILES: &str = "reads .env and files instead";

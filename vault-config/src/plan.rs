@@ -1,6 +1,6 @@
 //! A schema made concrete: one leaf a field, with its names in every source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::engine::{Engine, Scope, Variables};
@@ -154,13 +154,13 @@ impl Parent {
     }
 }
 
-/// Two fields that one variable would set.
-pub(crate) fn duplicates(leaves: &[Leaf]) -> Vec<Problem> {
-    let mut owners: BTreeMap<&str, &Leaf> = BTreeMap::new();
-    let mut problems = Vec::new();
-    for leaf in leaves {
+/// Fields that one variable would set: their problems, and their leaves.
+pub(crate) fn duplicates(leaves: &[Leaf]) -> (Vec<Problem>, BTreeSet<usize>) {
+    let mut owners: BTreeMap<&str, usize> = BTreeMap::new();
+    let (mut problems, mut clashing) = (Vec::new(), BTreeSet::new());
+    for (index, leaf) in leaves.iter().enumerate() {
         for variable in &leaf.variables {
-            let Some(first) = owners.insert(variable, leaf) else { continue };
+            let Some(first) = owners.insert(variable, index) else { continue };
             let cause = Arc::new(
                 Cause::new(
                     ErrorKind::DuplicateEnv,
@@ -169,9 +169,12 @@ pub(crate) fn duplicates(leaves: &[Leaf]) -> Vec<Problem> {
                 )
                 .at(format!("env {variable}")),
             );
-            problems.push(first.problem(Vec::new(), Arc::clone(&cause)));
-            problems.push(leaf.problem(Vec::new(), cause));
+            for index in [first, index] {
+                let problem = |leaf: &Leaf| leaf.problem(Vec::new(), Arc::clone(&cause));
+                problems.extend(leaves.get(index).map(problem));
+                clashing.insert(index);
+            }
         }
     }
-    problems
+    (problems, clashing)
 }

@@ -8,12 +8,14 @@ use crate::error::Problem;
 use crate::plan::Leaf;
 use crate::read::{Found, Slot};
 use crate::report::{Provenance, Report};
+use crate::text::printable;
 use crate::value::Value;
 
 /// The values of a configuration's fields that are marked for Vault, as a provider for a figment of
 /// your own.
 ///
-/// [`Vault::resolve`](crate::Vault::resolve) fetches them. The struct then derives `Deserialize` as
+/// [`Vault::resolve`](crate::Vault::resolve) fetches them, once: nothing renews a credential among
+/// them, which [`Loader::watch`](crate::Loader::watch) does. The struct then derives `Deserialize` as
 /// well.
 ///
 ///  * **Profile**: none is selected. Values stand in figment's global profile, above every other: a
@@ -170,8 +172,8 @@ fn path(leaf: &Leaf) -> Vec<&'static str> {
 /// The source alone: versions and leases are in the report.
 fn name(slot: &Slot) -> String {
     match &slot.found {
-        Found::Value(_, Provenance::Vault { source, .. }) => format!("vault {source}"),
-        Found::Value(_, provenance) => provenance.to_string(),
+        Found::Value(_, Provenance::Vault { source, .. }) => printable(&format!("vault {source}")),
+        Found::Value(_, provenance) => printable(&provenance.to_string()),
         _ => Provenance::Default.to_string(),
     }
 }

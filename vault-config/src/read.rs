@@ -44,6 +44,7 @@ impl Slot {
     }
 }
 
+#[derive(Clone)]
 pub(crate) enum Found {
     Value(Value, Provenance),
     /// Nothing, and in Vault's case why.
@@ -96,6 +97,8 @@ pub struct Reader<'a> {
     depth: usize,
     place: Place,
     purpose: Purpose,
+    /// Of the optional structs around: how deep they stand, and the leaf that switches each on.
+    switched_on: Vec<(usize, usize)>,
     read: Read,
 }
 
@@ -149,7 +152,8 @@ pub(crate) enum Purpose {
 
 /// What is known of an optional struct before it is read.
 pub(crate) enum Outlook {
-    Found,
+    /// By this leaf, the first that has a value.
+    Found(usize),
     Failed,
     Absent,
 }
@@ -167,7 +171,15 @@ pub(crate) struct Read {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(slots: &'a [Slot], purpose: Purpose) -> Self {
-        Self { slots, cursor: 0, depth: 0, place: Place::Inline(0), purpose, read: Read::default() }
+        Self {
+            slots,
+            cursor: 0,
+            depth: 0,
+            place: Place::Inline(0),
+            purpose,
+            switched_on: Vec::new(),
+            read: Read::default(),
+        }
     }
 
     pub(crate) fn into_read(self) -> Read {
@@ -176,17 +188,46 @@ impl<'a> Reader<'a> {
 
     /// For an optional struct: what is known of its next `count` leaves.
     pub(crate) fn outlook(&self, count: usize) -> Outlook {
-        let next = || self.slots.iter().skip(self.cursor).take(count);
-        let found = next().any(|slot| match slot.found {
+        let next = || self.slots.iter().enumerate().skip(self.cursor).take(count);
+        let found = next().find(|(_, slot)| match slot.found {
             Found::Value(..) => true,
             Found::Skipped => self.purpose == Purpose::Check,
             Found::Failed(_) | Found::Absent(_) => false,
         });
         match found {
-            true => Outlook::Found,
-            false if next().any(|slot| slot.failure().is_some()) => Outlook::Failed,
-            false => Outlook::Absent,
+            Some((index, _)) => Outlook::Found(index),
+            None if next().any(|(_, slot)| slot.failure().is_some()) => Outlook::Failed,
+            None => Outlook::Absent,
         }
+    }
+
+    /// Reads an optional struct that this leaf switches on.
+    pub(crate) fn switched_on<B>(&mut self, by: usize, read: impl FnOnce(&mut Self) -> B) -> B {
+        self.switched_on.push((self.depth, by));
+        let built = read(self);
+        self.switched_on.pop();
+        built
+    }
+
+    /// What an optional struct lacks, with what switched it on: who set that may not know that the rest is needed.
+    fn lacks(&self, cause: Arc<Cause>) -> Arc<Cause> {
+        let Some((depth, by)) = self.switched_on.last() else { return cause };
+        let Some(slot) = self.slots.get(*by) else { return cause };
+        let path: Vec<_> = slot.leaf.path.split('.').take(*depth).collect();
+        let optional = match path.is_empty() {
+            true => "the configuration".to_owned(),
+            false => path.join("."),
+        };
+        let origin = match &slot.found {
+            Found::Value(_, provenance) => provenance.to_string(),
+            _ => format!("vault {}", slot.leaf.source().unwrap_or_default()),
+        };
+        let why = format!(
+            "{optional} may be left out, and is needed since {} has a value ({origin}): take that away, or set \
+             the rest of it",
+            slot.leaf.path
+        );
+        Arc::new(Cause::clone(&cause).hint(&why))
     }
 
     /// Reads a struct whose leaves lie somewhere inside of `T`, or behind a pointer of it.
@@ -323,7 +364,7 @@ impl Reader<'_> {
                     if leaf.optional { read(FieldDeserializer::absent()).ok() } else { None };
                 match absent {
                     Some(built) => Ok(Some((built, Provenance::Absent))),
-                    None => Err(cause.clone().unwrap_or_else(|| missing(leaf))),
+                    None => Err(self.lacks(cause.clone().unwrap_or_else(|| missing(leaf)))),
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::leased::Facts;
+use crate::text::{self, printable, sentence};
 
 /// Where the value of one field came from. Never the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +61,26 @@ impl Provenance {
         let ttl = ttl_seconds.map(Duration::from_secs);
         Some(Facts { ttl, expires_at: *expires_at, renewable: *renewable })
     }
+
+    /// Every text in it on one line, and shown as it is.
+    fn shown(self) -> Self {
+        match self {
+            Self::Env { variable } => Self::Env { variable: sentence(variable) },
+            Self::Dotenv { variable, place } => {
+                Self::Dotenv { variable: sentence(variable), place: sentence(place) }
+            }
+            Self::Layer { name } => Self::Layer { name: sentence(name) },
+            Self::NotMade { source } => Self::NotMade { source: sentence(source) },
+            Self::Vault { source, version, ttl_seconds, expires_at, renewable } => Self::Vault {
+                source: sentence(source),
+                version,
+                ttl_seconds,
+                expires_at,
+                renewable,
+            },
+            Self::Default | Self::Absent => self,
+        }
+    }
 }
 
 impl fmt::Display for Provenance {
@@ -86,16 +107,35 @@ impl fmt::Display for Provenance {
 
 /// Where every field of a loaded configuration came from, and what nobody uses.
 ///
-/// `Display` prints a line a field. No value is ever in it.
-#[derive(Debug, Clone)]
+/// `Display` prints a line a field, and so does `Debug`. No value is ever in it. Names that come from elsewhere, such
+/// as those of keys, are on one line, with what is no character of its own escaped as `{:?}` does.
+#[derive(Clone)]
 pub struct Report {
-    pub(crate) mode: String,
-    pub(crate) fields: Vec<(String, Provenance)>,
-    pub(crate) unused: Vec<(String, String)>,
-    pub(crate) unknown: Vec<(String, String)>,
+    mode: String,
+    fields: Vec<(String, Provenance)>,
+    unused: Vec<(String, String)>,
+    unknown: Vec<(String, String)>,
 }
 
 impl Report {
+    /// `unused` are sources and keys, `unknown` are paths and layers.
+    pub(crate) fn new(
+        mode: String,
+        fields: Vec<(String, Provenance)>,
+        unused: Vec<(String, String)>,
+        unknown: Vec<(String, String)>,
+    ) -> Self {
+        let fields = fields.into_iter().map(|(path, provenance)| (path, provenance.shown()));
+        let unused = unused.into_iter().map(|(source, key)| (sentence(source), printable(&key)));
+        let unknown = unknown.into_iter().map(|(path, layer)| (printable(&path), sentence(layer)));
+        Self {
+            mode: sentence(mode),
+            fields: fields.collect(),
+            unused: unused.collect(),
+            unknown: unknown.collect(),
+        }
+    }
+
     /// The mode and why it was chosen, as a sentence.
     #[must_use]
     pub fn mode(&self) -> &str {
@@ -131,12 +171,69 @@ impl fmt::Display for Report {
         for (path, provenance) in &self.fields {
             writeln!(f, "  {path:width$}  {provenance}")?;
         }
-        for (source, key) in &self.unused {
-            writeln!(f, "  unused: key {key} of vault {source}")?;
+        let unused = self.unused_keys().map(|(source, key)| (format!("vault {source}"), key));
+        write_keys(f, "unused", unused)?;
+        write_keys(f, "unknown", self.unknown_keys().map(|(path, layer)| (layer.to_owned(), path)))
+    }
+}
+
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A line a key, and one for all that are too many of one source.
+fn write_keys<'a>(
+    f: &mut fmt::Formatter<'_>,
+    are: &str,
+    keys: impl Iterator<Item = (String, &'a str)>,
+) -> fmt::Result {
+    let mut by_source: Vec<(String, Vec<&str>)> = Vec::new();
+    for (source, key) in keys {
+        match by_source.iter_mut().rfind(|(known, _)| *known == source) {
+            Some((_, keys)) => keys.push(key),
+            None => by_source.push((source, vec![key])),
         }
-        for (path, layer) in &self.unknown {
-            writeln!(f, "  unknown: key {path} of {layer}")?;
+    }
+    for (source, keys) in by_source {
+        let (shown, more) = keys.split_at(keys.len().min(text::MANY));
+        for key in shown {
+            writeln!(f, "  {are}: key {} of {source}", text::name(key))?;
         }
-        Ok(())
+        match more.len() {
+            0 => {}
+            1 => writeln!(f, "  {are}: 1 more key of {source}")?,
+            more => writeln!(f, "  {are}: {more} more keys of {source}")?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_of_keys_are_a_few_lines_and_none_is_lost() {
+        let keys = |of: &str, count: usize| -> Vec<_> {
+            (0..count).map(|n| (of.to_owned(), format!("key{n}"))).collect()
+        };
+        let unused = [keys("kv a", 2), keys("kv b", 10_000), keys("kv c", 13)].concat();
+        // By the keys' names, as figment has them: one of this file, one of that.
+        let files = keys("", 10_000).into_iter().zip(["app.toml", "env.toml"].into_iter().cycle());
+        let unknown = files.map(|((_, key), file)| (key, file.to_owned())).collect();
+        let report = Report::new(String::new(), Vec::new(), unused, unknown);
+        assert_eq!(report.unused_keys().count(), 10_015);
+        let text = report.to_string();
+        assert_eq!(text.lines().count(), 1 + 2 + 13 + 13 + 2 * 13, "{text}");
+        for line in [
+            "  unused: key key1 of vault kv a\n",
+            "  unused: 9988 more keys of vault kv b\n",
+            "  unused: 1 more key of vault kv c\n",
+            "  unknown: 4988 more keys of env.toml\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 }

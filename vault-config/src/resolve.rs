@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::engine::{Answer, Engine, Facts, Grant, Request, transit};
@@ -15,7 +16,7 @@ use crate::source::dotenv::{Dotenv, Entry};
 use crate::source::env::Environment;
 use crate::source::layers::Layers;
 use crate::value::Value;
-use crate::vault::{Reply, Session, Vault};
+use crate::vault::{Custody, Reply, Session, Vault};
 
 /// The sources of one load, in the order they are asked.
 pub(crate) struct Sources<'a> {
@@ -210,24 +211,27 @@ pub(crate) struct Asked {
 }
 
 /// Asks for every distinct request once, concurrently, and gives each leaf its part.
-pub(crate) async fn fetch(vault: &Vault, pending: Pending, slots: &mut [Slot]) -> Asked {
+pub(crate) async fn fetch(custody: &Arc<Custody>, pending: Pending, slots: &mut [Slot]) -> Asked {
     let mut asked = Asked::default();
     if pending.is_empty() {
         return asked;
     }
-    let started = Instant::now();
-    if let Err(cause) = ready(vault, started).await {
+    let (vault, started) = (custody.vault(), Instant::now());
+    if let Err(cause) = ready(custody, started).await {
         fail_all(slots, &pending, &Arc::new(cause));
         return asked;
     }
     let waiting = by_request(vault, pending);
-    let mut answers = ask(vault, started, waiting.keys().cloned().collect()).await;
+    let mut answers = ask(custody, started, waiting.keys().cloned().collect()).await;
     for (request, fields) in waiting {
         let facts = match answers.remove(&request).unwrap_or_else(|| Err(Arc::new(lost()))) {
             Ok(answer) => {
                 asked.unused.extend(unused(&request, &answer, &fields));
-                for (index, engine) in &fields {
-                    settle(slots, *index, picked(engine.as_ref(), &answer));
+                if !settle_each(slots, &fields, &answer)
+                    && let Some(lease) = &answer.lease
+                {
+                    custody.discard(&lease.id).await;
+                    continue;
                 }
                 Some(answer.into_facts())
             }
@@ -241,6 +245,17 @@ pub(crate) async fn fetch(vault: &Vault, pending: Pending, slots: &mut [Slot]) -
         asked.given.push(Given { request, fields, facts });
     }
     asked
+}
+
+/// Whether any field has something of the answer.
+fn settle_each(slots: &mut [Slot], fields: &Pending, answer: &Answer) -> bool {
+    let mut is_used = false;
+    for (index, engine) in fields {
+        let found = picked(engine.as_ref(), answer);
+        is_used |= matches!(found, Found::Value(..));
+        settle(slots, *index, found);
+    }
+    is_used
 }
 
 /// Every distinct request, with the fields that share its answer.
@@ -258,33 +273,34 @@ fn by_request(vault: &Vault, pending: Pending) -> BTreeMap<Request, Pending> {
     all
 }
 
-async fn ready(vault: &Vault, started: Instant) -> Result<(), Cause> {
-    if tokio::runtime::Handle::try_current().is_err() {
+async fn ready(custody: &Custody, started: Instant) -> Result<(), Cause> {
+    let Ok(runtime) = Handle::try_current() else {
         return Err(Cause::new(
             ErrorKind::Runtime,
             "the load was awaited outside of a tokio runtime, which requests need",
             "await it inside of one, or call .load_blocking()",
         ));
-    }
-    vault.ready(started).await
+    };
+    custody.enter(runtime);
+    custody.vault().ready(started).await
 }
 
 type Answers = BTreeMap<Request, Result<Answer, Arc<Cause>>>;
 
-async fn ask(vault: &Vault, started: Instant, requests: Vec<Request>) -> Answers {
+async fn ask(custody: &Arc<Custody>, started: Instant, requests: Vec<Request>) -> Answers {
     let mut answers = Answers::new();
     let mut requests = requests.into_iter();
-    if vault.wants_one_first()
+    if custody.vault().wants_one_first()
         && let Some(first) = requests.next()
     {
-        let answer = send(vault, started, &first).await;
+        let answer = send(custody, started, &first).await;
         answers.insert(first, answer);
     }
     let mut tasks = JoinSet::new();
     for request in requests {
-        let vault = vault.clone();
+        let custody = Arc::clone(custody);
         tasks.spawn(async move {
-            let answer = send(&vault, started, &request).await;
+            let answer = send(&custody, started, &request).await;
             (request, answer)
         });
     }
@@ -296,9 +312,32 @@ async fn ask(vault: &Vault, started: Instant, requests: Vec<Request>) -> Answers
     answers
 }
 
-async fn send(vault: &Vault, started: Instant, request: &Request) -> Result<Answer, Arc<Cause>> {
-    let answer = request.send(&Session::since(vault, started)).await;
+async fn send(
+    custody: &Arc<Custody>,
+    started: Instant,
+    request: &Request,
+) -> Result<Answer, Arc<Cause>> {
+    let answer = match request.mints() {
+        true => issue(custody, started, request).await,
+        false => request.send(&Session::since(custody.vault(), started)).await,
+    };
     answer.map_err(|cause| Arc::new(cause.at(format!("vault {}", request.name()))))
+}
+
+/// On a task of its own: a request that was cancelled half way would leave behind what it issued.
+async fn issue(
+    custody: &Arc<Custody>,
+    started: Instant,
+    request: &Request,
+) -> Result<Answer, Cause> {
+    let (ticket, request) = (custody.ticket(request.name()), request.clone());
+    let issuing = tokio::spawn(async move {
+        match ticket.is_given_up() {
+            true => Err(lost()),
+            false => request.send(&Session::issuing(&ticket, started)).await,
+        }
+    });
+    issuing.await.unwrap_or_else(|_| Err(lost()))
 }
 
 pub(crate) fn picked(engine: &dyn Engine, answer: &Answer) -> Found {
@@ -329,6 +368,14 @@ fn settle(slots: &mut [Slot], index: usize, found: Found) {
     if let Some(slot) = slots.get_mut(index) {
         slot.found = found;
     }
+}
+
+/// Leaves whose one problem is reported already are looked up nowhere.
+pub(crate) fn leave_out(slots: &mut [Slot], pending: &mut Pending, leaves: &BTreeSet<usize>) {
+    for index in leaves {
+        settle(slots, *index, Found::Skipped);
+    }
+    pending.retain(|(index, _)| !leaves.contains(index));
 }
 
 pub(crate) fn fail_all(slots: &mut [Slot], pending: &Pending, cause: &Arc<Cause>) {
@@ -364,21 +411,23 @@ fn unused(request: &Request, answer: &Answer, pending: &Pending) -> Vec<(String,
 
 /// Like [`fetch`], but credentials are not made: the token's capabilities on their paths are asked
 /// for instead.
-pub(crate) async fn verify(vault: &Vault, pending: Pending, slots: &mut [Slot]) -> Asked {
+pub(crate) async fn verify(custody: &Arc<Custody>, pending: Pending, slots: &mut [Slot]) -> Asked {
     let (minted, read): (Pending, Pending) =
         pending.into_iter().partition(|(_, engine)| engine.request().mints());
-    let asked = fetch(vault, read, slots).await;
+    let asked = fetch(custody, read, slots).await;
     if minted.is_empty() {
         return asked;
     }
-    match capabilities(vault, &minted).await {
-        Ok(reply) => verify_each(vault, &minted, &reply, slots),
+    match capabilities(custody, &minted).await {
+        Ok(reply) => verify_each(custody.vault(), &minted, &reply, slots),
         Err(cause) => fail_all(slots, &minted, &Arc::new(cause)),
     }
     asked
 }
 
-async fn capabilities(vault: &Vault, minted: &Pending) -> Result<Reply, Cause> {
+async fn capabilities(custody: &Custody, minted: &Pending) -> Result<Reply, Cause> {
+    ready(custody, Instant::now()).await?;
+    let vault = custody.vault();
     let paths: BTreeSet<String> =
         minted.iter().map(|(_, engine)| path_for_policies(vault, &engine.grant())).collect();
     let paths: Vec<String> = paths.into_iter().collect();

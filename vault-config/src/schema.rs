@@ -1,9 +1,13 @@
 //! The compile-time plan of a configuration.
 
 mod documents;
+mod nesting;
+
+pub use nesting::Nesting;
 
 use crate::VaultConfig;
 use crate::engine::Declare;
+use crate::error::{Cause, ErrorKind};
 use crate::read::{Outlook, Reader};
 
 /// The compile-time plan of a configuration: every field, where it comes from, what it is called.
@@ -44,6 +48,8 @@ pub struct Schema {
     pub(crate) namespace: Option<&'static str>,
     pub(crate) deny_unknown: bool,
     pub(crate) fields: Vec<Field>,
+    /// Structs that nest each other without end, in a sentence; the fields are not all there then.
+    cycle: Option<String>,
 }
 
 /// Never derived: the default of a secret is a secret.
@@ -58,6 +64,14 @@ impl std::fmt::Debug for Schema {
 }
 
 impl Schema {
+    /// Why nothing can be read into the struct, nor written of it.
+    pub(crate) fn refusal(&self) -> Option<Cause> {
+        let what = self.cycle.clone()?;
+        let help = "take `nested` away from one of these fields, and read what is inside of it as one value: a \
+                    type that derives `Deserialize`, or a map";
+        Some(Cause::new(ErrorKind::Schema, what, help))
+    }
+
     /// For documents: in an optional struct no field has to be set.
     fn all_optional(mut self) -> Self {
         for field in &mut self.fields {
@@ -68,6 +82,15 @@ impl Schema {
             }
         }
         self
+    }
+
+    /// Whether any field is marked for Vault.
+    pub(crate) fn has_secrets(&self) -> bool {
+        self.fields.iter().any(|field| match &field.origin {
+            Origin::Nested { schema, .. } => schema.has_secrets(),
+            Origin::Vault(_) => true,
+            Origin::Plain => false,
+        })
     }
 
     fn leaf_count(&self) -> usize {
@@ -84,13 +107,19 @@ impl Schema {
 #[diagnostic::do_not_recommend]
 impl<T: VaultConfig> VaultConfig for Option<T> {
     fn schema() -> Schema {
-        T::schema().all_optional()
+        Schema::__of::<Self>()
+    }
+
+    fn __schema(nesting: &Nesting<'_>) -> Schema {
+        T::__schema(nesting).all_optional()
     }
 
     fn __read(reader: &mut Reader<'_>) -> Option<Self> {
         let count = T::schema().leaf_count();
         match reader.outlook(count) {
-            Outlook::Found => reader.behind::<Self, _>(T::__read).map(Some),
+            Outlook::Found(by) => {
+                reader.switched_on(by, |reader| reader.behind::<Self, _>(T::__read)).map(Some)
+            }
             Outlook::Failed => {
                 reader.fail::<Self>(count);
                 None
@@ -106,7 +135,11 @@ impl<T: VaultConfig> VaultConfig for Option<T> {
 #[diagnostic::do_not_recommend]
 impl<T: VaultConfig> VaultConfig for Box<T> {
     fn schema() -> Schema {
-        T::schema()
+        Schema::__of::<Self>()
+    }
+
+    fn __schema(nesting: &Nesting<'_>) -> Schema {
+        T::__schema(nesting)
     }
 
     fn __read(reader: &mut Reader<'_>) -> Option<Self> {
@@ -140,6 +173,11 @@ pub(crate) enum Origin {
 /// What the derive macro calls; see [`__private`](crate::__private).
 #[doc(hidden)]
 impl Schema {
+    pub fn __of<T: VaultConfig>() -> Self {
+        let (schema, cycle) = nesting::followed(|nesting| T::__schema(nesting));
+        Self { cycle, ..schema }
+    }
+
     pub fn __new(name: &'static str, doc: &'static str) -> Self {
         Self {
             name,
@@ -150,6 +188,7 @@ impl Schema {
             namespace: None,
             deny_unknown: false,
             fields: Vec::new(),
+            cycle: None,
         }
     }
 

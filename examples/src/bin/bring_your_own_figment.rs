@@ -34,6 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .address(bao.address())
         .auth(AppRole::new(ids.role_id, ids.secret_id))
         .build()?;
+    // Once: this program ends before its database user does. `.watch()` would keep it fresh.
     let secrets = vault.resolve::<AppConfig>().await?;
     println!("{}", secrets.report());
 

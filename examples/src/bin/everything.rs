@@ -63,6 +63,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ("VAULT_ROLE_ID", ids.role_id),
         ("VAULT_SECRET_ID", ids.secret_id),
     ]);
+    // Once: this program ends before its credentials do. A service says `.watch()`.
     let (config, report) = loader.load_with_report().await?;
     println!("{report}\n{config:#?}\n");
 

@@ -14,8 +14,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use tokio::process::Command;
-use vault_config::VaultConfig;
 use vault_config::secrecy::ExposeSecret;
+use vault_config::{Mode, VaultConfig};
 use vault_config_examples::AppConfig;
 use vault_config_tests::{OpenBao, Postgres, postgres};
 
@@ -27,10 +27,12 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
 }
 
-/// All that a service does: one line to load, then its work.
+/// All that a service does: one line to load and to stay fresh, then its work.
 async fn service() -> Result<(), Box<dyn Error>> {
-    let (config, report) = AppConfig::loader().load_with_report().await?;
-    println!("{report}");
+    // Without Vault it does not start, whatever `.env` lies beside it.
+    let live = AppConfig::loader().mode(Mode::Vault).watch().await?;
+    let config = live.current();
+    println!("{config:#?}");
 
     let (client, connection) = vault_config_tests::tokio_postgres::Config::new()
         .host(&config.database_host)
@@ -43,6 +45,7 @@ async fn service() -> Result<(), Box<dyn Error>> {
     tokio::spawn(connection);
     let row = client.query_one("select session_user::text", &[]).await?;
     println!("PostgreSQL says the session user is {}", row.get::<_, String>(0));
+    live.shutdown().await?; // revokes the token, and the database user with it
     Ok(())
 }
 

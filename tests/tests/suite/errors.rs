@@ -168,20 +168,20 @@ async fn what_is_missing_is_told_with_what_is_there() {
     1. mount: SecretString
        env MOUNT: not set
        vault kv secret/secret/app: nothing is stored there; secret/ is KV version 2
-       help: store it: vault kv put -mount=secret secret/app ..; or name the right path
-         the path repeats what is added to it: secret/data/secret/app was asked for; did you mean kv = "app"?
+       help: the path repeats what is added to it: secret/data/secret/app was asked for; did you mean kv = "app"?
+         or store it: vault kv put -mount=secret secret/app ..; or name the right path
 
     2. data: SecretString
        env DATA: not set
        vault kv secret/data/app: nothing is stored there; secret/ is KV version 2
-       help: store it: vault kv put -mount=secret data/app ..; or name the right path
-         the path repeats what is added to it: secret/data/data/app was asked for; did you mean kv = "app"?
+       help: the path repeats what is added to it: secret/data/data/app was asked for; did you mean kv = "app"?
+         or store it: vault kv put -mount=secret data/app ..; or name the right path
 
     3. both: SecretString
        env BOTH: not set
        vault kv secret/secret/data/app: nothing is stored there; secret/ is KV version 2
-       help: store it: vault kv put -mount=secret secret/data/app ..; or name the right path
-         the path repeats what is added to it: secret/data/secret/data/app was asked for; did you mean kv = "app"?
+       help: the path repeats what is added to it: secret/data/secret/data/app was asked for; did you mean kv = "app"?
+         or store it: vault kv put -mount=secret secret/data/app ..; or name the right path
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
     "#);
@@ -620,7 +620,7 @@ async fn a_server_that_cannot_be_reached_says_why() {
     1. password: SecretString
        env APP_PASSWORD: not set
        vault http://127.0.0.1:PORT: connection closed before message completed
-       help: the connection was made and then lost: a proxy, a restart of the server, or plain http spoken to a port for https
+       help: the server may speak https here: say https:// in the address; else the connection was made and then lost, by a proxy or a restart of the server
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
     ");
@@ -631,7 +631,7 @@ async fn a_server_that_cannot_be_reached_says_why() {
     1. password: SecretString
        env APP_PASSWORD: not set
        vault http://127.0.0.1:PORT: connection closed before message completed
-       help: the connection was made and then lost: a proxy, a restart of the server, or plain http spoken to a port for https
+       help: the server may speak https here: say https:// in the address; else the connection was made and then lost, by a proxy or a restart of the server
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
     ");
@@ -642,7 +642,7 @@ async fn a_server_that_cannot_be_reached_says_why() {
     1. password: SecretString
        env APP_PASSWORD: not set
        vault http://127.0.0.1:PORT: invalid HTTP version parsed
-       help: the connection was made and then lost: a proxy, a restart of the server, or plain http spoken to a port for https
+       help: the server may speak https here: say https:// in the address; else the connection was made and then lost, by a proxy or a restart of the server
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
     ");
@@ -673,7 +673,7 @@ async fn a_body_that_is_torn_says_so() {
     1. password: SecretString
        env APP_PASSWORD: not set
        vault http://127.0.0.1:PORT: end of file before message length reached
-       help: the connection was made and then lost: a proxy, a restart of the server, or plain http spoken to a port for https
+       help: the server may speak https here: say https:// in the address; else the connection was made and then lost, by a proxy or a restart of the server
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
     ");
@@ -737,8 +737,8 @@ async fn each_bad_certificate_has_its_own_sentence() {
     1. password: SecretString
        env APP_PASSWORD: not set
        vault http://127.0.0.1:PORT: HTTP 400 with no content type instead of Vault's JSON
-       help: something else answers at this address (a proxy, a login page, another service): check VAULT_ADDR
-         or the server speaks https here: say https:// in the address
+       help: the server speaks https here: say https:// in the address
+         or something else answers at this address (a proxy, a login page, another service): check VAULT_ADDR
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
     ");
@@ -1195,7 +1195,7 @@ async fn an_unset_variable_of_a_path_is_told() {
 
     1. password: SecretString
        env PASSWORD: not set
-       with its variables filled in, the path "{team}/app" has an empty, "." or ".." segment, or a control character
+       with its variables filled in, the path "{team}/app" has an empty, "." or ".." segment, or a character that is not printable
        help: give the variables values that are names, or names joined by /
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.

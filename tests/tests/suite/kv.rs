@@ -406,7 +406,7 @@ struct Many {
 }
 
 /// The server takes no more than a thousand texts at once, so that a large secret is patched.
-async fn put_many(bao: &OpenBao, count: usize) {
+pub(crate) async fn put_many(bao: &OpenBao, count: usize) {
     bao.kv_put("secret", "many", json!({})).await;
     let client = client_builder().no_proxy().build().unwrap();
     for begin in (0..count).step_by(250) {

@@ -9,6 +9,7 @@
     unreachable_pub
 )]
 
+mod abandoned_loads;
 mod adversity;
 mod coercion;
 mod connections;
@@ -16,11 +17,15 @@ mod databases;
 mod engines;
 mod errors;
 mod every_engine;
+mod expiring_loads;
+mod files;
+mod foreign_text;
 mod kv;
 mod live;
 mod loads;
 mod login_methods;
 mod logins;
+mod messages;
 mod namespaces;
 mod nesting;
 mod nodes;

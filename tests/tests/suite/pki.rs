@@ -1,6 +1,7 @@
 //! Certificates: issued, used, and issued again while they serve.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -13,9 +14,10 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use vault_config::live::Health;
+use vault_config::auth::Token;
+use vault_config::live::{Clock, Health, Reading, SystemClock};
 use vault_config::secrecy::ExposeSecret;
-use vault_config::{Certificate, ErrorKind, Live, Loader, Mode, VaultConfig};
+use vault_config::{Certificate, ErrorKind, Live, Loader, Mode, Vault, VaultConfig};
 use vault_config_tests::{OpenBao, client_builder};
 
 use crate::errors::told;
@@ -407,5 +409,46 @@ async fn a_certificate_with_a_lease_ends_with_its_token() {
     let variables =
         [("VAULT_ADDR", server.bao.address()), ("VAULT_TOKEN", server.bao.root_token())];
     let live = Leased::loader().without_dotenv().env_source(variables).watch().await.unwrap();
+    live.shutdown().await.unwrap();
+}
+
+/// A machine whose clock is ahead of the server's by a minute.
+#[derive(Debug, Default)]
+struct Ahead(SystemClock);
+
+impl Clock for Ahead {
+    fn now(&self) -> Reading {
+        let now = self.0.now();
+        Reading { wall: now.wall + Duration::from_secs(60), ..now }
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.0.sleep(duration)
+    }
+}
+
+/// By its clock the certificate lives longer than RFC 3339 can write.
+#[tokio::test]
+async fn a_certificate_without_an_end_is_watched_and_reported() {
+    const LAST: &str = "9999-12-31T23:59:59Z";
+    #[derive(Debug, VaultConfig)]
+    struct Endless {
+        #[vault(pki = "device", common_name = "device.example.com")]
+        device: Certificate,
+    }
+    let bao = OpenBao::dev().await;
+    bao.mount("pki", "pki", json!({})).await;
+    let root = json!({ "common_name": "root", "key_type": "ec", "not_after": LAST });
+    bao.write("pki/root/generate/internal", root).await;
+    let role = json!({
+        "allowed_domains": "example.com", "allow_subdomains": true, "key_type": "ec", "not_after": LAST,
+    });
+    bao.write("pki/roles/device", role).await;
+    let builder = Vault::builder().address(bao.address()).auth(Token::new(bao.root_token()));
+    let vault = builder.clock(Ahead::default()).build().unwrap();
+    let live = Endless::loader().without_dotenv().vault(vault).watch().await.unwrap();
+    let status = serde_json::to_value(live.status()).unwrap();
+    assert_eq!(status["sources"][0]["expires_at"], LAST, "{status}");
+    assert!(format!("{:?}", live.current()).contains(LAST), "{:?}", live.current());
     live.shutdown().await.unwrap();
 }

@@ -17,6 +17,10 @@ impl AuthMethod for Agent {
         "none (an agent adds the token)".to_owned()
     }
 
+    fn locks_accounts(&self) -> bool {
+        false
+    }
+
     fn login<'a>(&'a self, _: &'a LoginClient<'a>) -> LoginFuture<'a> {
         Box::pin(async { Ok(AuthToken::none()) })
     }

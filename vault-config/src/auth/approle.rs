@@ -105,7 +105,7 @@ impl AuthMethod for AppRole {
     fn login<'a>(&'a self, client: &'a LoginClient<'a>) -> LoginFuture<'a> {
         Box::pin(async move {
             check::mount(&self.mount)?;
-            let role_id = self.role_id.get()?;
+            let role_id = self.role_id.get().await?;
             let secret_id = self.secret_id(client).await?;
             let body = Body {
                 role_id: role_id.expose_secret(),
@@ -132,7 +132,7 @@ impl AppRole {
     ) -> Result<Option<SecretString>, LoginError> {
         match &self.secret_id {
             SecretId::None => Ok(None),
-            SecretId::Given(given) => given.get().map(Some),
+            SecretId::Given(given) => given.get().await.map(Some),
             SecretId::Wrapped(wrapped) => {
                 let role = self.role.as_deref().unwrap_or("<role>");
                 let origin = format!("auth/{}/role/{role}/secret-id", self.mount);

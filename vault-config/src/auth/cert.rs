@@ -54,6 +54,10 @@ impl AuthMethod for Cert {
         format!("cert at auth/{}", self.mount)
     }
 
+    fn locks_accounts(&self) -> bool {
+        false
+    }
+
     fn login<'a>(&'a self, client: &'a LoginClient<'a>) -> LoginFuture<'a> {
         Box::pin(async move {
             check::mount(&self.mount)?;
@@ -87,7 +91,7 @@ impl Cert {
         } else {
             return cause;
         };
-        Cause { help, ..cause }
+        cause.with_help(help)
     }
 }
 

@@ -69,6 +69,10 @@ impl AuthMethod for Gcp {
         format!("gcp at auth/{} as {:?}", self.mount, self.role)
     }
 
+    fn locks_accounts(&self) -> bool {
+        false
+    }
+
     fn login<'a>(&'a self, client: &'a LoginClient<'a>) -> LoginFuture<'a> {
         Box::pin(async move {
             check::mount(&self.mount)?;

@@ -52,10 +52,14 @@ impl AuthMethod for GitHub {
         format!("github at auth/{}", self.mount)
     }
 
+    fn locks_accounts(&self) -> bool {
+        false
+    }
+
     fn login<'a>(&'a self, client: &'a LoginClient<'a>) -> LoginFuture<'a> {
         Box::pin(async move {
             check::mount(&self.mount)?;
-            let token = self.token.get()?;
+            let token = self.token.get().await?;
             malformed(&token)?;
             let body = Body { token: token.expose_secret() };
             client.post(&format!("auth/{}/login", self.mount), &body).await

@@ -60,13 +60,17 @@ impl AuthMethod for Jwt {
         format!("jwt at auth/{}", self.mount)
     }
 
+    fn locks_accounts(&self) -> bool {
+        false
+    }
+
     fn login<'a>(&'a self, client: &'a LoginClient<'a>) -> LoginFuture<'a> {
         Box::pin(async move {
             check::mount(&self.mount)?;
             if let Some(role) = &self.role {
                 check::name("the role", role)?;
             }
-            let jwt = self.jwt.get()?;
+            let jwt = self.jwt.get().await?;
             check::jwt(&self.jwt.holds("what was given is"), &jwt)?;
             let body = Body { jwt: jwt.expose_secret(), role: self.role.as_deref() };
             let path = format!("auth/{}/login", self.mount);

@@ -61,12 +61,16 @@ impl AuthMethod for Kubernetes {
         format!("kubernetes at auth/{} as {:?}", self.mount, self.role)
     }
 
+    fn locks_accounts(&self) -> bool {
+        false
+    }
+
     fn login<'a>(&'a self, client: &'a LoginClient<'a>) -> LoginFuture<'a> {
         Box::pin(async move {
             check::mount(&self.mount)?;
             check::name("the role", &self.role)?;
-            let token =
-                read_file(&self.token).map_err(|error| self.no_token(error.into_cause()))?;
+            let token = read_file(&self.token).await;
+            let token = token.map_err(|error| self.no_token(error.into_cause()))?;
             check::jwt(&format!("{} holds", self.token.display()), &token)?;
             let body = Body { role: &self.role, jwt: token.expose_secret() };
             let path = format!("auth/{}/login", self.mount);
@@ -110,7 +114,7 @@ impl Kubernetes {
         } else {
             return cause;
         };
-        Cause { help, ..cause }
+        cause.with_help(help)
     }
 }
 
@@ -146,4 +150,4 @@ pub(super) fn if_present(
     }
 }
 
-const TOKEN_FILE: &str = "KUBERNETES_TOKEN_FILE";
+pub(super) const TOKEN_FILE: &str = "KUBERNETES_TOKEN_FILE";

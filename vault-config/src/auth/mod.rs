@@ -40,6 +40,8 @@ use serde::Serialize;
 
 use crate::error::{Cause, ErrorKind};
 use crate::source::env::Environment;
+use crate::source::file;
+use crate::text::printable;
 use crate::value::Value;
 use crate::vault::reply::seconds;
 use crate::vault::request::{Call, Http};
@@ -131,6 +133,12 @@ pub trait AuthMethod: fmt::Debug + Send + Sync + 'static {
     fn watched_file(&self) -> Option<&Path> {
         None
     }
+
+    /// Whether several wrong tries lock the account, as those of AppRole, userpass and LDAP do. A secret
+    /// that was refused is then sent again only after 20 minutes and more, else every minute.
+    fn locks_accounts(&self) -> bool {
+        true
+    }
 }
 
 /// What [`AuthMethod::login`] returns.
@@ -146,8 +154,8 @@ pub struct AuthToken {
 /// What the server says of a token that it made for a login.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Granted {
-    /// Zero: it never ends.
-    pub(crate) ttl: Duration,
+    /// Zero: it never ends. Unknown where the answer does not say.
+    pub(crate) ttl: Option<Duration>,
     pub(crate) renewable: bool,
     /// Zero: without limit.
     pub(crate) uses: u64,
@@ -159,7 +167,7 @@ impl Granted {
     pub(crate) fn read(facts: &Value, ttl: &str, kind: &str) -> Self {
         let batch = facts.get(kind).and_then(Value::as_str) == Some("batch");
         Self {
-            ttl: seconds(facts.get(ttl)),
+            ttl: facts.get(ttl).filter(|ttl| ttl.as_u64().is_some()).map(|ttl| seconds(Some(ttl))),
             renewable: !batch && facts.get("renewable").and_then(Value::as_bool) == Some(true),
             uses: facts.get("num_uses").and_then(Value::as_u64).unwrap_or_default(),
         }
@@ -261,7 +269,9 @@ impl<'a> LoginClient<'a> {
         };
         let reply = self.http.send(&call).await?;
         if !reply.ok() {
-            return Err(unquoted(refused(reply, path), &body).into());
+            let repeats = repeats(&reply.all_words(), &body);
+            let cause = refused(reply, path);
+            return Err(if repeats { withheld(cause) } else { cause }.into());
         }
         let auth = reply.json().get("auth").unwrap_or(&Value::Null);
         match auth.get("client_token").and_then(Value::as_str) {
@@ -287,8 +297,9 @@ impl<'a> LoginClient<'a> {
 const PUBLIC: [&str; 7] =
     ["role", "name", "username", "subscription_id", "resource_group_name", "vm_name", "vmss_name"];
 
-/// A server may repeat what it was sent; role_id and secret_id are never told.
-fn unquoted(cause: Cause, body: &[u8]) -> Cause {
+/// A server may repeat what it was sent; role_id and secret_id are never shown. All of its words are looked at, as it
+/// said them: what is cut or escaped for showing would hide a secret that is still legible.
+fn repeats(words: &str, body: &[u8]) -> bool {
     // Shorter ones are words of any sentence, and no secrets.
     const SHORTEST: usize = 8;
     let mut sent = std::str::from_utf8(body).ok().and_then(|body| Value::from_json(body).ok());
@@ -298,10 +309,7 @@ fn unquoted(cause: Cause, body: &[u8]) -> Cause {
             sent.remove(public);
         }
     }
-    match sent.is_some_and(|sent| sent.appears_in(&cause.what, SHORTEST)) {
-        true => withheld(cause),
-        false => cause,
-    }
+    sent.is_some_and(|sent| sent.appears_in(words, SHORTEST))
 }
 
 fn withheld(cause: Cause) -> Cause {
@@ -310,10 +318,15 @@ fn withheld(cause: Cause) -> Cause {
 }
 
 fn refused(reply: crate::vault::Reply, path: &str) -> Cause {
+    // A gateway's page refuses no login.
+    if !reply.speaks_vault() {
+        return reply.into_cause();
+    }
     match reply.status {
-        400 if !reply.words().is_empty() => {
-            Cause::new(ErrorKind::LoginRefused, format!("{} (HTTP 400)", reply.words()), "")
-        }
+        400 if !reply.words().is_empty() => Cause {
+            is_wrong_secret: !depends_on_what_is_away(&reply),
+            ..Cause::new(ErrorKind::LoginRefused, format!("{} (HTTP 400)", reply.words()), "")
+        },
         403 if !reply.words().contains("permission denied") && !reply.words().is_empty() => {
             Cause::new(ErrorKind::LoginRefused, format!("{} (HTTP 403)", reply.words()), "")
         }
@@ -336,6 +349,25 @@ fn refused(reply: crate::vault::Reply, path: &str) -> Cause {
     }
 }
 
+/// The server could not ask whoever knows the secret, such as a directory: the secret may be right.
+fn depends_on_what_is_away(reply: &crate::vault::Reply) -> bool {
+    let words = reply.words().to_lowercase();
+    [
+        "error connecting",
+        "unable to connect",
+        "connection refused",
+        "connection reset",
+        "network error",
+        "no such host",
+        "timeout",
+        "timed out",
+        "deadline exceeded",
+        "unreachable",
+    ]
+    .iter()
+    .any(|part| words.contains(part))
+}
+
 /// The way to log in that the environment describes.
 pub(crate) fn detect(environment: &Environment) -> Result<Arc<dyn AuthMethod>, Cause> {
     let env = Official(environment);
@@ -350,7 +382,8 @@ pub(crate) fn detect(environment: &Environment) -> Result<Arc<dyn AuthMethod>, C
         )
         .at(format!("env {variable}"))
     };
-    let Some((_, needs, read)) = METHODS.iter().find(|(name, ..)| *name == chosen.as_str()) else {
+    let Some((_, needs, _, read)) = METHODS.iter().find(|(name, ..)| *name == chosen.as_str())
+    else {
         let names: Vec<_> = METHODS.iter().map(|(name, ..)| *name).collect();
         return Err(Cause::new(
             ErrorKind::Setting,
@@ -366,28 +399,62 @@ pub(crate) fn detect(environment: &Environment) -> Result<Arc<dyn AuthMethod>, C
 type Found = Result<Option<Arc<dyn AuthMethod>>, Cause>;
 type FromEnvironment = fn(&Official<'_>) -> Found;
 
-/// What `VAULT_AUTH_METHOD` may name, what it needs at least, and who reads it.
-const METHODS: &[(&str, &str, FromEnvironment)] = &[
-    ("token", "VAULT_TOKEN", token::from_environment),
+/// What `VAULT_AUTH_METHOD` may name, what it needs at least, the variables that nothing else reads, and who reads it.
+const METHODS: &[(&str, &str, &[&str], FromEnvironment)] = &[
+    ("token", "VAULT_TOKEN", &["TOKEN"], token::from_environment),
     (
         "wrapped_token",
         "VAULT_WRAPPED_TOKEN or VAULT_WRAPPED_TOKEN_FILE",
+        &["WRAPPED_TOKEN", "WRAPPED_TOKEN_MADE_BY"],
         wrapped_token::from_environment,
     ),
-    ("approle", "VAULT_ROLE_ID", approle::from_environment),
-    ("kubernetes", "VAULT_AUTH_ROLE", kubernetes::from_environment),
-    ("jwt", "VAULT_JWT or VAULT_JWT_FILE", jwt::from_environment),
-    ("userpass", password::NEEDS, userpass::from_environment),
-    ("ldap", password::NEEDS, ldap::from_environment),
-    ("radius", password::NEEDS, radius::from_environment),
-    ("cert", "VAULT_CLIENT_CERT and VAULT_CLIENT_KEY", cert::from_environment),
-    ("aws", "", aws),
-    ("gcp", "VAULT_AUTH_ROLE", gcp::from_environment),
-    ("azure", "VAULT_AUTH_ROLE", azure::from_environment),
-    ("github", "VAULT_AUTH_GITHUB_TOKEN or VAULT_AUTH_GITHUB_TOKEN_FILE", github::from_environment),
-    ("token_file", "VAULT_TOKEN_FILE, or a token in ~/.vault-token", token_file::from_environment),
-    ("none", "", |_| Ok(Some(Arc::new(Agent::new())))),
+    (
+        "approle",
+        "VAULT_ROLE_ID",
+        &["ROLE_ID", "SECRET_ID", "WRAPPED_SECRET_ID"],
+        approle::from_environment,
+    ),
+    ("kubernetes", "VAULT_AUTH_ROLE", &[kubernetes::TOKEN_FILE], kubernetes::from_environment),
+    ("jwt", "VAULT_JWT or VAULT_JWT_FILE", &["JWT"], jwt::from_environment),
+    ("userpass", password::NEEDS, &["USERNAME", "PASSWORD"], userpass::from_environment),
+    ("ldap", password::NEEDS, &[], ldap::from_environment),
+    ("radius", password::NEEDS, &[], radius::from_environment),
+    (
+        "cert",
+        "VAULT_CLIENT_CERT and VAULT_CLIENT_KEY",
+        &["CLIENT_CERT", "CLIENT_CERT_BYTES", "CLIENT_KEY", "CLIENT_KEY_BYTES"],
+        cert::from_environment,
+    ),
+    ("aws", "", &["AWS_REGION", "AWS_IAM_SERVER_ID"], aws),
+    ("gcp", "VAULT_AUTH_ROLE", &[], gcp::from_environment),
+    ("azure", "VAULT_AUTH_ROLE", &["AZURE_RESOURCE"], azure::from_environment),
+    (
+        "github",
+        "VAULT_AUTH_GITHUB_TOKEN or VAULT_AUTH_GITHUB_TOKEN_FILE",
+        &["AUTH_GITHUB_TOKEN"],
+        github::from_environment,
+    ),
+    (
+        "token_file",
+        "VAULT_TOKEN_FILE, or a token in ~/.vault-token",
+        &[],
+        token_file::from_environment,
+    ),
+    ("none", "", &[], |_| Ok(Some(Arc::new(Agent::new())))),
 ];
+
+/// What every method reads.
+const OF_ALL: [&str; 4] = ["AUTH_METHOD", "AUTH_ROLE", "AUTH_MOUNT", "AUTH_NAMESPACE"];
+
+/// The variables that say how to log in to Vault, of those that nothing else reads: a platform's own are set wherever
+/// the platform is, and a token in the home directory is of who works there. Each may also name a file.
+pub(crate) fn configured(environment: &Environment) -> Vec<String> {
+    let names = METHODS.iter().flat_map(|(_, _, variables, _)| *variables).chain(&OF_ALL);
+    let variables = names.flat_map(|name| {
+        ["BAO", "VAULT"].map(|prefix| [format!("{prefix}_{name}"), format!("{prefix}_{name}_FILE")])
+    });
+    variables.flatten().filter(|name| environment.is_set(name)).collect()
+}
 
 #[cfg(feature = "aws")]
 fn aws(env: &Official<'_>) -> Found {
@@ -420,7 +487,8 @@ fn first_present(
     ];
     for way in ways {
         if let Some(found) = way()? {
-            tracing::debug!(method = %found.describe(), "logs in by the first way that is present");
+            let method = printable(&found.describe());
+            tracing::debug!(method, "logs in by the first way that is present");
             return Ok(found);
         }
     }
@@ -448,20 +516,21 @@ fn nothing_present(kubernetes_token: &Path) -> Cause {
 }
 
 /// The text of a file without the line break at its end.
-fn read_file(path: &Path) -> Result<SecretString, LoginError> {
-    let bytes =
-        std::fs::read(path).map(Zeroizing::new).map_err(|error| unreadable(path, &error))?;
+async fn read_file(path: &Path) -> Result<SecretString, LoginError> {
+    let bytes = bytes_of(path).await?;
     match std::str::from_utf8(&bytes).map(str::trim) {
         Ok(text) if !text.is_empty() => Ok(SecretString::from(text)),
         _ => Err(not_text(path)),
     }
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> LoginError {
-    LoginError::new(
-        format!("{} cannot be read: {error}", path.display()),
-        "name a file that this process may read",
-    )
+async fn bytes_of(path: &Path) -> Result<file::Bytes, LoginError> {
+    file::read(path, file::MOST_OF_TEXT).await.map_err(|error| {
+        LoginError::new(
+            format!("{} cannot be read: {error}", path.display()),
+            "name a file that this process may read",
+        )
+    })
 }
 
 fn not_text(path: &Path) -> LoginError {
@@ -535,10 +604,10 @@ enum Given {
 }
 
 impl Given {
-    fn get(&self) -> Result<SecretString, LoginError> {
+    async fn get(&self) -> Result<SecretString, LoginError> {
         match self {
             Self::Value(value) => Ok(value.clone()),
-            Self::File(path) => read_file(path),
+            Self::File(path) => read_file(path).await,
         }
     }
 
@@ -591,6 +660,40 @@ mod tests {
         assert_eq!(present(&all[3..], "no-such-file").unwrap(), found[4]);
         let named = [("VAULT_KUBERNETES_TOKEN_FILE", "/k"), ("VAULT_TOKEN_FILE", "/t")];
         assert_eq!(present(&named, "no-such-file").unwrap_err().help, "set VAULT_AUTH_ROLE");
+    }
+
+    /// Whatever a method reads besides what its platform sets says that there is to be a login.
+    #[test]
+    fn every_variable_of_a_login_is_one_that_configures_it() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/auth");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let sources: Vec<_> = files
+            .filter(|path| path.is_file())
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .collect();
+        let reads = ["env.get(\"", "env.parse(\"", "value_or_file(env, \""];
+        let mut names: Vec<_> = sources
+            .iter()
+            .flat_map(|source| reads.map(|read| source.split(read).skip(1)))
+            .flatten()
+            .filter_map(|rest| rest.split_once('"').map(|(name, _)| name))
+            // An address is no login.
+            .filter(|name| *name != "AGENT_ADDR")
+            .collect();
+        names.extend([kubernetes::TOKEN_FILE, "AUTH_NAMESPACE"]);
+        assert!(names.len() > 20, "{names:?}");
+        for name in names {
+            for variable in [format!("VAULT_{name}"), format!("BAO_{name}")] {
+                let environment = Environment::given([(variable.as_str(), "x")]);
+                assert_eq!(configured(&environment), [variable.as_str()]);
+                let environment = Environment::given([(variable.as_str(), "")]);
+                assert!(configured(&environment).is_empty(), "{variable}");
+            }
+        }
+        for others in ["AZURE_CLIENT_ID", "AWS_ROLE_ARN", "HOME", "VAULT_NAMESPACE", "VAULT_CACERT"]
+        {
+            assert!(configured(&Environment::given([(others, "x")])).is_empty(), "{others}");
+        }
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
@@ -68,6 +67,13 @@ impl User {
         Ok(Some(user))
     }
 
+    pub(super) fn password_file(&self) -> Option<&Path> {
+        match &self.password {
+            Password::Value(_) => None,
+            Password::File(path) => Some(path),
+        }
+    }
+
     /// Posts the password to the path of this user's own, `login/<name>`.
     pub(super) async fn log_in_by_path(
         &self,
@@ -96,21 +102,21 @@ impl User {
         path: &str,
         username: Option<&str>,
     ) -> Result<AuthToken, LoginError> {
-        let password = self.password.get()?;
+        let password = self.password.get().await?;
         let body = Body { username, password: password.expose_secret() };
         client.post(path, &body).await.map_err(|error| explain(error.into_cause()).into())
     }
 }
 
 impl Password {
-    fn get(&self) -> Result<SecretString, LoginError> {
+    async fn get(&self) -> Result<SecretString, LoginError> {
         match self {
             Self::Value(value) => {
                 check::password("the password", value)?;
                 Ok(value.clone())
             }
             Self::File(path) => {
-                let password = read(path)?;
+                let password = read(path).await?;
                 check::password(&path.display().to_string(), &password)?;
                 Ok(password)
             }
@@ -119,9 +125,8 @@ impl Password {
 }
 
 /// Without the one line break at its end; blanks may belong to a password.
-fn read(path: &Path) -> Result<SecretString, LoginError> {
-    let bytes =
-        std::fs::read(path).map(Zeroizing::new).map_err(|error| super::unreadable(path, &error))?;
+async fn read(path: &Path) -> Result<SecretString, LoginError> {
+    let bytes = super::bytes_of(path).await?;
     let Ok(text) = std::str::from_utf8(&bytes) else { return Err(super::not_text(path)) };
     let text = text.strip_suffix('\n').unwrap_or(text);
     Ok(SecretString::from(text.strip_suffix('\r').unwrap_or(text)))
@@ -186,6 +191,10 @@ macro_rules! password_login {
 
             fn login<'a>(&'a self, client: &'a LoginClient<'a>) -> LoginFuture<'a> {
                 Box::pin(self.user.$log_in(client, &self.mount))
+            }
+
+            fn watched_file(&self) -> Option<&std::path::Path> {
+                self.user.password_file()
             }
         }
 

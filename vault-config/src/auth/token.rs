@@ -25,6 +25,10 @@ impl AuthMethod for Token {
         format!("token from {}", self.origin)
     }
 
+    fn locks_accounts(&self) -> bool {
+        false
+    }
+
     fn login<'a>(&'a self, _: &'a LoginClient<'a>) -> LoginFuture<'a> {
         Box::pin(async move { AuthToken::new(self.token.clone()) })
     }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::{AuthMethod, AuthToken, LoginClient, LoginFuture, read_file};
 use crate::error::Cause;
+use crate::text::printable;
 use crate::vault::settings::Official;
 
 /// The token in a file, such as `~/.vault-token` or an agent's sink. Read anew at every login.
@@ -20,11 +21,15 @@ impl TokenFile {
 
 impl AuthMethod for TokenFile {
     fn describe(&self) -> String {
-        format!("token file {}", self.path.display())
+        printable(&format!("token file {}", self.path.display()))
+    }
+
+    fn locks_accounts(&self) -> bool {
+        false
     }
 
     fn login<'a>(&'a self, _: &'a LoginClient<'a>) -> LoginFuture<'a> {
-        Box::pin(async move { AuthToken::new(read_file(&self.path)?) })
+        Box::pin(async move { AuthToken::new(read_file(&self.path).await?) })
     }
 
     fn watched_file(&self) -> Option<&Path> {

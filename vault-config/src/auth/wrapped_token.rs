@@ -59,6 +59,10 @@ impl AuthMethod for WrappedToken {
         "wrapped token".to_owned()
     }
 
+    fn locks_accounts(&self) -> bool {
+        false
+    }
+
     fn login<'a>(&'a self, client: &'a LoginClient<'a>) -> LoginFuture<'a> {
         Box::pin(async move {
             let expected = Expected {

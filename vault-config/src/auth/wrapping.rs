@@ -58,7 +58,7 @@ impl Wrapped {
         client: &LoginClient<'_>,
         expected: &Expected<'_>,
     ) -> Result<SecretString, LoginError> {
-        let token = self.given.get()?;
+        let token = self.given.get().await?;
         if !is_token(token.expose_secret()) {
             return Err(malformed(&self.given.holds("what was given is")).into());
         }

@@ -212,7 +212,10 @@
 //!
 //! The type is itself a `VaultConfig`. Its fields' variables and error paths are prefixed by the
 //! field's name; its own `env_prefix` is not used. An `Option` of it is `None` when no source has
-//! any of its fields.
+//! any of its fields; as soon as one has, the others have to be there, and an error says which one it was.
+//!
+//! A struct that is nested in itself does not compile, and one that comes round by others (`A` nests `B`, which nests
+//! an `Option<Box<A>>`) is refused when it is loaded, by the names of the fields that lead around.
 //!
 //! ```
 //! # use vault_config::{VaultConfig, secrecy::SecretString};

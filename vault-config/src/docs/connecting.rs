@@ -9,7 +9,8 @@
 //! `VAULT_AUTH_MOUNT` where the server has the method, when that is not where it usually is. Every
 //! variable of the table is also read as `BAO_..`, which goes first, but for those of the clouds
 //! (`AWS_..`, `AZURE_..`, `IDENTITY_..`, `GCE_..`), which are their own. A variable that also exists
-//! as `.._FILE` is a file's path then, and the file is read at every login.
+//! as `.._FILE` is a file's path then, and the file is read at every login: at most 1 MiB of it, from a regular file
+//! or from a pipe that is written to its end within 5 s.
 //!
 //! The commands are for a role `app`, and a policy of that name which
 //! [`Schema::policy`](crate::Schema::policy) has written: `vault policy write app policy.hcl`. `bao`

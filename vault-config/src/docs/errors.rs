@@ -50,6 +50,15 @@
 //! }
 //! ```
 //!
+//! # What is not looked at
+//!
+//! A load that fails as it is makes no credential: a service that starts again and again would leave one behind each
+//! time. What is wrong with a role, or with a validator that sees its answer, only a request can show, so the error ends
+//! with how many credentials were not requested. [`Loader::check`](crate::Loader::check) never requests one.
+//!
+//! An optional struct of which one field has a value needs all that are required. The error names the value that
+//! switched it on, and where that came from.
+//!
 //! # What is never in it
 //!
 //! No value of a field marked for Vault, no token, no secret_id: not in `Display`, not in `Debug`,
@@ -57,6 +66,17 @@
 //! a value (`Url`'s does), so it is shown for plain fields and withheld for fields marked for
 //! Vault, where only the kind of value is told. The text of an answer that is not Vault's JSON is
 //! never shown.
+//!
+//! # Names and words from elsewhere
+//!
+//! The names of keys, paths and files, the server's words, and what a type or a validator says are shown on one line,
+//! in errors, reports, statuses and logs: what is no character of its own (a line break, an escape sequence, a mark
+//! that turns the line round or has no width) is escaped as `{:?}` does it, `\n` or `\u{1b}`. They neither colour a
+//! terminal nor forge a problem. A long name is cut. Of more than 12 names, 5 are shown, those most like the name
+//! that was looked for, with how many there are.
+//!
+//! A name is close to another when a letter in three differs at most, whatever its case, and whatever joins its
+//! words: `API_KEY` and `apiKey` are close to `api-key`.
 //!
 //! # A login that is refused
 //!

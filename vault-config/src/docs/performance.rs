@@ -4,7 +4,9 @@
 //! whatever the number of fields. A token that is given needs no login. A KV mount whose version is
 //! neither declared nor 2 costs one request for each path and one more for the mount, the first
 //! time. Configurations that share a [`Vault`](crate::Vault) share its login, its connections and
-//! what it has learned.
+//! what it has learned. A load that fails, and every check, revokes the token that it logged in for,
+//! by one request more; over a `Vault` that is shared, a load that fails cuts short each lease that
+//! it was issued, by one request each.
 //!
 //! **Connections.** Over TLS all requests share one HTTP/2 connection: with a token that is given,
 //! the first read goes alone so that the others find it. At most 84 requests are under way on it.

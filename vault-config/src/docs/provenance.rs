@@ -14,6 +14,13 @@
 //! `VAULT_CONFIG_MODE` (`auto`, `vault`, `local`) decides for a program that leaves the mode to
 //! `Auto`. The connection's variables are never read from `.env`.
 //!
+//! A login that is configured without an address is an error in `Auto`, for a configuration with a field that is
+//! marked for Vault: who sets `VAULT_ROLE_ID` and forgets `VAULT_ADDR` wants no local secrets. Every variable counts that only a
+//! login to Vault reads, as `BAO_..` too, and with `_FILE`: those of the table in [`auth`](crate::auth), `VAULT_TOKEN` and
+//! `VAULT_CLIENT_CERT` among them. Those of a platform (`AWS_..`, `AZURE_..`) and `~/.vault-token` do not. A deployment
+//! fixes the mode all the same, by `VAULT_CONFIG_MODE=vault` or [`Loader::mode`](crate::Loader::mode): it may forget the
+//! login as well.
+//!
 //! # It fails closed
 //!
 //! In Vault mode an error of Vault is never answered with a value from `.env` or from a file.
@@ -44,6 +51,11 @@
 //! APP_API_KEY='pa$$word # with "anything" in it'
 //! APP_HOSTS='["a.example", "b.example"]'
 //! ```
+//!
+//! At most 1 MiB is read of it, and as much may its `$NAME`s be replaced by. It is a regular file, or a pipe: a
+//! shell's `<(..)`, or one that a password manager answers, which has 5 s to be written to its end. A pipe is opened
+//! when a field is looked for in it, and left alone otherwise. A directory, a device or a socket is a problem. Of a
+//! file with many bad lines the first 12 are named, and how many more there are.
 //!
 //! The same goes for a `#` after a blank in a value without quotes, which would cut the value off.
 //! Plain fields are read as dotenvy reads them, whatever their type: mark a secret for Vault.

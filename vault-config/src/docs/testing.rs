@@ -54,7 +54,7 @@
 //! # Before a deployment
 //!
 //! [`Loader::check`](crate::Loader::check) logs in, reads every secret, and asks whether the token
-//! may ask for what would make a credential, without making any:
+//! may ask for what would make a credential, without making any. It leaves no token behind:
 //!
 //! ```no_run
 //! # use vault_config::VaultConfig;

@@ -5,13 +5,14 @@
 //! | against | by |
 //! |---|---|
 //! | a secret in a log, an error, a panic, a `Debug` | a field from Vault has a type that hides its value, or does not compile; no message quotes a value, a token, a secret_id or a wrapped token, also where the server or a type's own words repeat it |
-//! | a file that takes Vault's place | in Vault mode a field from Vault is never read from `.env` or a file; an error is never answered with a default; a mode that cannot be read is Vault mode |
+//! | a file that takes Vault's place | in Vault mode a field from Vault is never read from `.env` or a file; an error is never answered with a default; a mode that cannot be read is Vault mode; a login without an address is an error |
 //! | a plain value where an encrypted one is meant | a `transit` field refuses it in Vault mode, and a ciphertext is never taken for the value |
 //! | another server | TLS, verified unless a variable says otherwise in so many words, which is logged; an `https` address never falls back to `http`; a redirect is followed once, over the same scheme, and takes the token to no other host over plain http |
 //! | a stolen wrapping token | it is looked up before it is unwrapped; one that was used, or that another path made, is [`Tampered`](crate::ErrorKind::Tampered), logged at `error`, and not tried again |
 //! | a lock-out | a refused login is not repeated by itself: five wrong tries lock a role or user |
-//! | a path that a variable leads elsewhere | a filled-in path has no empty, `.` or `..` segment and no control character |
-//! | credentials left behind | a load that fails revokes what it made; [`Live::shutdown`](crate::Live::shutdown) does; a check makes none; a role whose credentials never last is minted a few times in ten minutes, and no more |
+//! | a path that a variable leads elsewhere | a filled-in path has no empty, `.` or `..` segment and no character that is not printable |
+//! | a name or a word that colours the terminal, or forges a problem | what comes from elsewhere is shown on one line, escaped and cut: see [`errors`](super::errors) |
+//! | credentials left behind | a load that fails, panics or is dropped half way ends what it was issued; [`Live::shutdown`](crate::Live::shutdown) does; a check makes none; a role whose credentials never last is minted a few times in ten minutes, and no more |
 //! | memory that is read later | values, tokens and private keys are wiped where this crate holds them |
 //!
 //! # What is trusted

@@ -1,14 +1,15 @@
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Cause, ErrorKind};
-use crate::live::schedule::Rotation;
+use crate::text;
+use crate::time::RotationSchedule;
 use crate::value::Value;
 use crate::vault::reply::seconds;
 use crate::vault::{Lease, Made, Reply};
 
 #[cfg(any(feature = "pki", feature = "ssh"))]
 fn ended(end: SystemTime) -> Cause {
-    let end = humantime::format_rfc3339_seconds(end);
+    let end = crate::time::rfc3339::shown(end);
     Cause::new(
         ErrorKind::Protocol,
         format!("what was made just now ended at {end} already"),
@@ -24,6 +25,8 @@ pub struct Answer {
     pub(crate) data: Value,
     /// The version of a KV v2 secret.
     pub(crate) version: Option<u64>,
+    /// When that version was written, as the server writes it.
+    pub(crate) created: Option<String>,
     pub(crate) lease: Option<Lease>,
     /// How long it is good for without being leased.
     pub(crate) life: Option<Duration>,
@@ -38,26 +41,35 @@ pub(crate) struct Granted {
     pub(crate) expires_at: Option<SystemTime>,
 }
 
+/// A version of a KV v2 secret. A secret whose metadata was deleted begins at 1 again: only its time
+/// separates the two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SecretVersion {
+    pub(crate) number: u64,
+    pub(crate) created: Option<String>,
+}
+
 /// What an answer says besides its data.
 #[derive(Debug)]
 pub(crate) struct Facts {
-    pub(crate) version: Option<u64>,
+    pub(crate) version: Option<SecretVersion>,
     pub(crate) lease: Option<Lease>,
     pub(crate) life: Option<Duration>,
-    pub(crate) rotation: Option<Rotation>,
+    pub(crate) rotation: Option<RotationSchedule>,
     pub(crate) made: Option<Made>,
 }
 
 impl Answer {
     pub(crate) fn into_facts(self) -> Facts {
         let rotation = self.rotation();
-        let Self { version, lease, life, made, .. } = self;
+        let Self { version, created, lease, life, made, .. } = self;
+        let version = version.map(|number| SecretVersion { number, created });
         Facts { version, lease, life, rotation, made }
     }
 
     /// `data` was taken from the reply.
     pub(super) fn new(data: Value, version: Option<u64>, reply: Reply) -> Self {
-        Self { data, version, lease: reply.lease(), life: None, made: reply.made }
+        Self { data, version, created: None, lease: reply.lease(), life: None, made: reply.made }
     }
 
     /// What was made, and is good until `end`. `date` is when it was made by the server's clock,
@@ -92,10 +104,10 @@ impl Answer {
     }
 
     /// What a static role says of its password.
-    fn rotation(&self) -> Option<Rotation> {
+    fn rotation(&self) -> Option<RotationSchedule> {
         let last = self.data.get("last_vault_rotation")?.as_str()?.to_owned();
         let ttl = seconds(Some(self.data.get("ttl")?));
-        self.lease.is_none().then_some(Rotation { ttl, last })
+        self.lease.is_none().then_some(RotationSchedule { ttl, last })
     }
 
     /// One key of the answer, or why there is none: with the keys that are there and the nearest.
@@ -111,17 +123,15 @@ impl Answer {
             return Ok(value.clone());
         }
         let version = self.version.map_or_else(String::new, |n| format!(" (version {n})"));
+        let names = || entries.keys().map(String::as_str);
         let what = match entries.len() {
             0 => format!("the secret{version} is empty"),
-            _ => {
-                let names: Vec<_> = entries.keys().map(String::as_str).collect();
-                format!(
-                    "the secret{version} has no key \"{key}\"; its keys are {}",
-                    names.join(", ")
-                )
-            }
+            _ => format!(
+                "the secret{version} has no key \"{key}\"; its keys are {}",
+                text::nearest_few(key, names())
+            ),
         };
-        let help = match crate::error::nearest(key, entries.keys().map(String::as_str)) {
+        let help = match text::nearest(key, names()).map(text::name) {
             Some(near) => {
                 format!("did you mean \"{near}\"? Say key = \"{near}\", or add the key \"{key}\"")
             }
@@ -142,8 +152,14 @@ mod tests {
     fn the_servers_clock_says_how_long_it_is_good_for() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let life = |begin, end, date: Option<u64>| {
-            let answer =
-                Answer { data: Value::Null, version: None, lease: None, life: None, made: None };
+            let answer = Answer {
+                data: Value::Null,
+                version: None,
+                created: None,
+                lease: None,
+                life: None,
+                made: None,
+            };
             let answer = answer.good_between(at(begin), at(end), date.map(at));
             answer.ok().and_then(|answer| answer.life).map(|life| life.as_secs())
         };

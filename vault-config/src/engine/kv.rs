@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Ask, Asked, Declare, Engine, Grant, Refresh, Request, Scope, no_data};
+use super::{
+    Answer, Ask, Asked, Declare, Engine, Grant, Refresh, Request, Scope, SecretVersion, no_data,
+};
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
 use crate::vault::{Mount, Reply, Session};
@@ -107,7 +109,7 @@ impl Ask for Location {
     fn has_changed<'a>(
         &'a self,
         session: &'a Session<'a>,
-        version: u64,
+        version: &'a SecretVersion,
     ) -> Asked<'a, Option<bool>> {
         Box::pin(has_changed(session, self, version))
     }
@@ -140,7 +142,7 @@ impl Location {
 async fn has_changed(
     session: &Session<'_>,
     location: &Location,
-    version: u64,
+    version: &SecretVersion,
 ) -> Result<Option<bool>, Cause> {
     let path = format!("{}/metadata/{}", location.mount, location.path);
     let reply = session.get(&path, None).await?;
@@ -152,13 +154,15 @@ async fn has_changed(
     }
     let current = reply.data().get("current_version").and_then(Value::as_u64);
     let versions = reply.data().get("versions");
-    let newest = versions.and_then(|versions| versions.get(&version.to_string()));
+    let newest = versions.and_then(|versions| versions.get(&version.number.to_string()));
     // A time of deletion may lie ahead: whether it has come, only a reading tells.
     let lives = newest.is_some_and(|newest| {
         newest.get("deletion_time").and_then(Value::as_str) == Some("")
             && newest.get("destroyed").and_then(Value::as_bool) == Some(false)
     });
-    Ok(Some(current != Some(version) || !lives))
+    let created = newest.and_then(|newest| newest.get("created_time")?.as_str());
+    let is_another = created.zip(version.created.as_deref()).is_some_and(|(now, then)| now != then);
+    Ok(Some(current != Some(version.number) || is_another || !lives))
 }
 
 /// Version 2 first; the mount's real version is asked for on the first miss only.
@@ -179,8 +183,10 @@ async fn read_v2(session: &Session<'_>, location: &Location) -> Result<Answer, C
     if reply.ok()
         && let Some(version) = versioned(&reply)
     {
+        let created = reply.data().get("metadata").and_then(|it| it.get("created_time")?.as_str());
+        let created = created.map(str::to_owned);
         let data = reply.take_data().and_then(|mut data| data.remove("data")).unwrap_or_default();
-        return Ok(Answer::new(data, Some(version), reply));
+        return Ok(Answer { created, ..Answer::new(data, Some(version), reply) });
     }
     if reply.no_route() {
         return Err(no_mount(location));
@@ -219,7 +225,8 @@ async fn guess_v1(
             return unversioned(reply);
         }
         if reply.status == 403 && first.status == 404 {
-            return Err(reply.denied(&Grant::read(location.v1())));
+            let cause = reply.denied(&Grant::read(location.v1()));
+            return Err(likelier(cause, &location.v1(), location));
         }
         if !reply.is_miss() {
             return Err(reply.into_cause());
@@ -327,16 +334,39 @@ fn no_mount(location: &Location) -> Cause {
 }
 
 fn miss(reply: Reply, wire: &str, location: &Location, mount: &Mount) -> Cause {
-    if reply.status == 403 {
-        let mut cause = reply.denied(&Grant::read(wire));
-        if mount.is_unknown() {
-            cause = cause.hint(&format!(
-                "or no engine is mounted at {}/: the server answers 403 for that too",
-                location.mount
-            ));
-        }
-        return cause;
+    let cause = match reply.status {
+        403 => denied(&reply, wire, location, mount),
+        _ => nothing_there(location, mount),
+    };
+    match cause.kind {
+        ErrorKind::WrongMount => cause,
+        _ => likelier(cause, wire, location),
     }
+}
+
+/// A path that repeats what is added to it leads nowhere, whatever a policy allows and whatever is stored.
+fn likelier(cause: Cause, wire: &str, location: &Location) -> Cause {
+    let Some(shorter) = repeated(location) else { return cause };
+    let usual = format!("or {}", cause.help);
+    cause
+        .with_help(format!(
+            "the path repeats what is added to it: {wire} was asked for; did you mean kv = \"{shorter}\"?"
+        ))
+        .hint(&usual)
+}
+
+fn denied(reply: &Reply, wire: &str, location: &Location, mount: &Mount) -> Cause {
+    let cause = reply.denied(&Grant::read(wire));
+    match mount.is_unknown() {
+        true => cause.hint(&format!(
+            "or no engine is mounted at {}/: the server answers 403 for that too",
+            location.mount
+        )),
+        false => cause,
+    }
+}
+
+fn nothing_there(location: &Location, mount: &Mount) -> Cause {
     let what = match mount {
         Mount::Kv(engine) => match location.version {
             Some(version) => {
@@ -361,13 +391,7 @@ fn miss(reply: Reply, wire: &str, location: &Location, mount: &Mount) -> Cause {
              for the newest"
         ),
     };
-    let cause = Cause::new(ErrorKind::PathAbsent, what, help);
-    match repeated(location) {
-        Some(shorter) => cause.hint(&format!(
-            "the path repeats what is added to it: {wire} was asked for; did you mean kv = \"{shorter}\"?"
-        )),
-        None => cause,
-    }
+    Cause::new(ErrorKind::PathAbsent, what, help)
 }
 
 /// The path without the mount's name and `data/`, if it starts with either.
@@ -375,6 +399,6 @@ fn repeated(location: &Location) -> Option<&str> {
     let path = location.path.as_str();
     let after_mount = path.strip_prefix(location.mount.as_str()).and_then(|p| p.strip_prefix('/'));
     let rest = after_mount.unwrap_or(path);
-    let rest = rest.strip_prefix("data/").unwrap_or(rest);
+    let rest = ["data/", "metadata/"].iter().find_map(|it| rest.strip_prefix(it)).unwrap_or(rest);
     (rest != path).then_some(rest)
 }

@@ -26,7 +26,7 @@ pub(crate) mod transit;
 pub(crate) mod write;
 
 pub(crate) use answer::Answer;
-pub(crate) use answer::Facts;
+pub(crate) use answer::{Facts, SecretVersion};
 use namespace::Within;
 pub(crate) use refresh::Refresh;
 pub(crate) use request::{Ask, Asked, Request};

@@ -15,6 +15,7 @@ use x509_cert::der::Decode as _;
 use super::role::Role;
 use super::{Answer, Ask, Asked, Declare, Engine, Grant, Request, Scope};
 use crate::error::{Cause, ErrorKind};
+use crate::time::rfc3339;
 use crate::value::Value;
 use crate::vault::Session;
 
@@ -114,7 +115,7 @@ impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Certificate")
             .field("serial", &self.serial)
-            .field("not_after", &humantime::format_rfc3339_seconds(self.not_after).to_string())
+            .field("not_after", &rfc3339::shown(self.not_after))
             .finish_non_exhaustive()
     }
 }

@@ -4,8 +4,9 @@ use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::{Answer, namespace};
+use super::{Answer, SecretVersion, namespace};
 use crate::error::Cause;
+use crate::text::sentence;
 use crate::vault::{Session, Vault};
 
 /// What is asked of the server, and in which namespace. Requests with one id share one answer.
@@ -28,7 +29,11 @@ pub(crate) trait Ask: Debug + Send + Sync {
 
     /// Whether what is stored is no longer of this version; `None` when the token may not look, or
     /// there is nothing to look at.
-    fn has_changed<'a>(&'a self, _: &'a Session<'a>, _version: u64) -> Asked<'a, Option<bool>> {
+    fn has_changed<'a>(
+        &'a self,
+        _: &'a Session<'a>,
+        _version: &'a SecretVersion,
+    ) -> Asked<'a, Option<bool>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 
@@ -87,7 +92,7 @@ impl Request {
     pub(crate) async fn has_changed(
         &self,
         session: &Session<'_>,
-        version: u64,
+        version: &SecretVersion,
     ) -> Result<Option<bool>, Cause> {
         let session = session.within(self.namespace.as_deref());
         self.ask.has_changed(&session, version).await
@@ -98,7 +103,7 @@ impl Request {
     }
 
     pub(crate) fn name(&self) -> String {
-        namespace::named(self.ask.name(), self.namespace.as_deref())
+        sentence(namespace::named(self.ask.name(), self.namespace.as_deref()))
     }
 
     pub(crate) fn mints(&self) -> bool {

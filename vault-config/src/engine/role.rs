@@ -55,7 +55,7 @@ impl Role {
         let Self { mount, name, .. } = self;
         if reply.status == 400 && !is_of_no_role(&reply.words()) {
             let help = format!("ask for what the role allows: vault read {mount}/roles/{name}");
-            return Err(Cause { help, ..reply.into_cause() });
+            return Err(reply.into_cause().with_help(help));
         }
         match reply.ok() {
             true => Ok(reply),

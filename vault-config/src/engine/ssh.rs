@@ -1,10 +1,10 @@
 //! Signed SSH keys: <https://openbao.org/api-docs/secret/ssh/#sign-ssh-key>.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::json;
@@ -14,6 +14,8 @@ use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey};
 use super::role::Role;
 use super::{Answer, Ask, Asked, Declare, Engine, Grant, Request, Scope};
 use crate::error::{Cause, ErrorKind};
+use crate::source::file;
+use crate::time::rfc3339;
 use crate::value::Value;
 use crate::vault::Session;
 
@@ -79,10 +81,7 @@ impl fmt::Debug for SignedSshKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignedSshKey")
             .field("serial", &self.serial)
-            .field(
-                "valid_before",
-                &humantime::format_rfc3339_seconds(self.valid_before).to_string(),
-            )
+            .field("valid_before", &rfc3339::shown(self.valid_before))
             .finish_non_exhaustive()
     }
 }
@@ -227,7 +226,7 @@ impl Ask for Sign {
 
 impl Sign {
     async fn sign(&self, session: &Session<'_>) -> Result<Answer, Cause> {
-        let (public_key, private_key) = self.key.pair()?;
+        let (public_key, private_key) = self.key.pair().await?;
         let mut reply = self.role.write(session, json!({ "public_key": public_key })).await?;
         let signed_key = reply.take_data().and_then(|data| Some(data.get("signed_key")?.clone()));
         let signed_key = signed_key.as_ref().and_then(Value::as_str).ok_or_else(misshapen)?.trim();
@@ -244,10 +243,10 @@ impl Sign {
 }
 
 impl Key {
-    fn pair(&self) -> Result<(String, Option<SecretString>), Cause> {
+    async fn pair(&self) -> Result<(String, Option<SecretString>), Cause> {
         match self {
             Self::Given(text) => Ok((text.clone(), None)),
-            Self::File(path) => Ok((of_file(path)?, None)),
+            Self::File(path) => Ok((of_file(path).await?, None)),
             Self::Made => {
                 let pair = PrivateKey::random(&mut OsRng, Algorithm::Ed25519);
                 let pair = pair.map_err(|_| not_made())?;
@@ -260,15 +259,15 @@ impl Key {
 }
 
 /// Nothing but a public key is sent: a path without `.pub` names the private one.
-fn of_file(path: &str) -> Result<String, Cause> {
-    let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| {
+async fn of_file(path: &str) -> Result<String, Cause> {
+    let bytes = file::read(Path::new(path), file::MOST_OF_TEXT).await.map_err(|error| {
         Cause::new(
             ErrorKind::Setting,
             format!("the public key {path} cannot be read: {error}"),
             "name a file that this process may read with public_key_file = \"..\"",
         )
     })?;
-    let text = text.trim();
+    let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
     match PublicKey::from_openssh(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(_) => Err(Cause::new(

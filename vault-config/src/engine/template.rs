@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Cause, ErrorKind};
 use crate::source::env::Environment;
+use crate::text::is_printable;
 
 /// The variables of paths: set on the loader, else `VAULT_CONFIG_VAR_NAME`, else `{profile}` from
 /// figment.
@@ -82,17 +83,17 @@ impl Variables {
 }
 
 /// A variable must not lead a path elsewhere. Addresses lose control characters on the way, so that
-/// `.` and `..` could hide behind them.
+/// `.` and `..` could hide behind them; the server answers all that is not printable with an empty 400.
 fn check(path: &str, template: &str) -> Result<(), Cause> {
     let stays = |segment: &str| !matches!(segment, "" | "." | "..");
-    if path == template || path.split('/').all(stays) && !path.contains(char::is_control) {
+    if path == template || path.split('/').all(stays) && path.chars().all(is_printable) {
         return Ok(());
     }
     Err(Cause::new(
         ErrorKind::Variable,
         format!(
             "with its variables filled in, the path \"{template}\" has an empty, \".\" or \"..\" \
-             segment, or a control character"
+             segment, or a character that is not printable"
         ),
         "give the variables values that are names, or names joined by /",
     ))

@@ -89,7 +89,7 @@ impl Ask for Body {
             let mut reply = session.post(&self.path, &body, Repeat::UnlessArrived).await?;
             if reply.status == 400 && !is_of_no_role(&reply.words()) {
                 let help = format!("correct the path or its data: vault path-help {}", self.path);
-                return Err(Cause { help, ..reply.into_cause() });
+                return Err(reply.into_cause().with_help(help));
             }
             if reply.says_nothing() {
                 return Err(says_nothing(reply.status));

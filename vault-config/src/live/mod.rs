@@ -5,28 +5,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-pub(crate) mod clock;
 mod events;
 mod publish;
 pub(crate) mod schedule;
 #[cfg(test)]
 mod simulation;
-mod source;
 mod status;
 mod task;
-mod token;
+mod watched;
 
-pub use clock::{Clock, Reading, SystemClock};
+pub use crate::time::clock::{Clock, Reading, SystemClock};
 pub use events::{Event, Events};
 pub use publish::{Selected, Subscription, View};
 pub use status::{Action, Counters, Health, Login, SourceStatus, State, Status, TokenStatus};
 
 use publish::{Part, Published};
-use source::Source;
-use task::{Command, Task};
+use task::{Command, Task, Watched};
+use watched::WatchedSecret;
 
 use crate::VaultConfig;
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, ErrorKind};
 use crate::read::{Slot, Span};
 use crate::resolve::Given;
 use crate::vault::Vault;
@@ -116,18 +114,18 @@ impl<T: VaultConfig + Send + Sync + 'static> Live<T> {
             status: Mutex::new(Status::at_rest()),
         });
         let (commands, receiver) = mpsc::unbounded_channel();
-        let sources: Vec<Source> = given
+        let sources: Vec<WatchedSecret> = given
             .into_iter()
             .map(|given| {
                 let leaves = given.fields.iter().filter_map(|(leaf, _)| slots.get(*leaf));
                 let names = leaves.map(|slot| slot.leaf.path.clone()).collect();
-                Source::new(given, names, options.every, now)
+                WatchedSecret::new(given, names, options.every, now)
             })
             .collect();
         if let Some(vault) = vault.filter(|_| !sources.is_empty()) {
             let shared = Arc::clone(&shared);
-            let task =
-                Task::new(vault, Arc::clone(&shared), slots, parts, sources, options.overlap);
+            let watched = Watched { slots, parts, sources, overlap: options.overlap };
+            let task = Task::new(vault, Arc::clone(&shared), watched);
             shared.set_status(task.status(now));
             tokio::spawn(task.run(receiver));
         }
@@ -181,14 +179,14 @@ impl<T> Live<T> {
     /// What fails then. The last good values stay.
     pub async fn refresh(&self) -> Result<(), Error> {
         let (asked, answer) = oneshot::channel();
-        if self.commands.send(Command::Refresh(asked)).is_err() {
-            return Ok(());
-        }
-        match answer.await {
-            Ok(problems) if !problems.is_empty() => {
-                Err(Error::new(self.shared.name, problems, None))
-            }
-            _ => Ok(()),
+        let is_asked = self.commands.send(Command::Refresh(asked)).is_ok();
+        let answer = if is_asked { answer.await.ok() } else { None };
+        match answer {
+            Some(problems) if problems.is_empty() => Ok(()),
+            Some(problems) => Err(Error::new(self.shared.name, problems, None)),
+            // Without a Vault there is nothing to refresh, and nothing that stops.
+            None if lock(&self.shared.status).health != Health::Stopped => Ok(()),
+            None => Err(Error::single(self.shared.name, stopped())),
         }
     }
 
@@ -231,7 +229,7 @@ impl<T> fmt::Debug for Live<T> {
 }
 
 impl<T> Shared<T> {
-    fn tell(&self, event: Event) {
+    fn report(&self, event: Event) {
         if let Some(events) = &*lock(&self.events) {
             // Nobody may be listening.
             let _ = events.send(event);
@@ -266,12 +264,10 @@ fn parts(slots: &[Slot], spans: &[(usize, Span)]) -> Vec<Part> {
     parts
 }
 
-/// One line for logs, with what to do on the next.
-fn told(cause: &Cause) -> String {
-    match (&cause.source, cause.help.as_str()) {
-        (Some(source), "") => format!("{source}: {}", cause.what),
-        (Some(source), help) => format!("{source}: {}\nhelp: {help}", cause.what),
-        (None, "") => cause.what.clone(),
-        (None, help) => format!("{}\nhelp: {help}", cause.what),
-    }
+fn stopped() -> Cause {
+    Cause::new(
+        ErrorKind::Stopped,
+        "the configuration is not watched any more: it was shut down, or its runtime ended",
+        "load it again with `watch()`",
+    )
 }

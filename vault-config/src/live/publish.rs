@@ -1,9 +1,9 @@
 //! From the one who refreshes to all who read.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -14,8 +14,36 @@ use crate::read::Span;
 pub(super) struct Published<T> {
     current: ArcSwap<T>,
     latest: Mutex<Latest<T>>,
-    /// The last edition that each subscriber is done with.
-    readers: Mutex<Vec<Weak<AtomicU64>>>,
+    readers: Arc<Readers>,
+}
+
+/// By the number of an edition: how many subscribers are done with what was before it, and not yet with
+/// itself.
+#[derive(Default)]
+struct Readers(Mutex<BTreeMap<u64, usize>>);
+
+impl Readers {
+    fn count(&self) -> MutexGuard<'_, BTreeMap<u64, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, number: u64) {
+        *self.count().entry(number).or_default() += 1;
+    }
+
+    fn leave(&self, number: u64) {
+        let mut count = self.count();
+        if let Some(readers) = count.get_mut(&number) {
+            *readers -= 1;
+            if *readers == 0 {
+                count.remove(&number);
+            }
+        }
+    }
+
+    fn slowest(&self) -> Option<u64> {
+        self.count().first_key_value().map(|(number, _)| *number)
+    }
 }
 
 struct Latest<T> {
@@ -58,7 +86,7 @@ impl<T> Published<T> {
                 sender: Some(watch::Sender::new(first.clone())),
                 edition: first,
             }),
-            readers: Mutex::default(),
+            readers: Arc::default(),
         }
     }
 
@@ -89,39 +117,44 @@ impl<T> Published<T> {
 
     /// Whether every subscriber is done with what was before this edition.
     pub(super) fn is_taken(&self, number: u64) -> bool {
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        readers.retain(|reader| reader.strong_count() > 0);
-        let done = |reader: &Weak<AtomicU64>| {
-            reader.upgrade().is_none_or(|done| done.load(Ordering::Acquire) >= number)
-        };
-        readers.iter().all(done)
+        self.readers.slowest().is_none_or(|slowest| slowest >= number)
     }
 
-    pub(super) fn subscribe(&self) -> Reading<T> {
+    pub(super) fn subscribe(&self) -> Cursor<T> {
         let latest = self.latest();
         let edition = latest.edition.clone();
         let receiver = match &latest.sender {
             Some(sender) => sender.subscribe(),
             None => watch::channel(edition.clone()).1,
         };
+        // Before another can be published, or its predecessor could be released unseen.
+        self.readers.enter(edition.number);
         drop(latest);
-        let done = Arc::new(AtomicU64::new(edition.number));
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&done));
-        Reading { receiver, edition, done }
+        let done = edition.number;
+        Cursor { receiver, edition, done, readers: Arc::clone(&self.readers) }
     }
 }
 
 /// One subscriber's place among the editions.
-pub(super) struct Reading<T> {
+pub(super) struct Cursor<T> {
     receiver: watch::Receiver<Edition<T>>,
     edition: Edition<T>,
-    done: Arc<AtomicU64>,
+    /// The last edition that this subscriber is done with.
+    done: u64,
+    readers: Arc<Readers>,
 }
 
-impl<T> Reading<T> {
+impl<T> Drop for Cursor<T> {
+    fn drop(&mut self) {
+        self.readers.leave(self.done);
+    }
+}
+
+impl<T> Cursor<T> {
     /// Asking for the next edition says that one is done with those before.
     async fn next(&mut self) -> bool {
-        self.done.store(self.edition.number, Ordering::Release);
+        self.readers.enter(self.edition.number);
+        self.readers.leave(std::mem::replace(&mut self.done, self.edition.number));
         let is_there = self.receiver.changed().await.is_ok();
         if is_there {
             self.edition = self.receiver.borrow_and_update().clone();
@@ -134,11 +167,11 @@ impl<T> Reading<T> {
 ///
 /// Who asks for the next configuration has taken the one before: until all subscribers have, and
 /// [`overlap`](crate::Loader::overlap) has passed, a replaced credential is left to live.
-pub struct Subscription<T>(Reading<T>);
+pub struct Subscription<T>(Cursor<T>);
 
 impl<T> Subscription<T> {
-    pub(super) fn new(reading: Reading<T>) -> Self {
-        Self(reading)
+    pub(super) fn new(cursor: Cursor<T>) -> Self {
+        Self(cursor)
     }
 
     /// The configuration that was seen last; [`Live::current`](super::Live::current) may have a newer
@@ -168,26 +201,26 @@ type Project<T, U> = dyn Fn(&T) -> &U + Send + Sync;
 /// One part of the configuration, told of only when it changes. Made by
 /// [`Live::select`](super::Live::select).
 pub struct View<T, U: ?Sized> {
-    reading: Reading<T>,
+    cursor: Cursor<T>,
     project: Arc<Project<T, U>>,
     fields: Vec<usize>,
 }
 
 impl<T, U: ?Sized> View<T, U> {
     pub(super) fn new(
-        reading: Reading<T>,
+        cursor: Cursor<T>,
         project: impl Fn(&T) -> &U + Send + Sync + 'static,
     ) -> Self {
-        let Edition { config, parts, .. } = &reading.edition;
+        let Edition { config, parts, .. } = &cursor.edition;
         let part = project(config);
         let fields = touched(&**config, part, parts);
-        Self { reading, project: Arc::new(project), fields }
+        Self { cursor, project: Arc::new(project), fields }
     }
 
     /// The part as it was seen last; [`Live::current`](super::Live::current) may have a newer one.
     #[must_use]
     pub fn seen(&self) -> Selected<T, U> {
-        let config = Arc::clone(&self.reading.edition.config);
+        let config = Arc::clone(&self.cursor.edition.config);
         Selected { config, project: Arc::clone(&self.project) }
     }
 
@@ -197,11 +230,11 @@ impl<T, U: ?Sized> View<T, U> {
     /// Cancel safe: no change is lost when the future is dropped.
     pub async fn changed(&mut self) -> Option<Selected<T, U>> {
         loop {
-            let before = self.reading.edition.number;
-            if !self.reading.next().await {
+            let before = self.cursor.edition.number;
+            if !self.cursor.next().await {
                 return None;
             }
-            let parts = &self.reading.edition.parts;
+            let parts = &self.cursor.edition.parts;
             let changed = |index: &usize| parts.get(*index).is_some_and(|p| p.changed > before);
             if self.fields.iter().any(changed) {
                 return Some(self.seen());

@@ -5,8 +5,12 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, SystemTime};
 
-use super::clock::Reading;
-use super::schedule::{self, Step, Term};
+use super::schedule;
+use crate::error::{Cause, ErrorKind};
+use crate::time::backoff::Urgency;
+use crate::time::clock::Reading;
+use crate::time::{Lifetime, Step, backoff};
+use crate::vault::{Asker, Reachability};
 
 const INSTANCES: usize = 1000;
 const DAY: u64 = 24 * 3600;
@@ -25,86 +29,288 @@ enum Client {
     FixedTime,
 }
 
-/// One thing that one instance keeps alive.
-enum Kept {
-    Leased { term: Term, made: f64, margin: Duration },
-    Stored { first: bool },
-}
-
 fn at(seconds: f64) -> Reading {
     let since_start = Duration::from_secs_f64(seconds);
     Reading { monotonic: since_start, wall: SystemTime::UNIX_EPOCH + since_start }
 }
 
-fn wait(client: Client, kept: &Kept, now: f64, random: &mut fastrand::Rng) -> f64 {
-    let wait = match (client, kept) {
-        (Client::Ours, Kept::Leased { term, .. }) => term.next(at(now)).map_or(MAX_TTL, |(_, w)| w),
-        (Client::Ours, Kept::Stored { first }) => schedule::reread(KV, *first, random.f64()),
-        (Client::Go, Kept::Leased { .. }) => {
-            let grace = TTL.mul_f64(0.1 + 0.1 * random.f64());
-            TTL.mul_f64(2.0 / 3.0) + grace / 3
-        }
-        (Client::FixedTime, Kept::Leased { margin, .. }) => TTL - *margin,
-        (Client::Go | Client::FixedTime, Kept::Stored { .. }) => KV,
-    };
-    wait.as_secs_f64()
+/// Requests in each second of a day. All instances start in the first.
+fn requests(client: Client, kv_paths: usize, outage: &Outage) -> Vec<u32> {
+    match client {
+        Client::Ours => ours(kv_paths, outage),
+        Client::Go | Client::FixedTime => others(client, kv_paths),
+    }
 }
 
-/// Requests in each second of a day. All instances start in the first.
-fn requests(client: Client, kv_paths: usize, outage: std::ops::Range<u64>) -> Vec<u32> {
+/// At fixed intervals, whatever happens.
+fn others(client: Client, kv_paths: usize) -> Vec<u32> {
     let random = &mut fastrand::Rng::with_seed(1);
     let mut seconds = vec![0; DAY as usize];
-    let mut kept: Vec<Kept> = Vec::new();
     for _ in 0..INSTANCES {
-        for margin in [5, 60] {
-            let term = Term::new(at(0.0), TTL, TTL, true, random.f64());
-            kept.push(Kept::Leased { term, made: 0.0, margin: Duration::from_secs(margin) });
+        let margins = [Some(5.0), Some(60.0)].into_iter();
+        for margin in margins.chain(std::iter::repeat_n(None, kv_paths)) {
+            let mut now = random.f64();
+            while now < DAY as f64 {
+                now += match (client, margin) {
+                    (Client::Go, Some(_)) => {
+                        let grace = TTL.mul_f64(0.1 + 0.1 * random.f64());
+                        (TTL.mul_f64(2.0 / 3.0) + grace / 3).as_secs_f64()
+                    }
+                    (_, Some(margin)) => TTL.as_secs_f64() - margin,
+                    (_, None) => KV.as_secs_f64(),
+                };
+                if let Some(second) = seconds.get_mut(now as usize) {
+                    *second += 1;
+                }
+            }
         }
-        kept.extend((0..kv_paths).map(|_| Kept::Stored { first: true }));
     }
-    let mut failures = vec![0u32; kept.len()];
-    let milliseconds = |seconds: f64| (seconds * 1000.0) as u64;
-    let mut queue: BinaryHeap<Reverse<(u64, usize)>> = kept
+    seconds
+}
+
+/// An outage, and what is answered during it.
+struct Outage {
+    seconds: std::ops::Range<u64>,
+    answer: ErrorKind,
+}
+
+const NONE: Outage = Outage { seconds: 0..0, answer: ErrorKind::Sealed };
+
+/// One instance as the task runs it: what is due is asked for; while the server is away, one probe is
+/// sent for all, and what is stored waits for its next turn.
+struct Instance {
+    reachability: Reachability,
+    kept: Vec<Kept>,
+}
+
+struct Kept {
+    name: String,
+    upkeep: Upkeep,
+    failures: u32,
+    fails: bool,
+    asked: f64,
+}
+
+enum Upkeep {
+    Leased { lifetime: Lifetime, issued: f64 },
+    Stored { turn: f64, sooner: f64 },
+}
+
+impl Kept {
+    fn wait(&self, now: f64) -> f64 {
+        match &self.upkeep {
+            Upkeep::Leased { lifetime, .. } => {
+                lifetime.next(at(now)).map_or(MAX_TTL, |(_, wait)| wait).as_secs_f64()
+            }
+            Upkeep::Stored { turn, sooner } => (turn.min(*sooner) - now).max(0.0),
+        }
+    }
+
+    fn succeeds(&mut self, now: f64, random: &mut fastrand::Rng) {
+        (self.failures, self.fails) = (0, false);
+        match &mut self.upkeep {
+            Upkeep::Leased { lifetime, issued } => {
+                let left = MAX_TTL.as_secs_f64() - (now - *issued);
+                if lifetime.due(at(now)) == Some(Step::Renew) {
+                    let granted = TTL.min(Duration::from_secs_f64(left.max(1.0)));
+                    lifetime.renewed(at(now), granted, random.f64());
+                } else {
+                    *lifetime = Lifetime::new(at(now), TTL, TTL, true, random.f64());
+                    *issued = now;
+                }
+            }
+            Upkeep::Stored { turn, sooner } => {
+                let planned = Duration::from_secs_f64((*turn - now).max(0.0));
+                *turn = now + schedule::after_reading(KV, planned, random.f64()).as_secs_f64();
+                *sooner = f64::MAX;
+            }
+        }
+    }
+
+    fn urgency(&self, now: f64) -> Urgency {
+        match &self.upkeep {
+            Upkeep::Leased { lifetime, .. } => lifetime.urgency(at(now)),
+            Upkeep::Stored { .. } => Urgency::NONE,
+        }
+    }
+
+    fn plan_next_turn(&mut self, now: f64, random: &mut fastrand::Rng) {
+        if let Upkeep::Stored { turn, sooner } = &mut self.upkeep {
+            *sooner = f64::MAX;
+            if *turn <= now {
+                *turn = now + schedule::reread(KV, false, random.f64()).as_secs_f64();
+            }
+        }
+    }
+
+    fn fails(&mut self, now: f64, random: &mut fastrand::Rng) {
+        self.failures += 1;
+        self.fails = true;
+        self.plan_next_turn(now, random);
+        match &mut self.upkeep {
+            Upkeep::Leased { lifetime, .. } => match lifetime.due(at(now)) {
+                Some(Step::Replace) => lifetime.replacement_failed(at(now), random.f64()),
+                _ => lifetime.renewal_failed(at(now), random.f64()),
+            },
+            Upkeep::Stored { sooner, .. } => {
+                let wait = backoff::retry_read(self.failures, KV, random.f64());
+                *sooner = now + wait.as_secs_f64();
+            }
+        }
+    }
+}
+
+impl Instance {
+    fn start(kv_paths: usize, random: &mut fastrand::Rng) -> Self {
+        let began = random.f64();
+        let leased = |random: &mut fastrand::Rng| Upkeep::Leased {
+            lifetime: Lifetime::new(at(began), TTL, TTL, true, random.f64()),
+            issued: began,
+        };
+        let stored = |random: &mut fastrand::Rng| Upkeep::Stored {
+            turn: began + schedule::reread(KV, true, random.f64()).as_secs_f64(),
+            sooner: f64::MAX,
+        };
+        let mut upkeeps = vec![leased(random), leased(random)];
+        upkeeps.extend((0..kv_paths).map(|_| stored(random)));
+        let kept = upkeeps.into_iter().enumerate().map(|(index, upkeep)| Kept {
+            name: format!("source {index}"),
+            upkeep,
+            failures: 0,
+            fails: false,
+            asked: began,
+        });
+        Self { reachability: Reachability::default(), kept: kept.collect() }
+    }
+
+    /// Does what is due now. How many requests that takes, and when it is due again.
+    fn step(&mut self, now: f64, outage: &Outage, random: &mut fastrand::Rng) -> (u32, f64) {
+        let mut sent = 0;
+        if self.reachability.outage().is_none() {
+            for index in 0..self.kept.len() {
+                if self.kept[index].wait(now) == 0.0 {
+                    sent += self.ask(index, now, outage, random);
+                }
+            }
+        }
+        if self.reachability.outage().is_some() {
+            let wants = |kept: &Kept| kept.fails || kept.wait(now) == 0.0;
+            if self.kept.iter().any(wants) {
+                sent += self.probe(now, outage, random);
+            }
+            self.hold_back(now, random);
+        }
+        (sent, self.wait(now))
+    }
+
+    fn ask(&mut self, index: usize, now: f64, outage: &Outage, random: &mut fastrand::Rng) -> u32 {
+        let urgency = self.urgency(now);
+        let kept = &mut self.kept[index];
+        let is_early = kept.wait(now) > 0.0;
+        let asker = Asker { source: &kept.name, repeats: kept.fails, is_early, urgency };
+        if self.reachability.admit(asker, at(now), random.f64()).is_err() {
+            return 0;
+        }
+        kept.asked = now;
+        if !outage.seconds.contains(&(now as u64)) {
+            kept.succeeds(now, random);
+            let recovery = self.reachability.answered(&kept.name);
+            if recovery.is_some_and(|recovery| recovery.covers(outage.answer)) {
+                self.outage_ended(now, random);
+            }
+            return 1;
+        }
+        kept.fails(now, random);
+        let cause = Cause::new(outage.answer, "", "");
+        self.reachability.failed(&kept.name, &cause, Duration::ZERO, at(now), random.f64());
+        1
+    }
+
+    fn urgency(&self, now: f64) -> Urgency {
+        self.kept.iter().map(|kept| kept.urgency(now)).fold(Urgency::NONE, Urgency::and)
+    }
+
+    fn probe(&mut self, now: f64, outage: &Outage, random: &mut fastrand::Rng) -> u32 {
+        let mut candidates: Vec<usize> =
+            (0..self.kept.len()).filter(|index| self.may_probe(*index, now)).collect();
+        candidates.sort_by(|one, other| self.kept[*one].asked.total_cmp(&self.kept[*other].asked));
+        candidates
+            .into_iter()
+            .map(|index| self.ask(index, now, outage, random))
+            .find(|sent| *sent > 0)
+            .unwrap_or_default()
+    }
+
+    fn may_probe(&self, index: usize, now: f64) -> bool {
+        let is_stored = |kept: &Kept| matches!(kept.upkeep, Upkeep::Stored { .. });
+        match self.kept.iter().any(is_stored) {
+            true => is_stored(&self.kept[index]),
+            false => self.kept[index].wait(now) == 0.0,
+        }
+    }
+
+    fn hold_back(&mut self, now: f64, random: &mut fastrand::Rng) {
+        let is_away = self.reachability.outage().is_some();
+        for kept in self.kept.iter_mut().filter(|kept| is_away && kept.wait(now) == 0.0) {
+            kept.plan_next_turn(now, random);
+            kept.fails = true;
+        }
+    }
+
+    fn outage_ended(&mut self, now: f64, random: &mut fastrand::Rng) {
+        for kept in self.kept.iter_mut().filter(|kept| kept.fails) {
+            (kept.fails, kept.failures) = (false, 0);
+            match &mut kept.upkeep {
+                Upkeep::Leased { lifetime, .. } => lifetime.outage_ended(at(now), random.f64()),
+                Upkeep::Stored { turn, sooner } => {
+                    *turn = now + schedule::after_outage(KV, random.f64()).as_secs_f64();
+                    *sooner = f64::MAX;
+                }
+            }
+        }
+    }
+
+    fn wait(&self, now: f64) -> f64 {
+        let is_away = self.reachability.outage().is_some();
+        let urgency = self.urgency(now);
+        let wants = self.kept.iter().any(|kept| kept.fails);
+        let waits = self.kept.iter().enumerate().map(|(index, kept)| {
+            let wait = kept.wait(now);
+            let (repeats, is_early) = (kept.fails, wait > 0.0);
+            let asker = Asker { source: &kept.name, repeats, is_early, urgency };
+            let admitted = self.reachability.admits_in(asker, at(now)).as_secs_f64();
+            match is_away {
+                false => wait.max(admitted),
+                true if wants && self.may_probe(index, now) => admitted,
+                true if kept.fails => f64::MAX,
+                true => wait,
+            }
+        });
+        waits.fold(f64::MAX, f64::min)
+    }
+}
+
+fn ours(kv_paths: usize, outage: &Outage) -> Vec<u32> {
+    let random = &mut fastrand::Rng::with_seed(1);
+    let mut seconds = vec![0; DAY as usize];
+    let mut instances: Vec<Instance> =
+        (0..INSTANCES).map(|_| Instance::start(kv_paths, random)).collect();
+    let milliseconds = |seconds: f64| (seconds * 1000.0).ceil() as u64;
+    let mut queue: BinaryHeap<Reverse<(u64, usize)>> = instances
         .iter()
         .enumerate()
-        .map(|(index, kept)| {
-            let start = random.f64();
-            Reverse((milliseconds(start + wait(client, kept, 0.0, random)), index))
-        })
+        .map(|(index, instance)| Reverse((milliseconds(1.0 + instance.wait(1.0)), index)))
         .collect();
+    // What follows an outage is over three hours after it.
+    let end = if outage.seconds.is_empty() { DAY } else { outage.seconds.end + 3 * 3600 };
     while let Some(Reverse((when, index))) = queue.pop() {
-        let now = when as f64 / 1000.0;
+        if when / 1000 >= end {
+            break;
+        }
         let Some(second) = seconds.get_mut((when / 1000) as usize) else { continue };
-        *second += 1;
-        let fails = outage.contains(&(when / 1000));
-        let kept = &mut kept[index];
-        let next = match kept {
-            Kept::Leased { term, .. } if fails && client == Client::Ours => {
-                term.failed(at(now), random.f64());
-                term.next(at(now)).map_or(MAX_TTL, |(_, wait)| wait).as_secs_f64()
-            }
-            Kept::Stored { .. } if fails && client == Client::Ours => {
-                failures[index] += 1;
-                schedule::retry_read(failures[index], KV, random.f64()).as_secs_f64()
-            }
-            Kept::Leased { term, made, .. } => {
-                let left = MAX_TTL.as_secs_f64() - (now - *made);
-                if client == Client::Ours && term.due(at(now)) == Some(Step::Renew) {
-                    let granted = TTL.min(Duration::from_secs_f64(left.max(1.0)));
-                    term.renewed(at(now), granted, random.f64());
-                } else {
-                    *term = Term::new(at(now), TTL, TTL, true, random.f64());
-                    *made = now;
-                }
-                wait(client, kept, now, random)
-            }
-            Kept::Stored { first } => {
-                *first = false;
-                failures[index] = 0;
-                wait(client, kept, now, random)
-            }
-        };
-        queue.push(Reverse((when + milliseconds(next).max(1), index)));
+        let (sent, wait) = instances[index].step(when as f64 / 1000.0, outage, random);
+        *second += sent;
+        queue.push(Reverse((when + milliseconds(wait).max(1), index)));
     }
     seconds
 }
@@ -127,8 +333,8 @@ fn a_fleet_that_starts_in_one_second_does_not_come_back_in_one() {
         "", "mean", "peak", "peak/mean", "mean", "peak", "peak/mean"
     );
     let of = |client| {
-        let leases = peak_to_mean(&requests(client, 0, 0..0));
-        let all = peak_to_mean(&requests(client, KV_PATHS, 0..0));
+        let leases = peak_to_mean(&requests(client, 0, &NONE));
+        let all = peak_to_mean(&requests(client, KV_PATHS, &NONE));
         let name = format!("{client:?}");
         println!(
             "{name:9} {:>6.2} {:>5} {:>10.1} | {:>6.2} {:>5} {:>10.1}",
@@ -142,20 +348,43 @@ fn a_fleet_that_starts_in_one_second_does_not_come_back_in_one() {
     assert!(ours.1 < 5.0, "{}", ours.1);
 }
 
+/// The busiest minute of a part of the day, as a multiple of the mean of a day without an outage.
+fn busiest_minute(seconds: &[u32], mean: f64) -> f64 {
+    let minutes = seconds.windows(60).step_by(5).map(|minute| minute.iter().sum::<u32>());
+    f64::from(minutes.max().unwrap_or_default()) / 60.0 / mean
+}
+
 #[test]
 #[allow(clippy::print_stdout)]
-fn a_fleet_does_not_storm_a_server_that_comes_back() {
-    let (from, to) = (6 * 3600, 6 * 3600 + 1200);
-    let seconds = requests(Client::Ours, KV_PATHS, from..to);
-    let mean = peak_to_mean(&seconds[..from as usize]).0;
-    let during = peak_to_mean(&seconds[from as usize..to as usize]);
-    let after = peak_to_mean(&seconds[to as usize..to as usize + 600]);
-    println!(
-        "an outage of 20 minutes: before {mean:.1} requests a second; during it {:.1}, peak {}; in the ten minutes after it {:.1}, peak {}",
-        during.0, during.1, after.0, after.1
-    );
-    // Five things of each instance, each tried about once a minute.
-    let one_a_minute = (INSTANCES * (2 + KV_PATHS)) as f64 / 60.0;
-    assert!(during.0 < 2.0 * one_a_minute && f64::from(during.1) < 4.0 * one_a_minute);
-    assert!(f64::from(after.1) < 4.0 * one_a_minute);
+fn a_fleet_does_not_storm_a_server_that_is_away_or_comes_back() {
+    let mean = peak_to_mean(&requests(Client::Ours, KV_PATHS, &NONE)[3600..]).0;
+    for (minutes, answer) in [
+        (1, ErrorKind::Sealed),
+        (10, ErrorKind::Sealed),
+        (10, ErrorKind::NotVault),
+        (20, ErrorKind::ConnectionRefused),
+        (120, ErrorKind::Sealed),
+    ] {
+        let (from, to) = (6 * 3600, 6 * 3600 + minutes * 60);
+        let outage = Outage { seconds: from..to, answer };
+        let seconds = requests(Client::Ours, KV_PATHS, &outage);
+        let part = |from: u64, to: u64| busiest_minute(&seconds[from as usize..to as usize], mean);
+        let (during, soon) = (part(from, to), part(to, to + 120));
+        let (hour, echo) = (part(to + 120, to + 3600), part(to + 3600, to + 3 * 3600));
+        println!(
+            "{minutes} min of {answer:?}: busiest minute {during:.1} times the mean, in the two minutes \
+             after it {soon:.1}, in the hour {hour:.1}, in the two hours then {echo:.1}"
+        );
+        // What says nothing certain is asked by each path for itself, until a second one fails.
+        let limit = match answer {
+            ErrorKind::NotVault => 6.5,
+            // Where all leases have ended, the server is asked twice a minute.
+            _ if minutes > 20 => 5.5,
+            _ => 4.0,
+        };
+        assert!(during <= limit, "{during}");
+        // Where leases of all instances have ended, all of them are issued anew in a minute.
+        let limit = if minutes <= 10 { 2.0 } else { 6.0 };
+        assert!(soon <= limit && hour.max(echo) <= 2.0, "{soon} {hour} {echo}");
+    }
 }

@@ -2,6 +2,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
+use crate::time::rfc3339;
+
 /// How a watched configuration is doing: made for a health endpoint and for metrics. Times are
 /// serialized as RFC 3339 in UTC. Never a value.
 #[derive(Debug, Clone, Serialize)]
@@ -181,7 +183,7 @@ impl State {
         }
     }
 
-    pub(super) fn well() -> Self {
+    pub(super) fn healthy() -> Self {
         Self {
             health: Health::Healthy,
             last_success: None,
@@ -216,7 +218,32 @@ impl State {
 #[expect(clippy::ref_option, reason = "serde gives a reference to the field")]
 fn moment<S: Serializer>(moment: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
     match moment {
-        Some(moment) => serializer.collect_str(&humantime::format_rfc3339_seconds(*moment)),
+        Some(moment) => serializer.serialize_str(&rfc3339::shown(*moment)),
         None => serializer.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_serialized_whatever_its_times_are() {
+        let epoch = SystemTime::UNIX_EPOCH;
+        let day = Duration::from_secs(24 * 3600);
+        let long_ago = epoch - day;
+        let far_ahead = epoch + Duration::from_secs(253_402_300_799) + day;
+        let state = State {
+            last_success: Some(long_ago),
+            next_action_at: Some(far_ahead),
+            expires_at: Some(far_ahead),
+            failing_since: Some(long_ago),
+            ..State::healthy()
+        };
+        let token = Some(TokenStatus { login: Login::Repeatable, state });
+        let status = Status { token, ..Status::at_rest() }.judged(epoch);
+        let json = serde_json::to_string(&status).unwrap();
+        assert!(json.contains(r#""good_until":"9999-12-31T23:59:59Z""#), "{json}");
+        assert!(json.contains(r#""failing_since":"1970-01-01T00:00:00Z""#), "{json}");
     }
 }

@@ -1,38 +1,40 @@
-//! The one task of a watched configuration. It owns what is in hand; requests run beside it, each
-//! by itself, so that one that hangs holds up none of the others.
+//! The one task of a watched configuration. It owns what is held; requests run beside it, each by itself,
+//! so that one that hangs holds up none of the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::Shared;
-use super::clock::Reading;
-use super::events::Event;
 use super::publish::Part;
 use super::schedule::LONGEST_SLEEP;
-use super::source::{Source, Stand};
 use super::status::{Counters, Health, Status};
-use super::token::{Outcome as TokenOutcome, TokenKeeper};
+use super::watched::{DueAction, WatchedSecret};
 use crate::VaultConfig;
 use crate::error::{Cause, Problem};
 use crate::read::Slot;
-use crate::vault::{Renewal, Vault};
+use crate::time::clock::Reading;
+use crate::vault::{News, TokenOutcome, TokenUse, Vault, Watcher};
 
-mod ending;
+mod action;
+mod apply;
+mod failure;
+mod outage;
+mod outcome;
 mod refresh;
-mod request;
-mod taking;
-mod trouble;
+mod release;
+mod token;
 
-use ending::{End, Replaced};
-use request::{Outcome, may_have_been_made};
-use taking::Staged;
+use action::Outcome;
+use apply::Staged;
+use refresh::Awaited;
+use release::{RetiredLease, StopOnDrop};
 
 pub(super) enum Command {
     Refresh(oneshot::Sender<Vec<Problem>>),
@@ -41,64 +43,80 @@ pub(super) enum Command {
 
 pub(super) struct Task<T> {
     vault: Vault,
+    watcher: Watcher,
+    news: broadcast::Receiver<News>,
     shared: Arc<Shared<T>>,
     slots: Vec<Slot>,
     parts: Vec<Part>,
-    sources: Vec<Source>,
-    token: TokenKeeper,
+    sources: Vec<WatchedSecret>,
     /// By source: what was read and does not make a valid configuration.
     refused: BTreeMap<usize, Staged>,
-    replaced: Vec<Replaced>,
-    /// Sources that somebody waits for.
-    awaited: Vec<(BTreeSet<usize>, oneshot::Sender<Vec<Problem>>)>,
+    retired: Vec<RetiredLease>,
+    /// Refreshes that were asked for, and the sources that each still waits for.
+    awaited: Vec<Awaited>,
+    /// They wait for the answer of a server that is away.
+    probe_is_awaited: bool,
     overlap: Option<Duration>,
     edition: u64,
     counters: Counters,
     running: JoinSet<Done>,
+    /// The sources for which a credential is being issued.
+    issuing: BTreeSet<usize>,
+    /// Apart from the requests of sources: at a shutdown, a login that hangs is not waited for.
+    token_actions: JoinSet<TokenOutcome>,
+    _stop: StopOnDrop<T>,
 }
 
 enum Woken {
     Time,
     Outcome(Done),
+    Token(Option<TokenOutcome>),
+    News(News),
     Command(Option<Command>),
 }
 
 enum Done {
-    Source(usize, Outcome),
-    Token(TokenOutcome),
-    LetGo,
+    Source { index: usize, outcome: Outcome, token: TokenUse },
+    Released,
+}
+
+/// What a watched configuration refreshes.
+pub(super) struct Watched {
+    pub(super) slots: Vec<Slot>,
+    pub(super) parts: Vec<Part>,
+    pub(super) sources: Vec<WatchedSecret>,
+    pub(super) overlap: Option<Duration>,
 }
 
 impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
-    pub(super) fn new(
-        vault: Vault,
-        shared: Arc<Shared<T>>,
-        slots: Vec<Slot>,
-        parts: Vec<Part>,
-        sources: Vec<Source>,
-        overlap: Option<Duration>,
-    ) -> Self {
-        vault.watch_begins();
+    pub(super) fn new(vault: Vault, shared: Arc<Shared<T>>, watched: Watched) -> Self {
+        let (watcher, news) = vault.watch_begins();
+        let Watched { slots, parts, sources, overlap } = watched;
         Self {
-            token: TokenKeeper::new(&vault),
             vault,
+            watcher,
+            news,
+            // Not in `run`: a runtime may end before the first turn of its tasks.
+            _stop: StopOnDrop(Arc::clone(&shared)),
             shared,
             slots,
             parts,
             sources,
             refused: BTreeMap::new(),
-            replaced: Vec::new(),
+            retired: Vec::new(),
             awaited: Vec::new(),
+            probe_is_awaited: false,
             overlap,
             edition: 0,
             counters: Counters::default(),
             running: JoinSet::new(),
+            issuing: BTreeSet::new(),
+            token_actions: JoinSet::new(),
         }
     }
 
     pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         let clock = Arc::clone(self.vault.clock());
-        let end = End(Arc::clone(&self.shared));
         loop {
             let now = clock.now();
             self.start_what_is_due(now);
@@ -107,19 +125,15 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             match self.woken(clock.sleep(wait), &mut commands).await {
                 Woken::Time => {}
                 Woken::Outcome(done) => self.finish(done, clock.now()),
+                Woken::Token(outcome) => self.token_is_done(outcome, clock.now()),
+                Woken::News(news) => self.learn(news, clock.now()),
                 Woken::Command(Some(Command::Refresh(asked))) => {
                     self.refresh(clock.now(), asked);
                 }
                 Woken::Command(Some(Command::Shutdown(asked))) => {
-                    let result = self.shut_down().await;
-                    drop(end);
-                    let _ = asked.send(result);
-                    return;
+                    return self.shut_down(asked).await;
                 }
-                Woken::Command(None) => {
-                    self.vault.watch_ends();
-                    return;
-                }
+                Woken::Command(None) => return,
             }
         }
     }
@@ -129,11 +143,20 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         mut sleep: Pin<Box<dyn Future<Output = ()> + Send>>,
         commands: &mut mpsc::UnboundedReceiver<Command>,
     ) -> Woken {
+        let mut news = pin!(self.news.recv());
         poll_fn(|context| {
             while let Poll::Ready(Some(ended)) = self.running.poll_join_next(context) {
+                // A panic is an outcome: only a runtime that ends cancels one.
                 if let Ok(done) = ended {
                     return Poll::Ready(Woken::Outcome(done));
                 }
+            }
+            if let Poll::Ready(Some(ended)) = self.token_actions.poll_join_next(context) {
+                return Poll::Ready(Woken::Token(ended.ok()));
+            }
+            if let Poll::Ready(news) = news.as_mut().poll(context) {
+                // What was missed is in the state that it is about.
+                return Poll::Ready(Woken::News(news.unwrap_or(News::Changed)));
             }
             if let Poll::Ready(command) = commands.poll_recv(context) {
                 return Poll::Ready(Woken::Command(command));
@@ -144,150 +167,105 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     }
 
     fn wait(&self, now: Reading) -> Duration {
-        let token = self.token.wait(&self.vault, now);
-        let sources = self.sources.iter().filter(|_| self.token.is_usable());
-        let leaving = self.token.is_leaving();
-        let sources = sources.filter_map(|source| source.wait(now, leaving));
-        let replaced = self.replaced.iter().filter_map(|replaced| {
-            let left = replaced.lease.left(now);
-            let overlap = self.overlap.map(|overlap| self.lets_go_in(replaced, overlap, now));
-            left.into_iter().chain(overlap).min()
+        let token = self.vault.token_wait(now);
+        let retired = self.retired.iter().filter_map(|retired| {
+            let remaining = retired.lease.remaining(now);
+            let overlap = self.overlap.map(|overlap| self.releases_in(retired, overlap, now));
+            remaining.into_iter().chain(overlap).min()
         });
-        let next = token.into_iter().chain(sources).chain(replaced).min();
+        let next = token.into_iter().chain(self.sources_wait(now)).chain(retired).min();
         next.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)
     }
 
+    /// The wait until something may be asked for a source.
+    fn sources_wait(&self, now: Reading) -> Option<Duration> {
+        if !self.vault.has_usable_token() {
+            return None;
+        }
+        if self.vault.outage().is_some() {
+            return self.wait_in_outage(now);
+        }
+        let leaving = self.vault.token_is_leaving();
+        let waits = self.sources.iter().filter_map(|source| {
+            let (wait, name) = (source.wait(now, leaving)?, source.request.name());
+            let asker = self.asker(&name, source.repeats(), now);
+            Some(wait.max(self.vault.admits_in(asker, now)))
+        });
+        waits.min()
+    }
+
     fn start_what_is_due(&mut self, now: Reading) {
-        if let Some(action) = self.token.due(&self.vault, now) {
-            let (vault, limit) = (self.vault.clone(), self.vault.timeout());
-            self.running.spawn(async move { Done::Token(action.run(vault, limit).await) });
+        self.vault.report_token_end(now);
+        self.release(now);
+        if self.vault.outage().is_some() {
+            return self.probe(now);
         }
-        self.let_go(now);
-        self.leases_die(now);
-        if self.token.is_stuck() {
-            return self.tell_all_who_wait();
+        self.start_token_action(self.vault.token_action(now));
+        if let Some(failure) = self.vault.stuck_token(now) {
+            return self.report_to_all_that_wait(&failure);
         }
-        if !self.token.is_usable() {
+        if !self.vault.has_usable_token() {
             return;
         }
-        let leaving = self.token.is_leaving();
-        for index in 0..self.sources.len() {
+        let leaving = self.vault.token_is_leaving();
+        // Where retries wait for each other, none is passed over again and again.
+        let mut order: Vec<usize> = (0..self.sources.len()).collect();
+        order.sort_by_key(|index| {
+            let asked = self.sources.get(*index).map(WatchedSecret::last_asked);
+            asked.map(|asked| (asked.monotonic, asked.wall))
+        });
+        for index in order {
             self.start_if_due(index, now, leaving);
         }
     }
 
     fn start_if_due(&mut self, index: usize, now: Reading, leaving: bool) {
+        let Some(source) = self.sources.get(index).filter(|source| !source.busy) else { return };
+        if !source.is_due(now, leaving) {
+            return self.report_to_waiting(index, now);
+        }
+        let repeats = source.repeats();
+        let name = source.request.name();
+        if self.vault.admit(self.asker(&name, repeats, now), now).is_err() {
+            return;
+        }
+        let may_peek = self.may_peek();
         let Some(source) = self.sources.get_mut(index) else { return };
-        let due = match source.due(now, leaving) {
-            Ok(Some(due)) => due,
-            Ok(None) if source.busy => return,
-            Ok(None) => return self.tell_who_waits(index, now),
+        match source.due(now, leaving, may_peek) {
+            Ok(Some(action)) => self.start(index, action, now),
+            Ok(None) => self.report_to_waiting(index, now),
             Err(cause) => {
                 self.fails(index, cause, now);
-                return self.tell_who_waits(index, now);
+                self.report_to_waiting(index, now);
             }
+        }
+    }
+
+    /// The action uses one token from its first request to its last: what it learns of a token is about
+    /// that one.
+    fn start(&mut self, index: usize, action: DueAction, now: Reading) {
+        let Some(source) = self.sources.get_mut(index) else { return };
+        let held = self.vault.held();
+        let Some(token) = held.and_then(|held| TokenUse::reserve(held, action.requests())) else {
+            // Another login comes first.
+            if matches!(action, DueAction::Issue) {
+                source.budget.failed();
+            }
+            return;
         };
-        source.busy = true;
+        source.begin(now);
+        if matches!(action, DueAction::Issue) {
+            self.issuing.insert(index);
+        }
         let limit = source.patience(self.vault.timeout());
         let (vault, request) = (self.vault.clone(), source.request.clone());
-        self.running
-            .spawn(async move { Done::Source(index, due.run(vault, request, limit).await) });
+        self.running.spawn(async move {
+            let outcome = action.run(&vault, &request, &token, limit).await;
+            Done::Source { index, outcome, token }
+        });
     }
 
-    /// What was made under a dead token is dead too.
-    fn leases_die(&mut self, now: Reading) {
-        let Some(held) = self.vault.held().filter(|_| !self.token.is_usable()) else { return };
-        for source in &mut self.sources {
-            source.dies_with(&held, now);
-        }
-    }
-
-    fn finish(&mut self, done: Done, now: Reading) {
-        match done {
-            Done::Token(outcome) => self.token_is_done(outcome, now),
-            Done::Source(index, outcome) => {
-                self.source_is_done(index, outcome, now);
-                self.with(index, |source| source.rests(now));
-            }
-            Done::LetGo => {}
-        }
-    }
-
-    fn token_is_done(&mut self, outcome: TokenOutcome, now: Reading) {
-        match &outcome {
-            TokenOutcome::LoggedIn(Ok(_)) => self.counters.logins += 1,
-            TokenOutcome::Renewed(_, Renewal::Granted { .. }) => self.counters.token_renewals += 1,
-            TokenOutcome::LoggedIn(Err(_)) | TokenOutcome::Renewed(..) => {
-                self.counters.failures += 1;
-            }
-            TokenOutcome::LookedAt(_) | TokenOutcome::GaveUp | TokenOutcome::Nothing => {}
-        }
-        for event in self.token.finish(&self.vault, outcome, now) {
-            self.shared.tell(event);
-        }
-    }
-
-    fn source_is_done(&mut self, index: usize, outcome: Outcome, now: Reading) {
-        match outcome {
-            Outcome::Read { answer, may_look } => {
-                self.with(index, |source| source.looking.was_read(may_look));
-                match answer {
-                    Ok(None) => {
-                        self.counters.reads += 1;
-                        self.with(index, |source| source.unchanged(now));
-                        self.recovered(index);
-                    }
-                    Ok(Some(answer)) => {
-                        self.counters.reads += 1;
-                        self.take(index, *answer, now);
-                    }
-                    Err(cause) => self.not_read(index, cause, now),
-                }
-            }
-            Outcome::Minted(Ok(answer)) => self.take(index, *answer, now),
-            Outcome::Minted(Err(cause)) => {
-                self.with(index, |source| source.budget.failed());
-                if may_have_been_made(cause.kind) {
-                    self.with(index, |source| source.budget.unanswered(now));
-                }
-                self.failed(index, cause, now);
-            }
-            Outcome::Renewed(renewal) => self.renewed(index, renewal, now),
-        }
-    }
-
-    fn renewed(&mut self, index: usize, renewal: Renewal, now: Reading) {
-        let Some(source) = self.sources.get_mut(index) else { return };
-        let Stand::Leased(leased) = &mut source.stand else { return };
-        match renewal {
-            Renewal::Granted { asked, ttl } => {
-                leased.renewed(asked, ttl);
-                source.succeeded(now);
-                let source = source.request.name();
-                self.counters.renewals += 1;
-                self.recovered(index);
-                self.shared.tell(Event::Renewed { source });
-            }
-            // A replacement follows at once, and it is what may fail.
-            Renewal::Never(ref cause) | Renewal::Gone(ref cause) => {
-                tracing::info!(source = source.request.name(), "{}", cause.what);
-                leased.refused(cause.clone(), matches!(renewal, Renewal::Gone(_)), now);
-            }
-            Renewal::Failed(cause) => self.failed(index, cause, now),
-        }
-    }
-
-    /// What was there and is not any more stays what it was, and that is said.
-    fn not_read(&mut self, index: usize, cause: Cause, now: Reading) {
-        let was_there = self.sources.get(index).is_some_and(Source::was_there);
-        if cause.is_absence() && !was_there {
-            self.with(index, |source| source.absent(now, false));
-            return self.recovered(index);
-        }
-        self.failed(index, cause, now);
-    }
-
-    fn with(&mut self, index: usize, change: impl FnOnce(&mut Source)) {
+    fn with(&mut self, index: usize, change: impl FnOnce(&mut WatchedSecret)) {
         if let Some(source) = self.sources.get_mut(index) {
             change(source);
         }
@@ -297,7 +275,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         Status {
             health: Health::Healthy,
             good_until: None,
-            token: self.token.status(&self.vault, now),
+            token: token::status(&self.vault, now),
             sources: self.sources.iter().map(|source| source.status(now)).collect(),
             counters: self.counters,
         }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Field, Origin, Schema};
 use crate::engine::{Grant, Unset, Variables};
+use crate::error::Cause;
 use crate::plan::{self, Leaf, LeafOrigin};
 
 impl Schema {
@@ -17,6 +18,9 @@ impl Schema {
     /// the `default` policy, and renewing leases too but for those of another namespace.
     #[must_use]
     pub fn policy(&self) -> String {
+        if let Some(refusal) = self.refused() {
+            return comment(&refusal);
+        }
         let mut grants: BTreeMap<Grant, Vec<String>> = BTreeMap::new();
         for leaf in self.leaves(Unset::AnySegment) {
             let LeafOrigin::Vault(engine) = &leaf.origin else { continue };
@@ -50,6 +54,9 @@ impl Schema {
     /// A `.env` file to fill in: every variable with its field's documentation, type and default.
     #[must_use]
     pub fn env_template(&self) -> String {
+        if let Some(refusal) = self.refused() {
+            return comment(&refusal);
+        }
         let mut text = comment(self.doc);
         for (leaf, field) in self.leaves(Unset::Kept).iter().zip(self.leaf_fields()) {
             text.push('\n');
@@ -66,6 +73,9 @@ impl Schema {
     /// A table in Markdown: every field with its type, variable, source, default and documentation.
     #[must_use]
     pub fn to_markdown(&self) -> String {
+        if let Some(refusal) = self.refused() {
+            return format!("{refusal}\n");
+        }
         let mut text =
             "| field | type | variable | source in Vault | when absent | what it is |\n|---|---|---|---|---|---|\n"
                 .to_owned();
@@ -88,7 +98,11 @@ impl Schema {
     /// The JSON Schema (draft 2020-12) of the keys that a file may hold, as text.
     #[must_use]
     pub fn json_schema(&self) -> String {
-        let mut schema = self.object();
+        let mut schema = match self.refused() {
+            // Nothing is valid.
+            Some(refusal) => json!({ "not": {}, "description": refusal }),
+            None => self.object(),
+        };
         if let Some(root) = schema.as_object_mut() {
             root.insert(
                 "$schema".to_owned(),
@@ -97,6 +111,12 @@ impl Schema {
             root.insert("title".to_owned(), json!(self.name));
         }
         format!("{schema:#}")
+    }
+
+    /// What stands in the place of a document that would have no end.
+    fn refused(&self) -> Option<String> {
+        let Cause { what, help, .. } = self.refusal()?;
+        Some(format!("{} cannot be loaded: {what}\nhelp: {help}", self.name))
     }
 
     fn leaves(&self, unset: Unset) -> Vec<Leaf> {

@@ -27,6 +27,14 @@ impl Environment {
         Ok(self.raw(name)?.filter(|value| !value.is_empty()))
     }
 
+    /// Whether it is set to anything, be it text or not.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        match self {
+            Self::Given(variables) => variables.get(name).is_some_and(|value| !value.is_empty()),
+            Self::Process => std::env::var_os(name).is_some_and(|value| !value.is_empty()),
+        }
+    }
+
     /// As set, even when empty: the official client lets an empty `BAO_*` hide its `VAULT_*`.
     pub(crate) fn raw(&self, name: &str) -> Result<Option<Zeroizing<String>>, Cause> {
         match self {

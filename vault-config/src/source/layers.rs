@@ -1,10 +1,11 @@
 //! The user's figment layers, read once.
 
 use figment::value::{Dict, Num, Value as Figured};
-use figment::{Figment, Profile};
+use figment::{Figment, Metadata, Profile};
 
 use crate::error::{Cause, ErrorKind};
 use crate::schema::{Field, Origin, Schema};
+use crate::text::printable;
 use crate::value::Value;
 
 pub(crate) struct Layers {
@@ -132,13 +133,16 @@ impl Layers {
     }
 
     fn layer(&self, value: &Figured) -> String {
-        let Some(metadata) = self.figment.get_metadata(value.tag()) else {
-            return "figment".to_owned();
-        };
-        match &metadata.source {
-            Some(source) => format!("{source} ({})", metadata.name),
-            None => metadata.name.clone().into_owned(),
-        }
+        described(self.figment.get_metadata(value.tag()))
+    }
+}
+
+/// What errors and reports call a layer. The name of a file may hold anything.
+fn described(metadata: Option<&Metadata>) -> String {
+    let Some(metadata) = metadata else { return "figment".to_owned() };
+    match &metadata.source {
+        Some(source) => printable(&format!("{source} ({})", metadata.name)),
+        None => printable(&metadata.name),
     }
 }
 
@@ -181,13 +185,6 @@ fn digits(number: Num) -> String {
 
 /// Never a parser's own message: it shows the offending line or value.
 fn unreadable(error: &figment::Error) -> Cause {
-    let source = error.metadata.as_ref().map_or_else(
-        || "figment".to_owned(),
-        |metadata| match &metadata.source {
-            Some(source) => format!("{source} ({})", metadata.name),
-            None => metadata.name.clone().into_owned(),
-        },
-    );
     let place = match &error.kind {
         figment::error::Kind::Message(text) => place(text),
         _ => None,
@@ -196,7 +193,8 @@ fn unreadable(error: &figment::Error) -> Cause {
         Some((line, column)) => format!("it cannot be read at line {line}, column {column}"),
         None => "it cannot be read, or its values are not of the shape a layer has".to_owned(),
     };
-    Cause::new(ErrorKind::Figment, what, "mend the file, or take the layer out").at(source)
+    Cause::new(ErrorKind::Figment, what, "mend the file, or take the layer out")
+        .at(described(error.metadata.as_ref()))
 }
 
 /// `line 3 column 7` or `line 3, column 7`, as the parsers of TOML, JSON and YAML say it last.

@@ -2,4 +2,5 @@
 
 pub(crate) mod dotenv;
 pub(crate) mod env;
+pub(crate) mod file;
 pub(crate) mod layers;

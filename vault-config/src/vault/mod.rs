@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,17 +12,20 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use crate::auth::AuthMethod;
 use crate::error::{Cause, Error, ErrorKind};
-use crate::live::clock::{Clock, SystemClock};
 use crate::source::env::Environment;
+use crate::time::clock::{Clock, Reading, SystemClock};
 use crate::{Resolved, VaultConfig};
 
 mod choosing;
 mod client;
+mod contained;
+mod custody;
 mod lanes;
 mod limit;
 mod login;
 mod nodes;
 mod pause;
+mod reachability;
 mod renewal;
 pub(crate) mod reply;
 pub(crate) mod request;
@@ -30,18 +33,26 @@ pub(crate) mod retry;
 mod session;
 pub(crate) mod settings;
 pub(crate) mod tls;
+mod upkeep;
 
 use client::Clients;
+pub(crate) use contained::contained;
+pub(crate) use custody::{Custody, CustodyGuard, IssueTicket};
 pub(crate) use lanes::Lane;
 use login::Login;
-pub(crate) use login::{Held, Leaving};
-pub(crate) use renewal::Renewal;
+pub(crate) use login::{Held, Leaving, TokenUse};
+#[cfg(test)]
+pub(crate) use reachability::Reachability;
+pub(crate) use reachability::{Asker, Recovery};
+pub(crate) use renewal::{Renewal, end_lease};
 pub(crate) use reply::{Lease, LeaseId, Reply};
 use request::Http;
 pub(crate) use retry::{Attempts, Repeat};
 use session::Learned;
-pub(crate) use session::{Made, Manner, Mount, Session};
+pub(crate) use session::{Made, Mount, Session};
 use settings::{Address, Addresses, Settings};
+use upkeep::Upkeep;
+pub(crate) use upkeep::{Failure, News, TokenAction, TokenOutcome, Watcher, token_urgency};
 
 /// A connection to HashiCorp Vault or OpenBao.
 ///
@@ -72,8 +83,11 @@ struct Inner {
     held: Mutex<Option<Arc<Held>>>,
     /// Tokens that were in use, and may still have leases.
     retired: Mutex<Vec<Arc<Held>>>,
-    /// Configurations that watch: the last one takes the token with it.
-    watchers: AtomicUsize,
+    /// How often everything was revoked.
+    epoch: AtomicU64,
+    upkeep: Upkeep,
+    /// Nothing uses the connection any more: a login that is under way serves nothing.
+    abandoned: AtomicBool,
     /// By namespace and path.
     mounts: Mutex<HashMap<(String, String), Learned>>,
 }
@@ -105,8 +119,8 @@ impl Vault {
         Self::from_environment(&Environment::given(variables))
     }
 
-    /// Fetches the fields of `T` that are marked for Vault, for a figment of your own; see
-    /// [`Resolved`].
+    /// Fetches the fields of `T` that are marked for Vault once, for a figment of your own; see
+    /// [`Resolved`]. Nothing renews what it gives: see [`Loader::load`](crate::Loader::load).
     ///
     /// # Errors
     /// Every problem at once; see [`Error`].
@@ -169,7 +183,9 @@ impl Vault {
             login: AsyncMutex::default(),
             held: Mutex::default(),
             retired: Mutex::default(),
-            watchers: AtomicUsize::new(0),
+            epoch: AtomicU64::new(0),
+            upkeep: Upkeep::default(),
+            abandoned: AtomicBool::new(false),
             mounts: Mutex::default(),
         })))
     }
@@ -218,13 +234,9 @@ impl Vault {
         lock(&self.0.retired)
     }
 
-    pub(crate) fn watch_begins(&self) {
-        self.0.watchers.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Whether nobody else watches.
-    pub(crate) fn watch_ends(&self) -> bool {
-        self.0.watchers.fetch_sub(1, Ordering::SeqCst) == 1
+    /// How long the server has asked not to be asked anything.
+    pub(crate) fn retry_after(&self, now: Reading) -> Duration {
+        self.0.http.retry_after(now).unwrap_or_default()
     }
 
     pub(crate) fn namespace(&self) -> Option<&str> {

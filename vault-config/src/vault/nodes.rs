@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::pause::{self, Pause};
 use super::settings::{Address, Addresses};
-use crate::live::clock::Reading;
+use crate::time::clock::Reading;
 
 #[derive(Debug)]
 pub(super) struct Nodes {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::live::clock::Reading;
+use crate::time::clock::Reading;
 
 /// A gateway that is broken cannot silence a client for ever.
 const LONGEST: Duration = Duration::from_secs(3600);

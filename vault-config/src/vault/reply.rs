@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
 
 use super::retry;
 use super::session::Made;
 use crate::engine::Grant;
 use crate::error::{Cause, Delivery, ErrorKind};
+pub(crate) use crate::text::printable;
 use crate::value::{Malformed, Value};
 
 /// Nothing that Vault answers is larger by default: its own limit for requests.
@@ -140,6 +142,11 @@ impl Reply {
         printable(&errors.join("; "))
     }
 
+    /// All of them, just as the server said them: not to be shown.
+    pub(crate) fn all_words(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.errors().join("\n"))
+    }
+
     /// Vault's own envelope, and not the JSON of a gateway before it.
     pub(crate) fn speaks_vault(&self) -> bool {
         ["errors", "request_id", "wrap_info"].iter().any(|key| self.json().get(key).is_some())
@@ -161,7 +168,33 @@ impl Reply {
 
     /// A valid token without the permission: its message is a list, a dead token's is not.
     pub(crate) fn denies_by_policy(&self) -> bool {
-        self.errors().iter().any(|text| text.contains("error occurred:"))
+        let is_listed = self.errors().iter().any(|text| text.contains("error occurred:"));
+        self.status == 403 && is_listed
+    }
+
+    /// The server refuses the token itself, in its own words: the page or the JSON of a gateway says
+    /// nothing of a token.
+    pub(crate) fn denies_token(&self) -> bool {
+        let is_refusal = self.says(&["permission denied", "invalid token", "bad token"]);
+        self.status == 403 && is_refusal && !self.denies_by_policy()
+    }
+
+    /// Whether the server's own words have any of these parts.
+    pub(crate) fn says(&self, parts: &[&str]) -> bool {
+        let words = self.words();
+        parts.iter().any(|part| words.contains(part))
+    }
+
+    /// Why it is no grant, whatever its status: a success that lacks what it should hold is none.
+    pub(crate) fn into_refusal(self) -> Cause {
+        match self.ok() {
+            true => Cause::new(
+                ErrorKind::Protocol,
+                "the answer does not say for how long it is granted",
+                TRY_CURL,
+            ),
+            false => self.into_cause(),
+        }
     }
 
     pub(crate) fn no_route(&self) -> bool {
@@ -222,7 +255,7 @@ impl Reply {
             Body::Malformed(malformed) => return self.malformed(*malformed),
             Body::Other(content_type) => return self.foreign(content_type),
             Body::Empty if (200..300).contains(&self.status) => return self.malformed_empty(),
-            Body::Empty if self.status < 500 => return self.foreign("an empty body"),
+            Body::Empty if self.status < 500 => return self.empty(),
             Body::Json(_) if (300..500).contains(&self.status) && !self.speaks_vault() => {
                 return self.foreign("another service's JSON");
             }
@@ -302,35 +335,39 @@ impl Reply {
     }
 
     fn foreign(&self, content_type: &str) -> Cause {
-        let cause = Cause::new(
-            ErrorKind::NotVault,
-            format!("HTTP {} with {} instead of Vault's JSON", self.status, printable(content_type)),
-            "something else answers at this address (a proxy, a login page, another service): check VAULT_ADDR",
-        )
-        .at(format!("vault {}", self.address));
-        match self.status == 400 && self.address.starts_with("http://") {
-            true => cause.hint("or the server speaks https here: say https:// in the address"),
-            false => cause,
+        let what = format!(
+            "HTTP {} with {} instead of Vault's JSON",
+            self.status,
+            printable(content_type)
+        );
+        // What a port for https says to plain http is no JSON, and of this status whatever the server is.
+        let is_https = self.status == 400
+            && self.address.starts_with("http://")
+            && matches!(self.body, Body::Other(_));
+        let cause = Cause::new(ErrorKind::NotVault, what, if is_https { HTTPS } else { ELSE });
+        let cause = cause.at(format!("vault {}", self.address));
+        if is_https { cause.hint(&format!("or {ELSE}")) } else { cause }
+    }
+
+    /// An empty 400 is also the server's answer to a path that it does not print.
+    fn empty(&self) -> Cause {
+        let cause = self.foreign("an empty body");
+        match self.status {
+            400 => cause.with_help(UNPRINTABLE).hint(&format!("or {ELSE}")),
+            _ => cause,
         }
     }
 }
+
+const UNPRINTABLE: &str = "the server answers like that to a path with a character that is not printable: correct the path";
+const HTTPS: &str = "the server speaks https here: say https:// in the address";
+const ELSE: &str = "something else answers at this address (a proxy, a login page, another service): check VAULT_ADDR";
 
 /// A time to live; zero when it is absent, as the server writes one that never ends.
 pub(crate) fn seconds(value: Option<&Value>) -> Duration {
     // A thousand years, so that no sum of times overflows.
     const LONGEST: u64 = 1000 * 366 * 24 * 3600;
     Duration::from_secs(value.and_then(Value::as_u64).unwrap_or_default().min(LONGEST))
-}
-
-/// What the server says is shown on a terminal: no control characters, and no more than a page.
-pub(crate) fn printable(text: &str) -> String {
-    const PAGE: usize = 2000;
-    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut shown: String = clean.take(PAGE).collect();
-    if text.chars().nth(PAGE).is_some() {
-        shown.push_str(" ..");
-    }
-    shown
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use super::retry::{self, Attempts, Ended, Repeat};
 use super::settings::Settings;
 use super::tls;
 use crate::error::{Cause, Delivery, ErrorKind};
-use crate::live::clock::{Clock, Reading};
+use crate::time::clock::{Clock, Reading};
 use crate::value::Value;
 
 /// What the official client calls the namespace of all namespaces; no header names it.
@@ -173,7 +173,7 @@ impl Http {
             let Some(wait) = self.wait(ended, call, tries, limits, pause) else {
                 return outcome.map(|answered| answered.reply).map_err(|failure| failure.cause);
             };
-            tracing::debug!(path = call.path, ?ended, ?wait, "trying again");
+            tracing::debug!(path = printable(call.path), ?ended, ?wait, "trying again");
             drop(place);
             self.sleep(pause, wait, limits).await;
             place = self.place(call.lane, limits).await?;
@@ -332,7 +332,7 @@ impl Http {
         let now = self.clock.now();
         let left = self.nodes.paused(node, now).filter(|_| !call.during_pauses);
         let Some(left) = left else { return Ok(()) };
-        let until = now.wall.checked_add(left).map(humantime::format_rfc3339_seconds);
+        let until = now.wall.checked_add(left).map(crate::time::rfc3339::shown);
         let until = until.map_or_else(|| format!("{left:?} from now"), |until| until.to_string());
         let cause = Cause::new(
             ErrorKind::RateLimited,
@@ -578,16 +578,23 @@ fn not_followed(status: u16) -> Cause {
 /// Where a redirect may lead: the cluster's own 307 over the same scheme, and over plain http to
 /// the same host only.
 fn redirect(from: &Url, location: &str, status: u16) -> Result<Url, Cause> {
+    let target = from.join(location);
+    // Another port of the same host, which is for https.
+    let to_https = target.as_ref().is_ok_and(|target| {
+        let schemes = (from.scheme(), target.scheme());
+        schemes == ("http", "https") && target.host_str() == from.host_str()
+    });
     let refused = |why: String| {
-        Cause::new(
-            ErrorKind::NotVault,
-            why,
-            "let VAULT_ADDR name the server itself; a cluster's nodes redirect to their api_addr",
-        )
-        .at(format!("vault {}", super::settings::origin(from)))
+        let help = match to_https {
+            true => "the server wants https: say that address in VAULT_ADDR",
+            false => {
+                "let VAULT_ADDR name the server itself; a cluster's nodes redirect to their api_addr"
+            }
+        };
+        Cause::new(ErrorKind::NotVault, why, help)
+            .at(format!("vault {}", super::settings::origin(from)))
     };
-    let target = from
-        .join(location)
+    let target = target
         .map_err(|_| refused(format!("HTTP {status} redirects to an address that is not valid")))?;
     let there = super::settings::origin(&target);
     if !matches!(status, 307 | 308) {
@@ -675,9 +682,18 @@ fn diagnose(error: &reqwest::Error, settings: &Settings, url: &Url) -> (Ended, C
         let help = "say http:// in the address, or name the port that speaks https";
         return (ended, Cause::new(ErrorKind::Connection, "this port does not speak https", help));
     }
-    let help = "the connection was made and then lost: a proxy, a restart of the server, or plain http \
-                spoken to a port for https";
-    (ended, Cause::new(ErrorKind::Connection, detail, help))
+    (ended, Cause::new(ErrorKind::Connection, detail, lost(url)))
+}
+
+/// What to do about a connection that ended, or that does not speak HTTP, as one for TLS does not.
+fn lost(url: &Url) -> &'static str {
+    match url.scheme() {
+        "http" => {
+            "the server may speak https here: say https:// in the address; else the connection was made and \
+             then lost, by a proxy or a restart of the server"
+        }
+        _ => "the connection was made and then lost: a proxy, or a restart of the server",
+    }
 }
 
 fn causes<'a>(

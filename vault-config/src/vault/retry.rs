@@ -42,7 +42,6 @@ pub(crate) enum Attempts {
     #[default]
     Configured,
     /// One try, and at most one at each other node of a cluster. The caller keeps the pace.
-    #[allow(dead_code)]
     Single,
 }
 

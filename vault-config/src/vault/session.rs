@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use secrecy::zeroize::Zeroizing;
 use tokio::sync::Mutex;
 
-use super::login::Held;
+use super::login::{Held, TokenUse};
 use super::reply::Elsewhere;
 use super::request::Call;
-use super::{Attempts, Lane, Repeat, Reply, Vault};
+use super::{Attempts, IssueTicket, Lane, Repeat, Reply, Vault};
 use crate::error::Cause;
-use crate::live::clock::Reading;
+use crate::time::clock::Reading;
 use crate::value::Value;
 
 #[derive(Clone, Copy)]
@@ -22,6 +22,10 @@ pub(crate) struct Session<'a> {
     /// What was learned before may have changed.
     pub(crate) started: Instant,
     pub(crate) manner: Manner,
+    /// What is used instead of the connection's current token; a dead one is then not replaced.
+    token: Option<&'a TokenUse>,
+    /// For a request of a load that may issue a credential.
+    ticket: Option<&'a IssueTicket>,
 }
 
 /// How insistent requests are.
@@ -32,8 +36,6 @@ pub(crate) struct Manner {
     pub(crate) patience: Option<Duration>,
     pub(crate) attempts: Attempts,
     pub(crate) lane: Lane,
-    /// Whether a dead token is replaced at once.
-    pub(crate) logs_in: bool,
 }
 
 impl Manner {
@@ -79,9 +81,21 @@ impl<'a> Session<'a> {
             patience: None,
             attempts: Attempts::Configured,
             lane: Lane::Read,
-            logs_in: true,
         };
-        Self { vault, namespace: None, started, manner }
+        Self { vault, namespace: None, started, manner, token: None, ticket: None }
+    }
+
+    /// For one action in the background, which uses one token and keeps a pace of its own.
+    pub(crate) fn with_token(vault: &'a Vault, token: &'a TokenUse, patience: Duration) -> Self {
+        let mut session = Self { token: Some(token), ..Self::now(vault) };
+        session.manner.attempts = Attempts::Single;
+        session.manner.patience = Some(patience);
+        session
+    }
+
+    /// What is issued belongs to the load's custody as soon as it is answered.
+    pub(crate) fn issuing(ticket: &'a IssueTicket, started: Instant) -> Self {
+        Self { ticket: Some(ticket), ..Self::since(ticket.vault(), started) }
     }
 
     /// The same in this namespace, when one is given.
@@ -133,26 +147,25 @@ impl<'a> Session<'a> {
         if reply.status != 403 || !reply.speaks_vault() {
             return Ok(reply);
         }
-        if !self.manner.logs_in {
-            return match self.vault.is_dead(&held, self.started).await? {
+        if self.token.is_some() {
+            return match self.vault.is_dead(&held, self.started, self.manner).await? {
                 true => Err(self.vault.dead()),
                 false => Ok(reply),
             };
         }
-        let Some(fresh) = self.vault.replace_dead(&held, self.started).await? else {
+        let Some(fresh) = self.vault.replace_dead(&held, self.started, self.manner).await? else {
             return Ok(reply);
         };
         let reply = self.send_with(&fresh, &call).await?;
-        match reply.status == 403 && !reply.denies_by_policy() {
+        match reply.denies_token() {
             true => Err(self.vault.dead()),
             false => Ok(reply),
         }
     }
 
     async fn usable_token(&self) -> Result<Arc<Held>, Cause> {
-        if !self.manner.logs_in {
-            let held = self.vault.held().filter(|held| held.take_use());
-            return held.ok_or_else(|| self.vault.dead());
+        if let Some(token) = self.token {
+            return token.take().then(|| Arc::clone(token.held())).ok_or_else(|| self.vault.dead());
         }
         let mut held = self.vault.token(None, self.started).await?;
         while !held.take_use() {
@@ -174,6 +187,9 @@ impl<'a> Session<'a> {
         let mut reply = self.vault.0.http.send(&call).await?;
         reply.made = Some(Made { asked, under: Arc::clone(held) });
         reply.elsewhere = self.elsewhere();
+        if let Some(ticket) = self.ticket {
+            ticket.keep(&reply);
+        }
         Ok(reply)
     }
 

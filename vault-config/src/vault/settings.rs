@@ -12,6 +12,7 @@ use super::limit::RateLimit;
 use super::tls::{self, Tls};
 use crate::error::{Cause, ErrorKind};
 use crate::source::env::Environment;
+use crate::text::printable;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 /// More than anyone waits, and less than clocks can count.
@@ -121,7 +122,7 @@ impl Address {
     /// For messages.
     pub(crate) fn shown(&self) -> String {
         match &self.socket {
-            Some(path) => format!("unix://{}", path.display()),
+            Some(path) => printable(&format!("unix://{}", path.display())),
             None => self.url.as_str().trim_end_matches('/').to_owned(),
         }
     }

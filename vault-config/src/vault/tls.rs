@@ -7,6 +7,7 @@ use reqwest::ClientBuilder;
 
 use super::settings::{Official, truth};
 use crate::error::{Cause, ErrorKind};
+use crate::source::file;
 
 #[cfg(feature = "rustls")]
 mod with_rustls;
@@ -27,7 +28,7 @@ use without_tls as backend;
 pub(crate) struct Pem {
     pub(crate) bytes: Vec<u8>,
     pub(crate) said_by: String,
-    /// Where it was read, and is read again when it changes.
+    /// Where it was read, and is read again when it changes; nothing for a pipe, which gives it once.
     file: Option<PathBuf>,
 }
 
@@ -38,6 +39,10 @@ impl Pem {
 
     fn read_again(&self) -> Result<Self, Cause> {
         match &self.file {
+            // It would be waited for at every request.
+            Some(path) if file::is_pipe(path) => {
+                Err(unreadable(path, &"it is a pipe now", self.said_by.clone()))
+            }
             Some(path) => read_named(path, self.said_by.clone()),
             None => Ok(self.clone()),
         }
@@ -173,10 +178,10 @@ pub(crate) fn read(path: &Path, variable: &str) -> Result<Pem, Cause> {
 }
 
 fn read_named(path: &Path, said_by: String) -> Result<Pem, Cause> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Pem { file: Some(path.to_owned()), ..checked(bytes, said_by)? }),
-        Err(error) => Err(unreadable(path, &error, said_by)),
-    }
+    let again = (!file::is_pipe(path)).then(|| path.to_owned());
+    let mut bytes = file::read_now(path, file::MOST_OF_PEM)
+        .map_err(|error| unreadable(path, &error, said_by.clone()))?;
+    Ok(Pem { file: again, ..checked(std::mem::take(&mut *bytes), said_by)? })
 }
 
 fn read_folder(path: &Path, variable: &str) -> Result<Vec<Pem>, Cause> {
@@ -200,7 +205,7 @@ fn read_folder(path: &Path, variable: &str) -> Result<Vec<Pem>, Cause> {
     files.iter().map(|file| read(file, variable)).collect()
 }
 
-fn unreadable(path: &Path, error: &std::io::Error, said_by: String) -> Cause {
+fn unreadable(path: &Path, error: &dyn std::fmt::Display, said_by: String) -> Cause {
     Cause::new(
         ErrorKind::Setting,
         format!("{} cannot be read: {error}", path.display()),

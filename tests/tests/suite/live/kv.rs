@@ -143,3 +143,64 @@ async fn what_was_absent_may_come_and_what_is_never_refreshed_is_not_read() {
     assert_eq!(asked(&bao, "secret/data/fixed") + asked(&bao, "secret/metadata/fixed"), 0);
     assert_eq!(asked(&bao, "secret/data/app") + asked(&bao, "secret/metadata/app"), 0);
 }
+
+/// Its versions begin at 1 again.
+#[tokio::test]
+async fn a_secret_whose_metadata_was_deleted_and_that_was_written_anew_is_seen() {
+    let bao = bao().await;
+    #[derive(Debug, VaultConfig)]
+    struct Config {
+        #[vault(kv = "app", refresh = "1s")]
+        key: SecretString,
+    }
+    let live = loader::<Config>(&bao, json!({})).await.watch().await.unwrap();
+    bao.delete("secret/metadata/app").await;
+    bao.kv_put("secret", "app", json!({ "key": "anew" })).await;
+    until("it is seen", async || live.current().key.expose_secret() == "anew").await;
+}
+
+#[tokio::test]
+async fn a_refresh_reads_the_secret_itself() {
+    let bao = bao().await;
+    #[derive(Debug, VaultConfig)]
+    struct Config {
+        #[vault(kv = "app")]
+        key: SecretString,
+    }
+    let live = loader::<Config>(&bao, json!({})).await.watch().await.unwrap();
+    bao.clear_audit();
+    live.refresh().await.unwrap();
+    assert_eq!(asked(&bao, "secret/data/app"), 1);
+    assert_eq!(live.current().key.expose_secret(), "k1");
+}
+
+/// After a restart they would be `None` and the default.
+#[tokio::test]
+async fn keys_that_may_be_absent_are_taken_out_and_hold_up_no_neighbours() {
+    let bao = bao().await;
+    #[derive(Debug, VaultConfig)]
+    struct Config {
+        #[vault(kv = "app", refresh = "1s")]
+        key: SecretString,
+        #[vault(kv = "app")]
+        other: Option<SecretString>,
+        #[vault(kv = "app", plain, default = 7)]
+        size: u16,
+    }
+    bao.kv_put("secret", "app", json!({ "key": "k1", "other": "o1", "size": "9" })).await;
+    let live = loader::<Config>(&bao, json!({})).await.watch().await.unwrap();
+    assert!(live.current().other.is_some() && live.current().size == 9);
+    bao.kv_put("secret", "app", json!({ "key": "k2" })).await;
+    until("the neighbour is seen", async || live.current().key.expose_secret() == "k2").await;
+    let config = live.current();
+    assert!(config.other.is_none() && config.size == 7, "{config:?}");
+    assert_eq!(live.status().health, Health::Healthy);
+    bao.kv_put("secret", "app", json!({ "key": "k3", "other": "o3" })).await;
+    until("it is there again", async || live.current().other.is_some()).await;
+    // What cannot be absent keeps all of the secret as it was.
+    bao.kv_put("secret", "app", json!({ "other": "o4" })).await;
+    until("it fails", async || live.status().health == Health::Degraded).await;
+    let config = live.current();
+    assert_eq!(config.key.expose_secret(), "k3");
+    assert_eq!(config.other.as_ref().unwrap().expose_secret(), "o3");
+}

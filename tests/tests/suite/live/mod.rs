@@ -13,15 +13,21 @@ use vault_config::secrecy::{ExposeSecret, SecretString};
 use vault_config::{DatabaseCredentials, ErrorKind, Live, Loader, VaultConfig};
 use vault_config_tests::{AppRoleIds, OpenBao, Postgres};
 
+mod adversary;
 mod cluster;
+mod given_tokens;
 mod kv;
 mod leases;
+mod outages;
+mod promises;
 mod reading;
+mod shared;
 mod shutdown;
 mod soak;
 mod static_roles;
 mod token;
 mod virtual_time;
+mod world;
 
 #[derive(Debug, VaultConfig)]
 struct Config {

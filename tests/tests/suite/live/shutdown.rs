@@ -1,6 +1,6 @@
 //! The end.
 
-use vault_config_tests::{Fault, FaultProxy};
+use vault_config_tests::{Fault, FaultProxy, ScriptedAnswer, ScriptedServer};
 
 use super::*;
 
@@ -103,4 +103,125 @@ async fn a_lease_that_could_not_be_cut_short_is_told() {
     let error = live.shutdown().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Sealed, "{error}");
     assert!(error.to_string().contains("a lease of database/creds/app"), "{error}");
+}
+
+/// Neither a batch token nor one whose policies do not allow it can be revoked: its leases are cut short.
+#[tokio::test]
+async fn what_a_token_that_cannot_be_revoked_has_issued_is_ended_lease_by_lease() {
+    const NO_REVOCATION: &str = r#"
+path "sys/leases/renew" { capabilities = ["update"] }
+path "auth/token/lookup-self" { capabilities = ["read"] }
+"#;
+    for settings in [
+        json!({ "token_type": "batch", "token_ttl": "1h" }),
+        json!({ "token_no_default_policy": true, "token_policies": ["app", "renews"] }),
+    ] {
+        let servers = Servers::start("1h", "24h").await;
+        servers.bao.policy("renews", NO_REVOCATION).await;
+        let live = loader::<Config>(&servers.bao, settings.clone()).await.watch().await.unwrap();
+        assert_eq!(servers.users().await, 1);
+        live.shutdown().await.unwrap();
+        servers.no_user_is_left().await;
+    }
+}
+
+/// A token that may neither revoke itself nor renew leases: what stays is reported.
+#[tokio::test]
+async fn what_lives_on_after_a_shutdown_is_reported() {
+    let servers = Servers::start("1h", "24h").await;
+    let settings = json!({ "token_no_default_policy": true });
+    let live = loader::<Config>(&servers.bao, settings).await.watch().await.unwrap();
+    let error = live.shutdown().await.unwrap_err().to_string();
+    assert!(error.contains("a lease of database/creds/app is left to its end"), "{error}");
+    assert_eq!(servers.users().await, 1);
+}
+
+#[tokio::test]
+async fn a_refresh_after_a_shutdown_is_an_error() {
+    let bao = bao().await;
+    #[derive(Debug, VaultConfig)]
+    struct Config {
+        #[vault(kv = "app")]
+        key: SecretString,
+    }
+    let live = loader::<Config>(&bao, json!({})).await.watch().await.unwrap();
+    let another = live.clone();
+    live.refresh().await.unwrap();
+    live.shutdown().await.unwrap();
+    let error = another.refresh().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Stopped);
+    assert!(error.to_string().contains("it was shut down"), "{error}");
+    assert_eq!(another.current().key.expose_secret(), "k1");
+}
+
+/// A login that hangs is not waited for.
+#[tokio::test]
+async fn a_shutdown_while_a_login_hangs_revokes_what_there_is() {
+    let hangs = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (is_hanging, revoked) = (Arc::clone(&hangs), Arc::new(Mutex::new(0)));
+    let revocations = Arc::clone(&revoked);
+    let server = ScriptedServer::start(move |request| match request.path() {
+        "/v1/auth/approle/login" if is_hanging.load(std::sync::atomic::Ordering::SeqCst) => {
+            ScriptedAnswer::never()
+        }
+        "/v1/auth/approle/login" => {
+            let auth = json!({ "client_token": "t", "lease_duration": 3, "renewable": false });
+            ScriptedAnswer::json(200, &json!({ "auth": auth }))
+        }
+        "/v1/auth/token/revoke-self" => {
+            *revocations.lock().unwrap() += 1;
+            ScriptedAnswer::status(204)
+        }
+        _ => {
+            let data = json!({ "data": { "key": "k" }, "metadata": { "version": 1 } });
+            ScriptedAnswer::json(200, &json!({ "data": data }))
+        }
+    })
+    .await;
+    #[derive(Debug, VaultConfig)]
+    #[allow(dead_code)]
+    struct Config {
+        #[vault(kv = "app")]
+        key: SecretString,
+    }
+    let vault = vault_config::Vault::builder()
+        .address(server.address())
+        .auth(vault_config::auth::AppRole::new("role", "secret"))
+        .build()
+        .unwrap();
+    let live = Config::loader().without_dotenv().vault(vault).watch().await.unwrap();
+    hangs.store(true, std::sync::atomic::Ordering::SeqCst);
+    let logins = || server.requests().iter().filter(|it| it.path().ends_with("login")).count();
+    until("another login is under way", async || logins() == 2).await;
+    live.shutdown().await.unwrap();
+    assert_eq!(*revoked.lock().unwrap(), 1);
+}
+
+/// The replacement was refused, so that the readers still use what was replaced.
+#[tokio::test]
+async fn with_overlap_a_pair_stays_whose_replacement_is_refused() {
+    static ACCEPTED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    fn first(pair: &DatabaseCredentials) -> Result<(), String> {
+        let accepted = ACCEPTED.get_or_init(|| pair.username().to_owned());
+        (accepted == pair.username()).then_some(()).ok_or_else(|| "is another one".to_owned())
+    }
+    #[derive(Debug, VaultConfig)]
+    struct Checked {
+        #[vault(database = "app", validate = first)]
+        database: DatabaseCredentials,
+    }
+    let servers = Servers::start("20s", "20s").await;
+    let loader = loader::<Checked>(&servers.bao, json!({})).await.overlap(Duration::ZERO);
+    let live = loader.watch().await.unwrap();
+    let user = live.current().database.username().to_owned();
+    let mut events = live.events();
+    next(&mut events, |event| matches!(event, Event::Rejected { .. }).then_some(())).await;
+    let until_end = Instant::now();
+    while until_end.elapsed() < seconds(4) {
+        assert_eq!(live.current().database.username(), user);
+        assert!(servers.accepts(&live.current().database).await, "{:#?}", live.status());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    live.shutdown().await.unwrap();
+    servers.no_user_is_left().await;
 }

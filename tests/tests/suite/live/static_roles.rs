@@ -130,3 +130,61 @@ async fn while_the_new_password_is_refused_the_one_in_hand_is_dead() {
     }
     assert_eq!(live.status().counters.rejected, 1);
 }
+
+/// As with `rotation_schedule`: the time of the next rotation is reset before the password is
+/// (hashicorp/vault #31918). And a rotation that keeps failing.
+#[tokio::test]
+async fn a_late_rotation_is_found_soon_and_a_failing_one_costs_little() {
+    use super::world::{HOUR, ROTATION, World};
+    const LATE: u64 = 120;
+    let world = World::start().await;
+    let number = |now: u64| now.saturating_sub(LATE) / ROTATION;
+    world.answer_instead(move |request, now| {
+        let now = now.as_secs();
+        let data = json!({
+            "username": "legacy", "password": format!("p{}", number(now)),
+            "ttl": ROTATION - now % ROTATION, "rotation_schedule": "0 */6 * * *",
+            "last_vault_rotation": format!("t{}", number(now)),
+        });
+        let is_asked = request.path() == "/v1/database/static-creds/legacy";
+        is_asked.then(|| ScriptedAnswer::json(200, &json!({ "data": data })))
+    });
+    let (mut late, mut unsaid) = (Duration::ZERO, Duration::ZERO);
+    let mut before = Duration::ZERO;
+    world
+        .pass(seconds(13 * HOUR), |now| {
+            let passed = now - before;
+            before = now;
+            let password = world.live.current().legacy.password().expose_secret().to_owned();
+            let is_good = password == format!("p{}", number(now.as_secs()));
+            late += if is_good { Duration::ZERO } else { passed };
+            let into = now.as_secs() % ROTATION;
+            let healthy = world.state("database/static-creds/legacy").health == Health::Healthy;
+            unsaid += if healthy && now.as_secs() > ROTATION && (30..LATE).contains(&into) {
+                passed
+            } else {
+                Duration::ZERO
+            };
+        })
+        .await;
+    assert!(late < seconds(60), "two rotations, each late by two minutes: {late:?}");
+    assert!(unsaid < seconds(30), "called healthy for {unsaid:?} while a rotation was waited for");
+
+    let world = World::start().await;
+    world.answer_instead(move |request, _| {
+        let data = json!({
+            "username": "legacy", "password": "p0", "ttl": 0, "rotation_period": ROTATION,
+            "last_vault_rotation": "t0",
+        });
+        let is_asked = request.path() == "/v1/database/static-creds/legacy";
+        is_asked.then(|| ScriptedAnswer::json(200, &json!({ "data": data })))
+    });
+    world.live.refresh().await.unwrap_or_default();
+    let began = world.clock.real();
+    world.pass(seconds(HOUR), |_| {}).await;
+    let readings = world.asked_since(began, "/v1/database/static-creds/legacy");
+    assert!((30..160).contains(&readings), "{readings} readings in an hour");
+    let state = world.state("database/static-creds/legacy");
+    assert_eq!(state.health, Health::Degraded, "{state:#?}");
+    assert!(state.error.unwrap().contains("the rotation of the password is late by"));
+}

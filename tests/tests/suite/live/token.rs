@@ -227,3 +227,24 @@ async fn configurations_that_share_a_connection_share_its_token_and_the_last_rev
     assert_eq!(asked(&servers.bao, "auth/token/revoke-self"), 1);
     servers.no_user_is_left().await;
 }
+
+/// Its uses are planned before they are spent, and what was issued under a used-up token lives on.
+#[tokio::test]
+async fn a_token_of_few_uses_costs_no_credential() {
+    let servers = Servers::start("1h", "24h").await;
+    let settings = json!({ "token_num_uses": 6, "token_ttl": "1h" });
+    let live = loader::<Config>(&servers.bao, settings).await.watch().await.unwrap();
+    let user = live.current().database.username().to_owned();
+    servers.bao.clear_audit();
+    servers.always_accepts(&live, seconds(15)).await;
+    assert_eq!(live.current().database.username(), user);
+    assert_eq!(servers.users().await, 1);
+    let requests = servers.bao.audit_requests();
+    let refused: Vec<_> = requests.iter().filter(|request| request.error.is_some()).collect();
+    assert!(refused.is_empty(), "{refused:#?}");
+    let (reads, logins) =
+        (asked(&servers.bao, "secret/"), asked(&servers.bao, "auth/approle/login"));
+    assert!(logins <= reads / 4 + 1, "{logins} logins for {reads} readings");
+    live.shutdown().await.unwrap();
+    servers.no_user_is_left().await;
+}

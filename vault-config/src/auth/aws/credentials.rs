@@ -70,7 +70,7 @@ fn from_variables(env: &Environment) -> Result<Option<Credentials>, Cause> {
 async fn from_web_identity(env: &Environment) -> Result<Option<Credentials>, LoginError> {
     let (file, arn) = (env.get("AWS_WEB_IDENTITY_TOKEN_FILE")?, env.get("AWS_ROLE_ARN")?);
     let (Some(file), Some(arn)) = (file, arn) else { return Ok(None) };
-    let token = read_file(Path::new(file.as_str()))?;
+    let token = read_file(Path::new(file.as_str())).await?;
     check::jwt(&format!("{} holds", file.as_str()), &token)?;
     let session = env.get("AWS_ROLE_SESSION_NAME")?;
     let mut url = Url::parse("http://form").map_err(|_| nothing_found())?;
@@ -167,7 +167,7 @@ async fn from_container(env: &Environment) -> Result<Option<Credentials>, LoginE
         (None, None) => return Ok(None),
     };
     let token = match env.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")? {
-        Some(path) => Some(read_file(Path::new(path.as_str()))?),
+        Some(path) => Some(read_file(Path::new(path.as_str())).await?),
         None => env
             .get("AWS_CONTAINER_AUTHORIZATION_TOKEN")?
             .map(|token| SecretString::from(token.as_str())),

@@ -3,17 +3,17 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::ending::{Replaced, end_lease};
+use super::release::{Replacement, RetiredLease};
 use super::{Done, Task};
 use crate::VaultConfig;
 use crate::engine::Answer;
 use crate::error::{Cause, ErrorKind, Problem};
-use crate::live::clock::Reading;
 use crate::live::events::Event;
-use crate::live::source::{Leased, Stand};
+use crate::live::watched::{Holding, LeaseState};
 use crate::read::{Found, Purpose, Read, Reader};
 use crate::resolve;
-use crate::vault::Session;
+use crate::time::clock::Reading;
+use crate::vault::{Session, TokenUse, contained};
 
 /// Found by leaf.
 pub(super) type Staged = Vec<(usize, Found)>;
@@ -27,78 +27,129 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             .map(|(leaf, engine)| (*leaf, resolve::picked(engine.as_ref(), &answer)))
             .collect();
         if let Some(cause) = self.lost_part(&staged) {
-            self.unusable(index, answer, now);
-            return self.failed(index, cause, now);
+            return self.keep_last(index, answer, cause, now);
         }
         let Some(source) = self.sources.get_mut(index) else { return };
         let before = source.settle(answer.into_facts(), now, false);
-        let is_credential = !matches!(source.stand, Stand::Stored { .. });
+        let is_credential = !matches!(source.holding, Holding::Stored { .. });
         let name = source.request.name();
+        let was_refused = self.refused.contains_key(&index);
         let changed = self.propose(index, staged, now);
-        self.recovered(index);
+        match self.late_rotation(index) {
+            Some(cause) => self.fails(index, cause, now),
+            None => self.recovered(index),
+        }
         if is_credential {
-            self.replace(index, before, now);
+            self.retire(index, before, was_refused, now);
         }
         match changed.is_empty() {
             true => {}
             false if is_credential => {
                 self.counters.rotations += 1;
-                self.shared.tell(Event::Rotated { source: name, fields: changed });
+                self.shared.report(Event::Rotated { source: name, fields: changed });
             }
-            false => self.shared.tell(Event::Changed { fields: changed }),
+            false => self.shared.report(Event::Changed { fields: changed }),
         }
     }
 
-    /// It was made, and nobody can use it.
-    fn unusable(&mut self, index: usize, answer: Answer, now: Reading) {
-        let (Some(source), Some(lease)) = (self.sources.get_mut(index), answer.lease) else {
+    /// What was read or issued cannot be used: the last good value stays.
+    fn keep_last(&mut self, index: usize, answer: Answer, cause: Cause, now: Reading) {
+        if let (Some(source), Some(lease)) = (self.sources.get_mut(index), answer.lease) {
+            source.budget.unanswered(now);
+            let source = source.request.name();
+            self.end_in_background(lease.id, source);
+        }
+        self.counters.failures += 1;
+        self.with(index, |source| source.failed(now));
+        self.fails(index, cause, now);
+    }
+
+    /// A static role whose rotation the server has announced, and does not make.
+    fn late_rotation(&self, index: usize) -> Option<Cause> {
+        let late = self.sources.get(index)?.rotation_is_late_by()?.as_secs();
+        Some(Cause::new(
+            ErrorKind::Server,
+            format!(
+                "the rotation of the password is late by {late} s; until the server makes it, the password \
+                 that was read last is good"
+            ),
+            "see in the server's own log why it cannot rotate it: the database may be away, or its \
+             connection's user may not be allowed to",
+        ))
+    }
+
+    /// There is another credential. The one `before` works until its lease ends; the password of a static
+    /// role, which has none, does not work any more.
+    fn retire(
+        &mut self,
+        index: usize,
+        before: Option<LeaseState>,
+        was_refused: bool,
+        now: Reading,
+    ) {
+        let is_refused = self.refused.contains_key(&index);
+        let Some(source) = self.sources.get_mut(index) else { return };
+        // Only what is published has readers.
+        if !was_refused {
+            let remaining =
+                before.as_ref().map_or(Some(Duration::ZERO), |lease| lease.remaining(now));
+            source.keep_published_until(remaining, now);
+        }
+        let source = source.request.name();
+        let Some(lease) = before else { return };
+        if lease.deserves_grace(now) && !was_refused {
+            self.renew_once_more(&lease);
+        }
+        let replacement = match (was_refused, is_refused) {
+            (true, _) => Replacement::Unpublished,
+            (false, true) => Replacement::Refused,
+            (false, false) => Replacement::Published { edition: self.edition },
+        };
+        self.retired.push(RetiredLease { lease, source, index, at: now, replacement });
+    }
+
+    fn renew_once_more(&mut self, lease: &LeaseState) {
+        let held = self.vault.held();
+        let (Some(id), Some(token)) =
+            (lease.id.clone(), held.and_then(|held| TokenUse::reserve(held, 1)))
+        else {
             return;
         };
-        source.budget.unanswered(now);
-        let (vault, source) = (self.vault.clone(), source.request.name());
+        let (vault, full) = (self.vault.clone(), lease.lifetime.full());
         self.running.spawn(async move {
-            let _ = end_lease(&vault, &lease.id, &source).await;
-            Done::LetGo
+            let session = Session::with_token(&vault, &token, vault.timeout());
+            let _ = contained(session.renew_lease(&id, full)).await;
+            Done::Released
         });
     }
 
-    /// There is another credential. What there was `before` works until its lease ends; the
-    /// password of a static role, which has none, does not work any more.
-    fn replace(&mut self, index: usize, before: Option<Leased>, now: Reading) {
-        let left = before.as_ref().map_or(Some(Duration::ZERO), |lease| lease.left(now));
-        let Some(source) = self.sources.get_mut(index) else { return };
-        source.keeps(left, now);
-        let source = source.request.name();
-        let Some(lease) = before else { return };
-        if lease.deserves_grace(now)
-            && let Some(id) = lease.id.clone()
-        {
-            let (vault, full) = (self.vault.clone(), lease.term.full());
-            self.running.spawn(async move {
-                let mut session = Session::now(&vault);
-                session.manner.logs_in = false;
-                let _ = session.renew_lease(&id, full).await;
-                Done::LetGo
-            });
+    /// A part that cannot be read, or a key that is gone and that the configuration cannot do without:
+    /// then none of the secret is taken.
+    fn lost_part(&mut self, staged: &Staged) -> Option<Cause> {
+        let failed = staged.iter().find_map(|(_, found)| match found {
+            Found::Failed(cause) => Some(cause.as_ref().clone()),
+            _ => None,
+        });
+        if failed.is_some() {
+            return failed;
         }
-        // Nobody has the new one while it is refused.
-        let edition = match self.refused.contains_key(&index) {
-            true => u64::MAX,
-            false => self.edition,
-        };
-        self.replaced.push(Replaced { lease, source, at: now, edition });
-    }
-
-    /// A key that was there and is gone, or a part that cannot be read: then none is taken.
-    fn lost_part(&self, staged: &Staged) -> Option<Cause> {
-        staged.iter().find_map(|(leaf, found)| {
+        let lost = staged.iter().find_map(|(leaf, found)| {
             let had = matches!(self.slots.get(*leaf)?.found, Found::Value(..));
             match found {
-                Found::Failed(cause) => Some(cause.as_ref().clone()),
                 Found::Absent(Some(cause)) if had => Some(cause.as_ref().clone()),
                 _ => None,
             }
-        })
+        })?;
+        (!self.can_do_without(staged)).then_some(lost)
+    }
+
+    /// Whether an `Option` or a default covers each key that is gone, as after a restart.
+    fn can_do_without(&mut self, staged: &Staged) -> bool {
+        let mut trial = vec![(usize::MAX, staged.clone())];
+        self.exchange(&mut trial);
+        let built = self.build();
+        self.exchange(&mut trial);
+        built.map_or_else(|problems| !problems.iter().any(|it| it.kind().is_absence()), |_| true)
     }
 
     /// Publishes what was read, with all that was refused before if that makes it valid, else
@@ -112,6 +163,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             Ok(changed) => {
                 for index in all {
                     self.accepted(index);
+                    self.replacement_is_published(index, now);
                 }
                 return changed;
             }
@@ -124,6 +176,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
                 Ok(more) => {
                     changed.extend(more);
                     self.accepted(one);
+                    self.replacement_is_published(one, now);
                 }
                 Err(why) if one == index => problems = why,
                 Err(_) => {}
@@ -140,21 +193,22 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         let Some(source) = self.sources.get_mut(index) else { return };
         let what: Vec<_> = problems.iter().map(ToString::to_string).collect();
         let what = what.join("\n");
-        let cause = Cause::new(
+        let cause = Cause::of_problems(
             ErrorKind::Invalid,
-            format!("what was read does not make a valid configuration: {what}"),
+            "what was read does not make a valid configuration",
+            &problems,
             "the last valid configuration stays until this is mended",
         );
-        let before = source.rejected.as_ref().map(|rejected| &rejected.trouble.cause);
+        let before = source.rejected.as_ref().map(|rejected| &rejected.failure.cause);
         let is_news = !is_known || before.is_none_or(|before| before.what != cause.what);
-        source.rejects(cause, now);
+        source.reject(cause, now);
         if !is_news {
             return;
         }
         let name = source.request.name();
         tracing::warn!(source = name, "not published: {what}");
         self.counters.rejected += 1;
-        self.shared.tell(Event::Rejected { source: name, problems });
+        self.shared.report(Event::Rejected { source: name, problems });
     }
 
     /// Builds the configuration with these staged values in place, and publishes it. They stay

@@ -1,0 +1,193 @@
+//! Promises that hold whether or not a query fails: nothing is published that was refused, nothing is left behind,
+//! and nothing is issued again and again.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use vault_config_tests::{Fault, FaultProxy, ScriptedAnswer};
+
+use super::world::World;
+use super::*;
+
+const MINUTE: u64 = 60;
+const CREDS: &str = "/v1/database/creds/app";
+const LOGIN: &str = "/v1/auth/approle/login";
+
+#[tokio::test]
+async fn what_a_validator_refuses_is_never_published() {
+    fn short(key: &SecretString) -> Result<(), String> {
+        (key.expose_secret().len() < 5).then_some(()).ok_or_else(|| "is too long".to_owned())
+    }
+    #[derive(Debug, VaultConfig)]
+    struct Checked {
+        #[vault(kv = "app", refresh = "1s", validate = short)]
+        key: SecretString,
+        #[vault(kv = "app", key = "other")]
+        neighbour: SecretString,
+    }
+    let bao = bao().await;
+    let live = loader::<Checked>(&bao, json!({})).await.watch().await.unwrap();
+    let (mut events, mut subscription) = (live.events(), live.subscribe());
+    bao.kv_put("secret", "app", json!({ "key": "too long", "other": "o2" })).await;
+    next(&mut events, |event| matches!(event, Event::Rejected { .. }).then_some(())).await;
+    let config = live.current();
+    assert_eq!((config.key.expose_secret(), config.neighbour.expose_secret()), ("k1", "o1"));
+    let woken = tokio::time::timeout(Duration::from_millis(100), subscription.changed()).await;
+    assert!(woken.is_err(), "nothing was published");
+    bao.kv_put("secret", "app", json!({ "key": "k3", "other": "o3" })).await;
+    let config = subscription.changed().await.unwrap();
+    assert_eq!((config.key.expose_secret(), config.neighbour.expose_secret()), ("k3", "o3"));
+}
+
+#[tokio::test]
+async fn tokens_that_nothing_depends_on_any_more_are_revoked() {
+    let servers = Servers::start("1h", "24h").await;
+    let settings = json!({ "token_ttl": "4s", "token_max_ttl": "8s" });
+    let loader = loader::<Config>(&servers.bao, settings).await.overlap(Duration::ZERO);
+    let live = loader.watch().await.unwrap();
+    until("two logins", async || live.status().counters.logins >= 2).await;
+    until("the token before is revoked", async || {
+        asked(&servers.bao, "auth/token/revoke-self") > 0
+    })
+    .await;
+    servers.always_accepts(&live, seconds(1)).await;
+}
+
+/// Each request whose answer was lost may have issued one.
+#[tokio::test]
+async fn answers_that_were_lost_are_counted() {
+    let world = World::start().await;
+    world.books().renews_nothing = Some("lease is not renewable");
+    world.answer_instead(|request, _| (request.path() == CREDS).then(ScriptedAnswer::close));
+    let began = world.clock.real();
+    for _ in 0..40 {
+        drop(tokio::join!(world.live.refresh(), world.pass(seconds(2), |_| {})));
+    }
+    let asked = world.asked_since(began, CREDS);
+    assert!((10..=21).contains(&asked), "{asked} within 80 s");
+    world.answer_again();
+    world.pass(seconds(11 * MINUTE), |_| {}).await;
+    assert!(world.is_healthy(), "{:#?}", world.live.status());
+}
+
+#[tokio::test]
+async fn tokens_that_die_young_are_not_replaced_at_once_for_ever() {
+    let world = World::start().await;
+    let began = world.clock.real();
+    for _ in 0..600 {
+        world.books().revoke_tokens(world.clock.real());
+        drop(tokio::join!(world.live.refresh(), world.pass(seconds(1), |_| {})));
+    }
+    let logins = world.asked_since(began, LOGIN);
+    assert!(logins < 60, "{logins} logins in ten minutes");
+    world.pass(seconds(11 * MINUTE), |_| {}).await;
+    assert!(world.is_healthy(), "{:#?}", world.live.status());
+}
+
+/// Readers have the time of a renewal to change over.
+#[tokio::test]
+async fn what_was_replaced_late_is_renewed_once_more() {
+    let world = World::start().await;
+    world.books().failing = Some("/v1/sys/leases/renew");
+    let issued = || world.asked(CREDS);
+    while issued() == 1 {
+        world.pass(seconds(10), |now| assert!(now < seconds(2 * 3600))).await;
+    }
+    let books = world.books();
+    let (at, _) = books.log.iter().rfind(|(_, path)| path == CREDS).unwrap();
+    let renewals =
+        books.log.iter().filter(|(when, path)| when >= at && path.contains("leases/renew"));
+    assert!(renewals.count() >= 1, "{:?}", books.log);
+}
+
+/// The token is not ours to revoke: what is issued while it is shut down is ended by itself.
+#[tokio::test]
+async fn what_is_being_issued_at_a_shutdown_is_not_left_behind() {
+    let servers = Servers::start("1h", "24h").await;
+    let proxy = FaultProxy::in_front_of(servers.bao.address()).await;
+    let variables = [("VAULT_ADDR", proxy.address()), ("VAULT_TOKEN", "root".to_owned())];
+    let live = Config::loader().without_dotenv().env_source(variables).watch().await.unwrap();
+    let path = "sys/leases/revoke-prefix/database/creds/app";
+    servers.bao.write(path, json!({ "sync": true })).await;
+    servers.bao.clear_audit();
+    proxy.set(Fault::Delay(Duration::from_millis(300))).await;
+    let asker = live.clone();
+    let refresh = tokio::spawn(async move { asker.refresh().await });
+    // The audit log has it when the server begins; its answer is on the way for a while.
+    until("another is asked for", async || asked(&servers.bao, "database/creds/app") > 0).await;
+    live.shutdown().await.unwrap();
+    drop(refresh.await);
+    servers.no_user_is_left().await;
+}
+
+/// An answer without a password has a lease all the same.
+#[tokio::test]
+async fn what_was_issued_and_cannot_be_used_is_ended() {
+    let world = World::start().await;
+    let (ended, counted) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (of_world, of_test) = (Arc::clone(&ended), Arc::clone(&counted));
+    world.answer_instead(move |request, _| match request.path() {
+        CREDS => {
+            of_test.fetch_add(1, Ordering::SeqCst);
+            let data = json!({ "username": "half" });
+            let body = json!({ "lease_id": "half", "lease_duration": 3600, "renewable": true, "data": data });
+            Some(ScriptedAnswer::json(200, &body))
+        }
+        "/v1/sys/leases/renew" if request.json()["lease_id"] == "half" => {
+            of_world.fetch_add(usize::from(request.json()["increment"] == 1), Ordering::SeqCst);
+            Some(ScriptedAnswer::json(200, &json!({ "lease_id": "half", "lease_duration": 1 })))
+        }
+        _ => None,
+    });
+    world.books().revoke_leases(world.clock.real());
+    assert!(world.live.refresh().await.is_err());
+    world.pass(seconds(MINUTE), |_| {}).await;
+    let (ended, issued) = (ended.load(Ordering::SeqCst), counted.load(Ordering::SeqCst));
+    assert!(issued > 0 && ended == issued, "{ended} of {issued}");
+}
+
+/// A resolver of the user's, for one.
+#[tokio::test]
+async fn a_panic_in_a_request_is_a_failure_of_that_request() {
+    use std::sync::atomic::AtomicBool;
+
+    #[derive(Debug)]
+    struct Resolver(Arc<AtomicBool>, std::net::SocketAddr);
+    impl reqwest::dns::Resolve for Resolver {
+        fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+            assert!(!self.0.load(Ordering::SeqCst), "a defect of the user's");
+            let address = self.1;
+            Box::pin(async move {
+                let addresses: reqwest::dns::Addrs = Box::new(std::iter::once(address));
+                Ok(addresses)
+            })
+        }
+    }
+    let bao = bao().await;
+    #[derive(Debug, VaultConfig)]
+    struct Config {
+        #[vault(kv = "app", refresh = "1s")]
+        key: SecretString,
+    }
+    let (host, port) = bao.address().trim_start_matches("http://").split_once(':').unwrap();
+    let address: std::net::SocketAddr = format!("{host}:{port}").parse().unwrap();
+    let panics = Arc::new(AtomicBool::new(false));
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .pool_max_idle_per_host(0)
+        .dns_resolver(Arc::new(Resolver(Arc::clone(&panics), address)))
+        .build()
+        .unwrap();
+    let ids = bao.approle("app", &["app"], json!({})).await;
+    let vault = vault_config::Vault::builder()
+        .address(format!("http://vault.test:{port}"))
+        .auth(vault_config::auth::AppRole::new(ids.role_id.as_str(), ids.secret_id.as_str()))
+        .http_client(client)
+        .build()
+        .unwrap();
+    let live = Config::loader().without_dotenv().vault(vault).watch().await.unwrap();
+    panics.store(true, Ordering::SeqCst);
+    until("it fails", async || live.status().health == Health::Degraded).await;
+    panics.store(false, Ordering::SeqCst);
+    bao.kv_put("secret", "app", json!({ "key": "k2" })).await;
+    until("it is read again", async || live.current().key.expose_secret() == "k2").await;
+}
