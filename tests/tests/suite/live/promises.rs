@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use vault_config_tests::{Fault, FaultProxy, ScriptedAnswer};
 
-use super::world::World;
+use super::world::{Life, World};
 use super::*;
 
 const MINUTE: u64 = 60;
@@ -190,4 +190,49 @@ async fn a_panic_in_a_request_is_a_failure_of_that_request() {
     panics.store(false, Ordering::SeqCst);
     bao.kv_put("secret", "app", json!({ "key": "k2" })).await;
     until("it is read again", async || live.current().key.expose_secret() == "k2").await;
+}
+
+/// What is issued under a token that is being replaced dies with it.
+#[tokio::test]
+async fn nothing_is_issued_under_a_token_that_is_leaving() {
+    use std::sync::atomic::AtomicBool;
+    let world = World::start().await;
+    let now = world.clock.real();
+    world.books().tokens.insert("s.next".to_owned(), Life::new(now, 9 * 3600));
+    let (is_leaving, under_old) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (leaving, counted) = (Arc::clone(&is_leaving), Arc::clone(&under_old));
+    world.answer_instead(move |request, _| match request.path() {
+        "/v1/auth/token/renew-self" => {
+            let auth = json!({ "client_token": "s.0", "lease_duration": 1800 });
+            Some(ScriptedAnswer::json(200, &json!({ "auth": auth })))
+        }
+        LOGIN => {
+            leaving.store(true, Ordering::SeqCst);
+            let auth =
+                json!({ "client_token": "s.next", "lease_duration": 3600, "renewable": true });
+            let answer = ScriptedAnswer::json(200, &json!({ "auth": auth }));
+            Some(answer.after(Duration::from_millis(500)))
+        }
+        "/v1/sys/leases/renew" => {
+            let why = json!({ "errors": ["lease is not renewable"] });
+            Some(ScriptedAnswer::json(400, &why))
+        }
+        CREDS => {
+            let is_old = request.header("x-vault-token") == Some("s.0");
+            let is_late = is_old && leaving.load(Ordering::SeqCst);
+            counted.fetch_add(usize::from(is_late), Ordering::SeqCst);
+            None
+        }
+        _ => None,
+    });
+    let refreshed = async {
+        while !is_leaving.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        world.live.refresh().await
+    };
+    let (refreshed, ()) = tokio::join!(refreshed, world.pass(seconds(41 * MINUTE), |_| {}));
+    refreshed.unwrap();
+    assert_eq!(under_old.load(Ordering::SeqCst), 0);
+    assert!(world.is_well(), "{:#?}", world.live.status());
 }
