@@ -276,8 +276,8 @@ impl Vault {
         self.login_begins();
         let old = self.held();
         match (self.log_in().await, old) {
-            // A file whose token was not replaced. One that was refused is refused again.
-            (Ok(token), Some(old)) if old.is(&token) => Ok(old),
+            // A file whose token was not replaced. What a login grants is new, whatever it is called.
+            (Ok(token), Some(old)) if token.granted().is_none() && old.is(&token) => Ok(old),
             (Ok(token), old) => Ok(self.hold(token, old, asked)),
             (Err(cause), _) => {
                 self.login_failed(&cause, self.clock().now());
