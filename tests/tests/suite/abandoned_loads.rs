@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
-use vault_config::auth::AppRole;
+use vault_config::auth::{AppRole, Token};
+use vault_config::live::{Clock, Reading, SystemClock};
 use vault_config::secrecy::{ExposeSecret, SecretString};
 use vault_config::{DatabaseCredentials, Error, ErrorKind, Loader, Secret, Vault, VaultConfig};
 use vault_config_tests::{
@@ -518,6 +521,46 @@ async fn a_panic_in_what_is_the_users_leaves_nothing() {
     servers.nothing_is_left("a check").await;
 }
 
+/// Whether the clock breaks when it is asked next.
+static IS_ARMED: AtomicBool = AtomicBool::new(false);
+
+fn arms(_: &DatabaseCredentials) -> Result<(), String> {
+    IS_ARMED.store(true, Ordering::SeqCst);
+    Ok(())
+}
+
+/// It breaks after the configuration is read, when what keeps it fresh begins.
+#[derive(Debug, Default)]
+struct BrokenClock(SystemClock);
+
+impl Clock for BrokenClock {
+    fn now(&self) -> Reading {
+        assert!(!IS_ARMED.swap(false, Ordering::SeqCst), "a clock of the user's");
+        self.0.now()
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.0.sleep(duration)
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_lost_between_a_load_and_what_keeps_it_fresh() {
+    #[derive(Debug, VaultConfig)]
+    struct Armed {
+        #[vault(database = "readonly", validate = arms)]
+        database: DatabaseCredentials,
+    }
+    let servers = Servers::start().await;
+    let token = servers.bao.token(&["app", "default"], json!({})).await;
+    let vault = Vault::builder().address(servers.bao.address()).clock(BrokenClock::default());
+    let vault = vault.auth(Token::new(&*token)).build().unwrap();
+    let watch = tokio::spawn(Armed::loader().without_dotenv().vault(vault).watch());
+    assert!(watch.await.unwrap_err().is_panic());
+    assert_eq!(servers.asked("database/creds/readonly"), 1);
+    servers.each_is_ended_and_nothing_left_but(1, "the clock broke").await;
+}
+
 #[tokio::test]
 async fn leases_of_tokens_that_are_never_revoked_are_ended_one_by_one() {
     let servers = Servers::with(json!({ "token_type": "batch" }), "1.5").await;
@@ -595,6 +638,8 @@ async fn a_credential_that_no_field_can_hold_is_ended() {
         let live = loader().watch().await.unwrap();
         until("three are left", async || servers.users().await.len() == 3).await;
         assert!(servers.accepts(&live.current().slow).await);
+        let watched = live.status().sources;
+        assert!(watched.len() == 1 && watched[0].fields == ["slow"], "{watched:#?}");
         live.shutdown().await.unwrap();
         servers.take_away().await;
     }

@@ -18,8 +18,10 @@ struct Config {
     database: DatabaseCredentials,
     #[vault(read = "database/creds/readonly", key = "username")]
     user: SecretString,
-    #[vault(read = "database/creds/short", key = "nothing")]
+    #[vault(read = "database/creds/readonly", key = "nothing")]
     absent: Option<SecretString>,
+    #[vault(read = "database/creds/short", key = "nothing")]
+    absent_too: Option<SecretString>,
     #[vault(database_static = "legacy")]
     legacy: DatabaseCredentials,
     #[vault(pki = "web", common_name = "app.example.com")]
