@@ -331,12 +331,8 @@ async fn issue(
     request: &Request,
 ) -> Result<Answer, Cause> {
     let (ticket, request) = (custody.ticket(request.name()), request.clone());
-    let issuing = tokio::spawn(async move {
-        match ticket.is_given_up() {
-            true => Err(lost()),
-            false => request.send(&Session::issuing(&ticket, started)).await,
-        }
-    });
+    let issuing =
+        tokio::spawn(async move { request.send(&Session::issuing(&ticket, started)).await });
     issuing.await.unwrap_or_else(|_| Err(lost()))
 }
 

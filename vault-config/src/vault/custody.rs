@@ -200,31 +200,15 @@ impl Custody {
     /// Revokes what the connection logged in for. A token that was given is not ours to revoke, and
     /// some are never revoked: then the leases are ended one by one.
     async fn revoke(&self, leases: Vec<IssuedLease>) {
-        let before = self.tokens();
-        let mut is_over = self.revoke_tokens(&before).await && !before.is_empty();
-        // One whose login ended at this moment.
-        let _ = timeout(self.vault.timeout(), self.vault.login_rests()).await;
-        let mut after = self.tokens();
-        after.retain(|held| before.iter().all(|known| !Arc::ptr_eq(held, known)));
-        is_over &= self.revoke_tokens(&after).await;
+        let mut tokens = self.vault.retired().clone();
+        tokens.extend(self.vault.held().filter(|held| held.is_ours()));
+        let mut is_over = !tokens.is_empty();
+        for held in &tokens {
+            is_over &= self.vault.revoke_abandoned(held).await;
+        }
         if !is_over {
             self.end_leases(leases).await;
         }
-    }
-
-    fn tokens(&self) -> Vec<Arc<Held>> {
-        let mut tokens = self.vault.retired().clone();
-        tokens.extend(self.vault.held().filter(|held| held.is_ours()));
-        tokens
-    }
-
-    /// Whether all that was issued under them is dead.
-    async fn revoke_tokens(&self, tokens: &[Arc<Held>]) -> bool {
-        let mut is_over = true;
-        for held in tokens {
-            is_over &= self.vault.revoke_abandoned(held).await;
-        }
-        is_over
     }
 
     async fn end_leases(&self, leases: Vec<IssuedLease>) {
@@ -283,11 +267,6 @@ pub(crate) struct IssueTicket {
 impl IssueTicket {
     pub(crate) fn vault(&self) -> &Vault {
         &self.custody.vault
-    }
-
-    /// Whether nothing will use the answer.
-    pub(crate) fn is_given_up(&self) -> bool {
-        self.custody.state().phase == Phase::GivenUp
     }
 
     /// Whatever the answer turns out to be good for, its lease is in custody.

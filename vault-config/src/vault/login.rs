@@ -278,7 +278,7 @@ impl Vault {
         match (self.log_in().await, old) {
             // A file whose token was not replaced. What a login grants is new, whatever it is called.
             (Ok(token), Some(old)) if token.granted().is_none() && old.is(&token) => Ok(old),
-            (Ok(token), old) => Ok(self.hold(token, old, asked)),
+            (Ok(token), old) => self.hold_unless_abandoned(token, old, asked).await,
             (Err(cause), _) => {
                 self.login_failed(&cause, self.clock().now());
                 Err(cause)
@@ -290,14 +290,14 @@ impl Vault {
         let auth = &self.0.auth;
         let client = LoginClient::new(&self.0.http);
         let span = tracing::info_span!("login", method = printable(&auth.describe()));
-        let (began, asked) = (Instant::now(), self.clock().now());
+        let began = Instant::now();
         self.refuse_abandoned()?;
         let token = auth.login(&client).instrument(span.clone()).await.map_err(|error| {
             let place = format!("vault {}, login by {}", self.addresses().shown(), auth.describe());
             error.into_cause().at(place)
         })?;
         span.in_scope(|| tracing::debug!(elapsed = ?began.elapsed(), "logged in"));
-        self.revoke_if_abandoned(token, asked).await
+        Ok(token)
     }
 
     fn hold(&self, token: AuthToken, old: Option<Arc<Held>>, asked: Reading) -> Arc<Held> {
@@ -417,11 +417,6 @@ impl Vault {
         self.0.abandoned.store(true, Ordering::SeqCst);
     }
 
-    /// Waits for the login that is under way.
-    pub(super) async fn login_rests(&self) {
-        drop(self.0.login.lock().await);
-    }
-
     fn refuse_abandoned(&self) -> Result<(), Cause> {
         match self.0.abandoned.load(Ordering::SeqCst) {
             true => Err(abandoned()),
@@ -429,13 +424,16 @@ impl Vault {
         }
     }
 
-    async fn revoke_if_abandoned(
+    /// Either this sees that the connection was abandoned meanwhile, or what abandoned it sees the
+    /// token.
+    async fn hold_unless_abandoned(
         &self,
         token: AuthToken,
+        old: Option<Arc<Held>>,
         asked: Reading,
-    ) -> Result<AuthToken, Cause> {
-        let Err(cause) = self.refuse_abandoned() else { return Ok(token) };
-        let held = Arc::new(Held::new(token, asked, true));
+    ) -> Result<Arc<Held>, Cause> {
+        let held = self.hold(token, old, asked);
+        let Err(cause) = self.refuse_abandoned() else { return Ok(held) };
         if held.is_ours() {
             self.revoke_abandoned(&held).await;
         }
