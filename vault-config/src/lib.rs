@@ -122,20 +122,15 @@
 use std::future::Future;
 
 pub mod auth;
-mod coerce;
 pub mod docs;
 mod engine;
 mod error;
-mod expiry;
+mod http;
 mod leased;
 pub mod live;
+mod load;
 mod loader;
-mod mode;
-mod plan;
-mod provider;
-mod read;
 mod report;
-mod resolve;
 mod schema;
 mod secret;
 mod source;
@@ -153,9 +148,9 @@ pub use error::{Error, ErrorKind, Problem};
 pub use figment;
 pub use leased::Leased;
 pub use live::Live;
+pub use load::mode::Mode;
+pub use load::provider::Resolved;
 pub use loader::Loader;
-pub use mode::Mode;
-pub use provider::Resolved;
 pub use report::{Provenance, Report};
 pub use schema::Schema;
 pub use secrecy;
@@ -210,7 +205,6 @@ pub mod __private {
     pub use serde;
     pub use std;
 
-    pub use crate::coerce::{Fault, FieldDeserializer, accepts_absence};
     pub use crate::engine::database::{Database, DatabaseStatic};
     pub use crate::engine::kv::Kv;
     #[cfg(feature = "pki")]
@@ -221,6 +215,7 @@ pub mod __private {
     pub use crate::engine::ssh::{HoldsSignedSshKey, Ssh};
     pub use crate::engine::transit::Transit;
     pub use crate::engine::write::Write;
-    pub use crate::read::{Fallback, PlainField, Reader};
+    pub use crate::load::read::{Fallback, PlainField, Reader};
     pub use crate::schema::{Field, Nesting};
+    pub use crate::value::coerce::{Fault, FieldDeserializer, accepts_absence};
 }

@@ -12,20 +12,21 @@ use crate::VaultConfig;
 use crate::auth;
 use crate::engine::{Request, Unset, Variables};
 use crate::error::{Cause, Error, ErrorKind, Problem};
-use crate::expiry;
+use crate::http::{retry, settings};
 use crate::live::{Live, Options, Start};
-use crate::mode::{self, Chosen, Mode};
-use crate::plan::{self, Leaf};
-use crate::provider::{self, Resolved};
-use crate::read::{Found, Purpose, Read, Reader, Slot};
+use crate::load::expiry;
+use crate::load::mode::{self, Chosen, Mode};
+use crate::load::provider::{self, Resolved};
+use crate::load::read::{Found, Purpose, Read, Reader, Slot};
+use crate::load::resolve::{self, Asked, Given, Pending, Sources};
 use crate::report::Report;
-use crate::resolve::{self, Asked, Given, Pending, Sources};
 use crate::schema::Schema;
+use crate::schema::plan::{self, Leaf};
 use crate::source::dotenv::{Choice, Dotenv};
 use crate::source::env::Environment;
 use crate::source::layers::{Layers, Unknown};
 use crate::text;
-use crate::vault::{Custody, CustodyGuard, Vault, retry, settings};
+use crate::vault::{Custody, CustodyGuard, Vault};
 
 /// Says where a configuration is read from, then reads it.
 ///
@@ -531,7 +532,7 @@ async fn wait_for(
         };
         if told != Some(cause.kind) {
             let address = custody.vault().addresses().shown();
-            tracing::warn!(%address, "waiting for Vault: {}", cause.what);
+            tracing::warn!(%address, "waiting for Vault: {}", cause.message);
             told = Some(cause.kind);
         }
         tokio::time::sleep(wait).await;
@@ -618,5 +619,17 @@ impl Unknown {
         };
         let what = format!("no field takes the key {}", text::name(&self.path));
         Problem::general(Cause::new(ErrorKind::UnknownKey, what, help).at(self.layer.clone()))
+    }
+}
+
+impl Vault {
+    /// Fetches the fields of `T` that are marked for Vault once, for a figment of your own; see
+    /// [`Resolved`]. Nothing renews what it gives: see [`Loader::load`](Loader::load).
+    ///
+    /// # Errors
+    /// Every problem at once; see [`Error`].
+    pub async fn resolve<T: VaultConfig>(&self) -> Result<Resolved, Error> {
+        let loader = T::loader().vault(self.clone()).environment(self.environment().clone());
+        loader.resolve().await
     }
 }

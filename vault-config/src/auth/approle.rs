@@ -10,7 +10,7 @@ use super::{
     value_or_file,
 };
 use crate::error::{Cause, ErrorKind};
-use crate::vault::settings::Official;
+use crate::source::env::OfficialEnv;
 
 /// A login as a role, for services: <https://openbao.org/api-docs/auth/approle/>.
 ///
@@ -159,7 +159,7 @@ impl AppRole {
 
     /// The server says the same for a wrong role_id and for a wrong, used-up or expired secret_id.
     fn explain(&self, cause: Cause) -> Cause {
-        if cause.kind != ErrorKind::LoginRefused || !cause.what.contains("secret") {
+        if cause.kind != ErrorKind::LoginRefused || !cause.message.contains("secret") {
             return cause;
         }
         if matches!(self.secret_id, SecretId::None) {
@@ -175,7 +175,9 @@ impl AppRole {
     }
 }
 
-pub(super) fn from_environment(env: &Official<'_>) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
+pub(super) fn from_environment(
+    env: &OfficialEnv<'_>,
+) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
     let Some(role_id) = value_or_file(env, "ROLE_ID")? else { return Ok(None) };
     Ok(Some(Arc::new(AppRole {
         role_id,
@@ -185,7 +187,7 @@ pub(super) fn from_environment(env: &Official<'_>) -> Result<Option<Arc<dyn Auth
     })))
 }
 
-fn secret_id(env: &Official<'_>) -> Result<SecretId, Cause> {
+fn secret_id(env: &OfficialEnv<'_>) -> Result<SecretId, Cause> {
     match (value_or_file(env, "SECRET_ID")?, value_or_file(env, "WRAPPED_SECRET_ID")?) {
         (None, None) => Ok(SecretId::None),
         (Some(given), None) => Ok(SecretId::Given(given)),

@@ -8,7 +8,7 @@ use super::metadata::{Question, protocol};
 use super::{AuthMethod, LoginClient, LoginError, LoginFuture, below_auth, check, mount, role};
 use crate::error::Cause;
 use crate::source::env::Environment;
-use crate::vault::settings::Official;
+use crate::source::env::OfficialEnv;
 
 const WHO: &str = "the metadata service of Azure";
 const DEFAULT_RESOURCE: &str = "https://management.azure.com/";
@@ -208,7 +208,9 @@ fn question<'a>(url: &'a str, headers: &'a [(&'static str, &'a SecretString)]) -
     }
 }
 
-pub(super) fn from_environment(env: &Official<'_>) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
+pub(super) fn from_environment(
+    env: &OfficialEnv<'_>,
+) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
     let Some(role) = role(env)? else { return Ok(None) };
     let resource = env.parse("AZURE_RESOURCE", |text| Ok(text.to_owned()))?;
     let method = Azure::new(role).resource(resource.unwrap_or_else(|| DEFAULT_RESOURCE.to_owned()));

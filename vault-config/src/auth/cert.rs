@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::check;
 use super::{AuthMethod, LoginClient, LoginFuture, below_auth, mount, role};
 use crate::error::{Cause, ErrorKind};
-use crate::vault::settings::Official;
+use crate::source::env::OfficialEnv;
 
 /// A login with the TLS certificate of the connection:
 /// <https://openbao.org/api-docs/auth/cert/>.
@@ -77,7 +77,7 @@ impl AuthMethod for Cert {
 
 impl Cert {
     fn explain(&self, cause: Cause) -> Cause {
-        let (mount, says) = (&self.mount, |text| cause.what.contains(text));
+        let (mount, says) = (&self.mount, |text| cause.message.contains(text));
         let help = if says("no client certificate found") {
             "the server saw no certificate: set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY, and let nothing between \
              here and the server end TLS"
@@ -103,7 +103,9 @@ fn no_tls(said_by: &str) -> Cause {
     )
 }
 
-pub(super) fn from_environment(env: &Official<'_>) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
+pub(super) fn from_environment(
+    env: &OfficialEnv<'_>,
+) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
     let has_certificate =
         env.get("CLIENT_CERT")?.is_some() || env.get("CLIENT_CERT_BYTES")?.is_some();
     if !has_certificate {

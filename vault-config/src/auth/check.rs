@@ -86,7 +86,7 @@ mod tests {
             assert!(!is_jwt(text), "{text:?}");
             let refused = jwt("it is", &text.into()).unwrap_err().into_cause();
             assert_eq!(refused.kind, ErrorKind::Setting);
-            assert!(refused.what.starts_with("it is no JWT"), "{}", refused.what);
+            assert!(refused.message.starts_with("it is no JWT"), "{}", refused.message);
         }
     }
 
@@ -106,7 +106,7 @@ mod tests {
         assert!(password("it", &" hunter 2 ".into()).is_ok());
         for text in ["", "hunter2\n", "hunter\t2", "hunter2\0"] {
             let refused = password("it", &text.into()).unwrap_err().into_cause();
-            assert!(!refused.what.contains("hunter"), "{}", refused.what);
+            assert!(!refused.message.contains("hunter"), "{}", refused.message);
         }
     }
 }

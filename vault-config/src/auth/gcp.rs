@@ -8,7 +8,7 @@ use super::metadata::{Question, protocol};
 use super::{AuthMethod, LoginClient, LoginError, LoginFuture, below_auth, check, mount, role};
 use crate::error::{Cause, ErrorKind};
 use crate::source::env::Environment;
-use crate::vault::settings::Official;
+use crate::source::env::OfficialEnv;
 
 /// A login with the service account of a machine in Google Cloud, for roles of the type `gce`:
 /// <https://developer.hashicorp.com/vault/api-docs/auth/gcp>.
@@ -123,7 +123,9 @@ impl Gcp {
     }
 }
 
-pub(super) fn from_environment(env: &Official<'_>) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
+pub(super) fn from_environment(
+    env: &OfficialEnv<'_>,
+) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
     let Some(role) = role(env)? else { return Ok(None) };
     if let Some(host) = env.0.get("GCE_METADATA_HOST")?
         && (host.contains('/') || host.contains(char::is_whitespace))

@@ -8,7 +8,7 @@ use super::{
     AuthMethod, AuthToken, Given, LoginClient, LoginFuture, below_auth, check, mount, value_or_file,
 };
 use crate::error::{Cause, ErrorKind};
-use crate::vault::settings::Official;
+use crate::source::env::OfficialEnv;
 
 /// A login with a personal access token of GitHub:
 /// <https://developer.hashicorp.com/vault/api-docs/auth/github>. It is meant for people; a workflow
@@ -76,7 +76,9 @@ fn malformed(token: &SecretString) -> Result<(), Cause> {
     })
 }
 
-pub(super) fn from_environment(env: &Official<'_>) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
+pub(super) fn from_environment(
+    env: &OfficialEnv<'_>,
+) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
     let Some(token) = value_or_file(env, "AUTH_GITHUB_TOKEN")? else { return Ok(None) };
     if let (Given::Value(value), Some((variable, _))) = (&token, env.get("AUTH_GITHUB_TOKEN")?) {
         malformed(value).map_err(|cause| cause.at(format!("env {variable}")))?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::check;
 use super::{AuthMethod, Given, LoginClient, LoginFuture, below_auth, mount, role, value_or_file};
 use crate::error::{Cause, ErrorKind};
-use crate::vault::settings::Official;
+use crate::source::env::OfficialEnv;
 
 /// A login with a JWT that somebody else signed, such as a CI system or an identity provider:
 /// <https://openbao.org/api-docs/auth/jwt/>.
@@ -84,7 +84,7 @@ impl Jwt {
         if cause.kind != ErrorKind::LoginRefused {
             return cause;
         }
-        let (mount, says) = (&self.mount, |text| cause.what.contains(text));
+        let (mount, says) = (&self.mount, |text| cause.message.contains(text));
         if says("expired") && matches!(self.jwt, Given::File(_)) {
             return cause
                 .hint("the file is read at every login: see that what writes it still runs");
@@ -107,7 +107,9 @@ impl Jwt {
     }
 }
 
-pub(super) fn from_environment(env: &Official<'_>) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
+pub(super) fn from_environment(
+    env: &OfficialEnv<'_>,
+) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
     let Some(jwt) = value_or_file(env, "JWT")? else { return Ok(None) };
     if let (Given::Value(value), Some((variable, _))) = (&jwt, env.get("JWT")?) {
         check::jwt("is", value)

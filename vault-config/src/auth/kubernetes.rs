@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::check;
 use super::{AuthMethod, LoginClient, LoginFuture, below_auth, mount, read_file, role};
 use crate::error::{Cause, ErrorKind};
-use crate::vault::settings::Official;
+use crate::source::env::OfficialEnv;
 
 /// Where Kubernetes puts a pod's own token.
 pub(super) const SERVICE_ACCOUNT_TOKEN: &str =
@@ -91,7 +91,7 @@ impl Kubernetes {
     }
 
     fn explain(&self, cause: Cause) -> Cause {
-        let (mount, role, says) = (&self.mount, &self.role, |text| cause.what.contains(text));
+        let (mount, role, says) = (&self.mount, &self.role, |text| cause.message.contains(text));
         let help = if says("not authorized") {
             format!(
                 "let the role name this pod's service account and namespace: vault read auth/{mount}/role/{role}"
@@ -118,7 +118,9 @@ impl Kubernetes {
     }
 }
 
-pub(super) fn from_environment(env: &Official<'_>) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
+pub(super) fn from_environment(
+    env: &OfficialEnv<'_>,
+) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
     let Some(role) = role(env)? else { return Ok(None) };
     let token = env.get(TOKEN_FILE)?;
     Ok(Some(Arc::new(Kubernetes {
@@ -130,7 +132,7 @@ pub(super) fn from_environment(env: &Official<'_>) -> Result<Option<Arc<dyn Auth
 
 /// When nothing names a method: a role, and a token that somebody named or that is there.
 pub(super) fn if_present(
-    env: &Official<'_>,
+    env: &OfficialEnv<'_>,
     usual: &Path,
 ) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
     let named = env.get(TOKEN_FILE)?;

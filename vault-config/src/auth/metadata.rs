@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::LoginError;
 use crate::error::{Cause, ErrorKind};
-use crate::vault::retry::{self, Ended, Repeat};
+use crate::http::retry::{self, Ended, Repeat};
 
 /// It is in the same machine, or not there at all.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -167,8 +167,8 @@ fn client(url: &Url) -> Result<Client, LoginError> {
         .retry(reqwest::retry::never())
         .pool_max_idle_per_host(0);
     let builder = match url.scheme() {
-        "https" => crate::vault::tls::apply(&crate::vault::tls::Tls::default(), builder)?,
-        _ => crate::vault::tls::without(builder),
+        "https" => crate::http::tls::apply(&crate::http::tls::Tls::default(), builder)?,
+        _ => crate::http::tls::without(builder),
     };
     builder.build().map_err(|error| {
         Cause::new(ErrorKind::Setting, format!("the HTTP client cannot be made: {error}"), "")

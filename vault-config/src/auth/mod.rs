@@ -39,14 +39,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use crate::error::{Cause, ErrorKind};
+use crate::http::{Call, Http, Lane, Repeat, Reply, seconds};
 use crate::source::env::Environment;
+use crate::source::env::OfficialEnv;
 use crate::source::file;
 use crate::text::printable;
 use crate::value::Value;
-use crate::vault::reply::seconds;
-use crate::vault::request::{Call, Http};
-use crate::vault::settings::Official;
-use crate::vault::{Lane, Repeat};
 
 mod agent;
 mod approle;
@@ -314,10 +312,10 @@ fn repeats(words: &str, body: &[u8]) -> bool {
 
 fn withheld(cause: Cause) -> Cause {
     let what = "the server refused the login (its words repeat what was sent and are withheld)";
-    Cause { what: what.to_owned(), ..cause }
+    Cause { message: what.to_owned(), ..cause }
 }
 
-fn refused(reply: crate::vault::Reply, path: &str) -> Cause {
+fn refused(reply: Reply, path: &str) -> Cause {
     // A gateway's page refuses no login.
     if !reply.speaks_vault() {
         return reply.into_cause();
@@ -350,7 +348,7 @@ fn refused(reply: crate::vault::Reply, path: &str) -> Cause {
 }
 
 /// The server could not ask whoever knows the secret, such as a directory: the secret may be right.
-fn depends_on_what_is_away(reply: &crate::vault::Reply) -> bool {
+fn depends_on_what_is_away(reply: &Reply) -> bool {
     let words = reply.words().to_lowercase();
     [
         "error connecting",
@@ -370,7 +368,7 @@ fn depends_on_what_is_away(reply: &crate::vault::Reply) -> bool {
 
 /// The way to log in that the environment describes.
 pub(crate) fn detect(environment: &Environment) -> Result<Arc<dyn AuthMethod>, Cause> {
-    let env = Official(environment);
+    let env = OfficialEnv(environment);
     let Some((variable, chosen)) = env.get("AUTH_METHOD")? else {
         return first_present(&env, Path::new(kubernetes::SERVICE_ACCOUNT_TOKEN));
     };
@@ -397,7 +395,7 @@ pub(crate) fn detect(environment: &Environment) -> Result<Arc<dyn AuthMethod>, C
 
 /// `None` without the variable that the method needs.
 type Found = Result<Option<Arc<dyn AuthMethod>>, Cause>;
-type FromEnvironment = fn(&Official<'_>) -> Found;
+type FromEnvironment = fn(&OfficialEnv<'_>) -> Found;
 
 /// What `VAULT_AUTH_METHOD` may name, what it needs at least, the variables that nothing else reads, and who reads it.
 const METHODS: &[(&str, &str, &[&str], FromEnvironment)] = &[
@@ -457,12 +455,12 @@ pub(crate) fn configured(environment: &Environment) -> Vec<String> {
 }
 
 #[cfg(feature = "aws")]
-fn aws(env: &Official<'_>) -> Found {
+fn aws(env: &OfficialEnv<'_>) -> Found {
     aws::from_environment(env)
 }
 
 #[cfg(not(feature = "aws"))]
-fn aws(_: &Official<'_>) -> Found {
+fn aws(_: &OfficialEnv<'_>) -> Found {
     Err(Cause::new(
         ErrorKind::Setting,
         "names a login that vault-config was built without",
@@ -472,7 +470,7 @@ fn aws(_: &Official<'_>) -> Found {
 
 /// When nothing names a method.
 fn first_present(
-    env: &Official<'_>,
+    env: &OfficialEnv<'_>,
     kubernetes_token: &Path,
 ) -> Result<Arc<dyn AuthMethod>, Cause> {
     let agent = || -> Found { Ok(env.get("AGENT_ADDR")?.map(|_| Arc::new(Agent::new()) as _)) };
@@ -552,7 +550,7 @@ fn both(variable: &str, other: &str) -> Cause {
 
 /// The variable itself, or the file that its `_FILE` names. Both at once are an error: one would be
 /// ignored.
-fn value_or_file(env: &Official<'_>, name: &str) -> Result<Option<Given>, Cause> {
+fn value_or_file(env: &OfficialEnv<'_>, name: &str) -> Result<Option<Given>, Cause> {
     let value = env.get(name)?;
     let file = env.get(&format!("{name}_FILE"))?;
     match (value, file) {
@@ -580,7 +578,7 @@ fn below_auth(mount: &str) -> String {
 }
 
 /// Where the method is mounted below `auth/`.
-fn mount(env: &Official<'_>, usual: &str) -> Result<String, Cause> {
+fn mount(env: &OfficialEnv<'_>, usual: &str) -> Result<String, Cause> {
     let read = |text: &str| {
         let mount = below_auth(text);
         let wrong = || check::NO_MOUNT.to_owned();
@@ -590,7 +588,7 @@ fn mount(env: &Official<'_>, usual: &str) -> Result<String, Cause> {
 }
 
 /// The role of the auth method.
-fn role(env: &Official<'_>) -> Result<Option<String>, Cause> {
+fn role(env: &OfficialEnv<'_>) -> Result<Option<String>, Cause> {
     env.parse("AUTH_ROLE", |text| {
         check::is_name(text).then(|| text.to_owned()).ok_or_else(|| check::NO_NAME.to_owned())
     })
@@ -634,7 +632,7 @@ mod tests {
     fn present(variables: &[(&str, &str)], kubernetes_token: &str) -> Result<String, Cause> {
         let environment = Environment::given(variables.iter().copied());
         let token = Path::new(env!("CARGO_MANIFEST_DIR")).join(kubernetes_token);
-        first_present(&Official(&environment), &token).map(|method| method.describe())
+        first_present(&OfficialEnv(&environment), &token).map(|method| method.describe())
     }
 
     #[test]
@@ -703,6 +701,6 @@ mod tests {
         assert!(cause.help.contains("VAULT_AUTH_ROLE=<role> logs in with it"), "{}", cause.help);
         let cause = present(&[], "no-such-file").unwrap_err();
         assert!(!cause.help.contains("this pod"), "{}", cause.help);
-        assert!(cause.what.contains("no-such-file"), "{}", cause.what);
+        assert!(cause.message.contains("no-such-file"), "{}", cause.message);
     }
 }

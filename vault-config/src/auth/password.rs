@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{AuthToken, LoginClient, LoginError, check};
 use crate::error::{Cause, ErrorKind};
-use crate::vault::settings::Official;
+use crate::source::env::OfficialEnv;
 
 /// What `VAULT_AUTH_METHOD` misses.
 pub(super) const NEEDS: &str = "VAULT_USERNAME, and VAULT_PASSWORD or VAULT_PASSWORD_FILE";
@@ -48,7 +48,7 @@ impl User {
     }
 
     /// Both variables, or none of them.
-    pub(super) fn from_environment(env: &Official<'_>) -> Result<Option<Self>, Cause> {
+    pub(super) fn from_environment(env: &OfficialEnv<'_>) -> Result<Option<Self>, Cause> {
         let name = env.parse("USERNAME", |text| {
             check::is_name(text).then(|| text.to_owned()).ok_or_else(|| check::NO_NAME.to_owned())
         })?;
@@ -134,11 +134,11 @@ async fn read(path: &Path) -> Result<SecretString, LoginError> {
 
 fn explain(cause: Cause) -> Cause {
     let refused = cause.kind == ErrorKind::LoginRefused;
-    if refused && cause.what.contains("error connecting to host") {
+    if refused && cause.message.contains("error connecting to host") {
         return cause.hint("the server does not reach the directory: vault read auth/ldap/config");
     }
     let wrong = ["invalid", "ldap operation failed", "access denied"];
-    match refused && wrong.iter().any(|words| cause.what.contains(words)) {
+    match refused && wrong.iter().any(|words| cause.message.contains(words)) {
         true => cause.hint(
             "the server says the same for an unknown user and for a wrong password\n\
              after several wrong tries the server locks the user for a while, so this one was not repeated",
@@ -199,7 +199,7 @@ macro_rules! password_login {
         }
 
         pub(super) fn from_environment(
-            env: &Official<'_>,
+            env: &OfficialEnv<'_>,
         ) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
             let Some(user) = $crate::auth::password::User::from_environment(env)? else {
                 return Ok(None);

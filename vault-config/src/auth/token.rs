@@ -4,7 +4,7 @@ use secrecy::SecretString;
 
 use super::{AuthMethod, AuthToken, LoginClient, LoginFuture};
 use crate::error::{Cause, ErrorKind};
-use crate::vault::settings::Official;
+use crate::source::env::OfficialEnv;
 
 /// A token that somebody else made. It is never renewed or revoked by a one-shot load.
 #[derive(Debug, Clone)]
@@ -38,7 +38,9 @@ impl AuthMethod for Token {
     }
 }
 
-pub(super) fn from_environment(env: &Official<'_>) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
+pub(super) fn from_environment(
+    env: &OfficialEnv<'_>,
+) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
     let Some((variable, value)) = env.get("TOKEN")? else { return Ok(None) };
     let token = SecretString::from(value.as_str());
     if let Err(error) = AuthToken::new(token.clone()) {

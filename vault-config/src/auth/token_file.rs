@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use super::{AuthMethod, AuthToken, LoginClient, LoginFuture, read_file};
 use crate::error::Cause;
+use crate::source::env::OfficialEnv;
 use crate::text::printable;
-use crate::vault::settings::Official;
 
 /// The token in a file, such as `~/.vault-token` or an agent's sink. Read anew at every login.
 #[derive(Debug, Clone)]
@@ -38,7 +38,9 @@ impl AuthMethod for TokenFile {
 }
 
 /// `VAULT_TOKEN_FILE`, else `~/.vault-token` if there is one.
-pub(super) fn from_environment(env: &Official<'_>) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
+pub(super) fn from_environment(
+    env: &OfficialEnv<'_>,
+) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
     if let Some((_, path)) = env.get("TOKEN_FILE")? {
         return Ok(Some(Arc::new(TokenFile::new(path.as_str()))));
     }

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use super::password::password_login;
 use super::{AuthMethod, LoginClient, LoginFuture};
 use crate::error::Cause;
-use crate::vault::settings::Official;
+use crate::source::env::OfficialEnv;
 
 password_login! {
     /// A login with a user's name and password that the server itself keeps:

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use super::wrapping::{Expected, Wrapped};
 use super::{AuthMethod, AuthToken, Given, LoginClient, LoginFuture, both, value_or_file};
 use crate::error::Cause;
-use crate::vault::settings::Official;
+use crate::source::env::OfficialEnv;
 
 /// A token that comes wrapped: <https://openbao.org/docs/concepts/response-wrapping/>.
 ///
@@ -87,7 +87,9 @@ impl AuthMethod for WrappedToken {
     }
 }
 
-pub(super) fn from_environment(env: &Official<'_>) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
+pub(super) fn from_environment(
+    env: &OfficialEnv<'_>,
+) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
     let Some(given) = value_or_file(env, "WRAPPED_TOKEN")? else { return Ok(None) };
     if let (Some((token, _)), Some((wrapped, _))) = (
         env.get("TOKEN")?,

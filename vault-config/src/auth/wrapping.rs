@@ -11,10 +11,10 @@ use tokio::sync::Mutex;
 
 use super::{Given, LoginClient, LoginError, is_token};
 use crate::error::{Cause, ErrorKind};
+use crate::http::Call;
+use crate::http::reply::printable;
+use crate::http::{Lane, Repeat, Reply};
 use crate::value::Value;
-use crate::vault::reply::printable;
-use crate::vault::request::Call;
-use crate::vault::{Lane, Repeat, Reply};
 
 /// A wrapping token, and what was in it once it has been opened.
 #[derive(Debug, Clone)]
@@ -77,7 +77,7 @@ impl Wrapped {
         if let Err(cause) = &found
             && settled
         {
-            tracing::error!(wrapped = expected.what, "SECURITY: {}", cause.what);
+            tracing::error!(wrapped = expected.what, "SECURITY: {}", cause.message);
         }
         found.map_err(LoginError::from)
     }

@@ -1,11 +1,11 @@
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Cause, ErrorKind};
+use crate::http::reply::seconds;
 use crate::text;
 use crate::time::RotationSchedule;
 use crate::value::Value;
-use crate::vault::reply::seconds;
-use crate::vault::{Lease, Made, Reply};
+use crate::vault::{Issued, Lease, Response};
 
 #[cfg(any(feature = "pki", feature = "ssh"))]
 fn ended(end: SystemTime) -> Cause {
@@ -30,7 +30,7 @@ pub struct Answer {
     pub(crate) lease: Option<Lease>,
     /// How long it is good for without being leased.
     pub(crate) life: Option<Duration>,
-    pub(crate) made: Option<Made>,
+    pub(crate) issued: Option<Issued>,
 }
 
 /// For how long something was given.
@@ -56,20 +56,27 @@ pub(crate) struct Facts {
     pub(crate) lease: Option<Lease>,
     pub(crate) life: Option<Duration>,
     pub(crate) rotation: Option<RotationSchedule>,
-    pub(crate) made: Option<Made>,
+    pub(crate) issued: Option<Issued>,
 }
 
 impl Answer {
     pub(crate) fn into_facts(self) -> Facts {
         let rotation = self.rotation();
-        let Self { version, created, lease, life, made, .. } = self;
+        let Self { version, created, lease, life, issued, .. } = self;
         let version = version.map(|number| SecretVersion { number, created });
-        Facts { version, lease, life, rotation, made }
+        Facts { version, lease, life, rotation, issued }
     }
 
     /// `data` was taken from the reply.
-    pub(super) fn new(data: Value, version: Option<u64>, reply: Reply) -> Self {
-        Self { data, version, created: None, lease: reply.lease(), life: None, made: reply.made }
+    pub(super) fn new(data: Value, version: Option<u64>, reply: Response) -> Self {
+        Self {
+            data,
+            version,
+            created: None,
+            lease: reply.lease(),
+            life: None,
+            issued: Some(reply.issued),
+        }
     }
 
     /// What was made, and is good until `end`. `date` is when it was made by the server's clock,
@@ -81,7 +88,7 @@ impl Answer {
         end: SystemTime,
         date: Option<SystemTime>,
     ) -> Result<Self, Cause> {
-        let asked = self.made.as_ref().map_or_else(SystemTime::now, |made| made.asked.wall);
+        let asked = self.issued.as_ref().map_or_else(SystemTime::now, |issued| issued.at.wall);
         // It tells whole seconds.
         let now = date.map_or(asked, |date| asked.clamp(date, date + Duration::from_secs(1)));
         let now = now.max(begin);
@@ -98,7 +105,7 @@ impl Answer {
             Some(lease) => (lease.ttl, lease.renewable),
             None => (self.life?, false),
         };
-        let asked = self.made.as_ref()?.asked.wall;
+        let asked = self.issued.as_ref()?.at.wall;
         let expires_at = (!ttl.is_zero()).then(|| asked.checked_add(ttl)).flatten();
         Some(Granted { ttl, renewable, expires_at })
     }
@@ -158,7 +165,7 @@ mod tests {
                 created: None,
                 lease: None,
                 life: None,
-                made: None,
+                issued: None,
             };
             let answer = answer.good_between(at(begin), at(end), date.map(at));
             answer.ok().and_then(|answer| answer.life).map(|life| life.as_secs())

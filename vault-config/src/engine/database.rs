@@ -9,9 +9,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::read::Path;
-use super::{Answer, Declare, Engine, Grant, Request, Scope};
+use super::{Answer, Declare, Engine, Request, Scope};
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
+use crate::vault::Grant;
 
 /// A database user name and its password: one value, made together and replaced together.
 ///

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{
-    Answer, Ask, Asked, Declare, Engine, Grant, Refresh, Request, Scope, SecretVersion, no_data,
-};
+use super::{Answer, Ask, Asked, Declare, Engine, Refresh, Request, Scope, SecretVersion, no_data};
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
-use crate::vault::{Mount, Reply, Session};
+use crate::vault::{Grant, Mount, Response, Session};
 
 /// `kv = ".."` and its companions, as written.
 #[doc(hidden)]
@@ -216,7 +214,7 @@ async fn read_v2(session: &Session<'_>, location: &Location) -> Result<Answer, C
 async fn guess_v1(
     session: &Session<'_>,
     location: &Location,
-    first: Reply,
+    first: Response,
     mount: &Mount,
 ) -> Result<Answer, Cause> {
     if location.version.is_none() {
@@ -263,12 +261,12 @@ async fn read_v1(session: &Session<'_>, location: &Location) -> Result<Answer, C
 }
 
 /// The secret's version, if the answer is of version 2's shape.
-fn versioned(reply: &Reply) -> Option<u64> {
+fn versioned(reply: &Response) -> Option<u64> {
     let version = reply.data().get("metadata")?.get("version")?.as_u64()?;
     reply.data().get("data")?.as_map().map(|_| version)
 }
 
-fn unversioned(mut reply: Reply) -> Result<Answer, Cause> {
+fn unversioned(mut reply: Response) -> Result<Answer, Cause> {
     match reply.take_data() {
         Some(data) if data.as_map().is_some() => Ok(Answer::new(data, None, reply)),
         _ => Err(no_data("read")),
@@ -276,7 +274,7 @@ fn unversioned(mut reply: Reply) -> Result<Answer, Cause> {
 }
 
 /// A deleted or destroyed version answers 404 with its metadata.
-fn gone(reply: &Reply, location: &Location) -> Option<Cause> {
+fn gone(reply: &Response, location: &Location) -> Option<Cause> {
     let metadata = reply.data().get("metadata")?;
     let version = metadata.get("version")?.as_u64()?;
     let (mount, path) = (&location.mount, &location.path);
@@ -333,7 +331,7 @@ fn no_mount(location: &Location) -> Cause {
     )
 }
 
-fn miss(reply: Reply, wire: &str, location: &Location, mount: &Mount) -> Cause {
+fn miss(reply: Response, wire: &str, location: &Location, mount: &Mount) -> Cause {
     let cause = match reply.status {
         403 => denied(&reply, wire, location, mount),
         _ => nothing_there(location, mount),
@@ -355,7 +353,7 @@ fn likelier(cause: Cause, wire: &str, location: &Location) -> Cause {
         .hint(&usual)
 }
 
-fn denied(reply: &Reply, wire: &str, location: &Location, mount: &Mount) -> Cause {
+fn denied(reply: &Response, wire: &str, location: &Location, mount: &Mount) -> Cause {
     let cause = reply.denied(&Grant::read(wire));
     match mount.is_unknown() {
         true => cause.hint(&format!(

@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
-use crate::vault::Reply;
+use crate::vault::{Grant, Response};
 
 mod answer;
 pub(crate) mod database;
 pub(crate) mod kv;
 mod namespace;
+mod operation;
 #[cfg(feature = "pki")]
 pub(crate) mod pki;
 pub(crate) mod read;
 pub(crate) mod refresh;
-mod request;
 #[cfg(any(feature = "pki", feature = "ssh"))]
 mod role;
 #[cfg(feature = "ssh")]
@@ -28,8 +28,8 @@ pub(crate) mod write;
 pub(crate) use answer::Answer;
 pub(crate) use answer::{Facts, SecretVersion};
 use namespace::Within;
+pub(crate) use operation::{Ask, Asked, Request};
 pub(crate) use refresh::Refresh;
-pub(crate) use request::{Ask, Asked, Request};
 pub(crate) use template::{Unset, Variables};
 
 /// What a field's attributes say of its engine, before variables are filled in.
@@ -120,41 +120,8 @@ pub trait Engine: Debug + Send + Sync {
     fn grant(&self) -> Grant;
 }
 
-/// One stanza of a policy.
-#[doc(hidden)]
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Grant {
-    pub(crate) namespace: Option<String>,
-    pub(crate) path: String,
-    pub(crate) capability: &'static str,
-}
-
-impl Grant {
-    pub(crate) fn read(path: impl Into<String>) -> Self {
-        Self { namespace: None, path: path.into(), capability: "read" }
-    }
-
-    pub(crate) fn update(path: impl Into<String>) -> Self {
-        Self { capability: "update", ..Self::read(path) }
-    }
-
-    /// `prefix` leads from the policy's namespace to the path's.
-    pub(crate) fn hcl(&self, prefix: &str) -> String {
-        let path = format!("{prefix}{}", self.path).replace('\\', "\\\\").replace('"', "\\\"");
-        format!("path \"{path}\" {{\n  capabilities = [\"{}\"]\n}}", self.capability)
-    }
-
-    /// For a policy of the root namespace.
-    pub(crate) fn hcl_of_root(&self) -> String {
-        match self.namespace.as_deref() {
-            None | Some("root") => self.hcl(""),
-            Some(namespace) => self.hcl(&format!("{namespace}/")),
-        }
-    }
-}
-
 /// Why nothing was given; `roles` is where the engine lists its roles.
-fn refused(reply: Reply, grant: &Grant, roles: &str) -> Cause {
+fn refused(reply: Response, grant: &Grant, roles: &str) -> Cause {
     let words = reply.words();
     match reply.status {
         403 if reply.speaks_vault() => reply

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Engine, Grant, Refresh, Request};
+use super::{Answer, Engine, Refresh, Request};
 use crate::error::Cause;
 use crate::value::Value;
+use crate::vault::Grant;
 
 /// What `inner` asks for, in another namespace than the connection's.
 #[derive(Debug)]

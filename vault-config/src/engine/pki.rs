@@ -13,11 +13,11 @@ use serde_json::json;
 use x509_cert::der::Decode as _;
 
 use super::role::Role;
-use super::{Answer, Ask, Asked, Declare, Engine, Grant, Request, Scope};
+use super::{Answer, Ask, Asked, Declare, Engine, Request, Scope};
 use crate::error::{Cause, ErrorKind};
 use crate::time::rfc3339;
 use crate::value::Value;
-use crate::vault::Session;
+use crate::vault::{Grant, Session};
 
 /// A certificate, its chain and its private key: one value, issued together and replaced together.
 ///

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{
-    Answer, Ask, Asked, Declare, Engine, Grant, Refresh, Request, Scope, no_data, refused,
-};
+use super::{Answer, Ask, Asked, Declare, Engine, Refresh, Request, Scope, no_data, refused};
 use crate::error::Cause;
+use crate::http::reply::seconds;
 use crate::value::Value;
-use crate::vault::Session;
-use crate::vault::reply::seconds;
+use crate::vault::{Grant, Session};
 
 /// `read = "path"`, as written.
 #[doc(hidden)]

@@ -16,7 +16,7 @@ mod tests {
     use super::*;
     use crate::VaultConfig;
     use crate::engine::Variables;
-    use crate::plan::{self, LeafOrigin};
+    use crate::schema::plan::{self, LeafOrigin};
 
     #[test]
     fn what_is_written_is_what_the_engine_says() {

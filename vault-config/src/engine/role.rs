@@ -2,9 +2,9 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{Grant, Scope, is_of_no_role, refused};
+use super::{Scope, is_of_no_role, refused};
 use crate::error::Cause;
-use crate::vault::{Reply, Session};
+use crate::vault::{Grant, Response, Session};
 
 /// `mount/action/name`, and the wishes by the API's names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Role {
         &self,
         session: &Session<'_>,
         mut body: Json,
-    ) -> Result<Reply, Cause> {
+    ) -> Result<Response, Cause> {
         for (name, wish) in &self.wishes {
             body[name] = json!(wish);
         }

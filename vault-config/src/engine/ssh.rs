@@ -12,12 +12,12 @@ use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey};
 
 use super::role::Role;
-use super::{Answer, Ask, Asked, Declare, Engine, Grant, Request, Scope};
+use super::{Answer, Ask, Asked, Declare, Engine, Request, Scope};
 use crate::error::{Cause, ErrorKind};
 use crate::source::file;
 use crate::time::rfc3339;
 use crate::value::Value;
-use crate::vault::Session;
+use crate::vault::{Grant, Session};
 
 /// A public SSH key that an authority has signed, with its private key when that was made for it.
 ///

@@ -7,10 +7,10 @@ use base64::prelude::BASE64_STANDARD;
 use secrecy::zeroize::Zeroizing;
 use serde_json::json;
 
-use super::{Answer, Ask, Asked, Declare, Engine, Grant, Request, Scope, refused};
+use super::{Answer, Ask, Asked, Declare, Engine, Request, Scope, refused};
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
-use crate::vault::{Reply, Session};
+use crate::vault::{Grant, Response, Session};
 
 /// `transit = "key"`, as written.
 #[doc(hidden)]
@@ -159,7 +159,7 @@ impl Batch {
         Ok(Answer::new(Value::Map(data), None, reply))
     }
 
-    fn refused(&self, reply: Reply, path: &str) -> Cause {
+    fn refused(&self, reply: Response, path: &str) -> Cause {
         if reply.ok() {
             return other_results();
         }
@@ -175,7 +175,7 @@ impl Batch {
     }
 }
 
-fn results(reply: &mut Reply) -> Option<Vec<Value>> {
+fn results(reply: &mut Response) -> Option<Vec<Value>> {
     match reply.take_data()?.remove("batch_results")? {
         Value::List(results) => Some(results),
         _ => None,
@@ -191,7 +191,7 @@ fn other_results() -> Cause {
 }
 
 fn not_decrypted(error: Option<&str>, key: &str) -> Cause {
-    let error = crate::vault::reply::printable(error.unwrap_or("the answer has no plaintext"));
+    let error = crate::http::reply::printable(error.unwrap_or("the answer has no plaintext"));
     Cause::new(
         ErrorKind::Invalid,
         format!("it is not decrypted: {error}"),

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::read::{of_its_life, roles};
 use super::{
-    Answer, Ask, Asked, Declare, Engine, Grant, Refresh, Request, Scope, is_of_no_role, no_data,
-    refused,
+    Answer, Ask, Asked, Declare, Engine, Refresh, Request, Scope, is_of_no_role, no_data, refused,
 };
 use crate::error::{Cause, ErrorKind};
+use crate::http::Repeat;
 use crate::value::Value;
-use crate::vault::{Repeat, Session};
+use crate::vault::{Grant, Session};
 
 /// `write = "path"` with `data(name = "value")`, as written.
 #[doc(hidden)]

@@ -25,8 +25,8 @@ use watched::WatchedSecret;
 
 use crate::VaultConfig;
 use crate::error::{Cause, Error, ErrorKind};
-use crate::read::{Slot, Span};
-use crate::resolve::Given;
+use crate::load::read::{Slot, Span};
+use crate::load::resolve::Given;
 use crate::vault::Vault;
 
 /// A configuration that is kept fresh in the background. Made by

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::read::Span;
+use crate::load::read::Span;
 
 /// What everybody reads.
 pub(super) struct Published<T> {

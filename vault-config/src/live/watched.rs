@@ -7,7 +7,7 @@ use super::schedule::{self, IssueBudget, MetadataProbe};
 use super::status::{Action, SourceStatus, State};
 use crate::engine::{Facts, Refresh, Request, SecretVersion};
 use crate::error::{Cause, ErrorKind};
-use crate::resolve::{Given, Pending};
+use crate::load::resolve::{Given, Pending};
 use crate::time::backoff::Urgency;
 use crate::time::clock::Reading;
 use crate::time::{Deadline, Lifetime, RotationSchedule, Step, backoff};
@@ -211,8 +211,8 @@ impl LeaseState {
         let failed = failure.map(|failure| &*failure.cause);
         let failed = failed.filter(|cause| cause.kind != ErrorKind::LeaseLost);
         let why = match (&self.refusal, self.gone_since(), failed) {
-            (_, _, Some(cause)) => cause.what.as_str(),
-            (Some(refusal), _, None) => refusal.what.as_str(),
+            (_, _, Some(cause)) => cause.message.as_str(),
+            (Some(refusal), _, None) => refusal.message.as_str(),
             (None, Some(_), None) => "the lease died with its token",
             (None, None, None) => "the lease is about to end",
         };
@@ -278,8 +278,8 @@ impl WatchedSecret {
     /// Takes what was read or issued; the lease before is returned.
     pub(super) fn settle(&mut self, facts: Facts, now: Reading, first: bool) -> Option<LeaseState> {
         self.succeeded(now);
-        let (asked, under) = match facts.made {
-            Some(made) => (made.asked, Some(made.under)),
+        let (asked, under) = match facts.issued {
+            Some(issued) => (issued.at, Some(issued.token)),
             None => (now, None),
         };
         let random = fastrand::f64();

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{Field, Origin, Schema};
-use crate::engine::{Grant, Unset, Variables};
+use crate::engine::{Unset, Variables};
 use crate::error::Cause;
-use crate::plan::{self, Leaf, LeafOrigin};
+use crate::schema::plan::{self, Leaf, LeafOrigin};
+use crate::vault::Grant;
 
 impl Schema {
     /// The least policy that a token needs to load this configuration, in HCL.
@@ -115,7 +116,7 @@ impl Schema {
 
     /// What stands in the place of a document that would have no end.
     fn refused(&self) -> Option<String> {
-        let Cause { what, help, .. } = self.refusal()?;
+        let Cause { message: what, help, .. } = self.refusal()?;
         Some(format!("{} cannot be loaded: {what}\nhelp: {help}", self.name))
     }
 

@@ -433,7 +433,7 @@ mod tests {
         assert_eq!(file.entries.len(), 3, "10 kB, then 100 kB, and no more");
         assert_eq!(file.problems.len(), 1, "{:?}", file.problems);
         assert_eq!(file.problems[0].source.as_deref(), Some(".env line 4"));
-        assert!(file.problems[0].what.contains("larger than 1 MiB"), "{:?}", file.problems);
+        assert!(file.problems[0].message.contains("larger than 1 MiB"), "{:?}", file.problems);
 
         let many = format!("A={}\n{}", "x".repeat(500_000), "B=$A\n".repeat(10_000));
         assert_eq!(parse(&many).problems.len(), 1);
@@ -447,7 +447,7 @@ mod tests {
         let file = parse(&"hunter2\n".repeat(1000));
         assert_eq!(file.problems.len(), MANY + 1);
         let last = file.problems.last().unwrap();
-        assert_eq!(last.what, "988 more lines cannot be read");
+        assert_eq!(last.message, "988 more lines cannot be read");
         assert_eq!(file.problems[MANY - 1].source.as_deref(), Some(".env line 12"));
     }
 

@@ -63,3 +63,41 @@ impl std::fmt::Debug for Environment {
         }
     }
 }
+
+/// The official client's variables: `BAO_X` before `VAULT_X`, and a `BAO_X` set to nothing hides
+/// `VAULT_X`.
+pub(crate) struct OfficialEnv<'a>(pub(crate) &'a Environment);
+
+impl OfficialEnv<'_> {
+    pub(crate) fn get(&self, name: &str) -> Result<Option<(String, Zeroizing<String>)>, Cause> {
+        for prefix in ["BAO", "VAULT"] {
+            let variable = format!("{prefix}_{name}");
+            if let Some(value) = self.0.raw(&variable)? {
+                return Ok((!value.is_empty()).then_some((variable, value)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// `read` says what is wrong without quoting; the variable's name is added here.
+    pub(crate) fn parse<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Cause> {
+        let Some((variable, value)) = self.get(name)? else { return Ok(None) };
+        read(&value).map(Some).map_err(|what| {
+            Cause::new(ErrorKind::Setting, what, format!("correct {variable}, or unset it"))
+                .at(format!("env {variable}"))
+        })
+    }
+}
+
+/// As the official client reads a switch: it takes anything else for an error, and so do we.
+pub(crate) fn truth(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err("is neither true nor false".to_owned()),
+    }
+}

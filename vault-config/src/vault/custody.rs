@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use super::renewal::Revocation;
-use super::{Held, LeaseId, Reply, Session, Vault};
+use super::{Held, LeaseId, Response, Session, Vault};
 use crate::error::{Cause, ErrorKind};
 
 /// How long a load that failed waits until what it obtained is ended. That goes on afterwards, as
@@ -233,7 +233,7 @@ async fn end_lease(vault: &Vault, issued: IssuedLease, is_own: bool) {
         true => super::end_lease(vault, held, &id, &source).await,
     };
     if let Err(cause) = ended {
-        tracing::warn!("a load leaves a credential behind: {}", cause.what);
+        tracing::warn!("a load leaves a credential behind: {}", cause.message);
     }
 }
 
@@ -253,7 +253,7 @@ impl Vault {
             Ok(Revocation::Impossible(_)) => return false,
             Ok(Revocation::Refused(cause)) | Err(cause) => cause,
         };
-        tracing::warn!("the token of a load that is over lives until its end: {}", cause.what);
+        tracing::warn!("the token of a load that is over lives until its end: {}", cause.message);
         false
     }
 }
@@ -270,7 +270,7 @@ impl IssueTicket {
     }
 
     /// Whatever the answer turns out to be good for, its lease is in custody.
-    pub(super) fn keep(&self, reply: &Reply) {
+    pub(super) fn keep(&self, reply: &Response) {
         if let Some(lease) = reply.lease() {
             let (id, renewable, source) = (lease.id, lease.renewable, self.source.clone());
             self.custody.state().leases.push(IssuedLease { id, renewable, source });

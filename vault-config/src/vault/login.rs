@@ -9,11 +9,11 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-use super::request::Call;
 use super::session::Manner;
-use super::{Lane, Vault, contained};
+use super::{Vault, contained};
 use crate::auth::{AuthToken, LoginClient};
 use crate::error::{Cause, ErrorKind};
+use crate::http::{Call, Lane};
 use crate::text::printable;
 use crate::time::Lifetime;
 use crate::time::clock::Reading;

@@ -9,12 +9,11 @@ use secrecy::zeroize::Zeroizing;
 use serde_json::json;
 use tracing::Instrument as _;
 
-use super::reply::{LeaseId, seconds};
-use super::request::Call;
 use super::session::Session;
-use super::{Attempts, Held, Lane, Repeat, Reply, TokenUse, Vault};
+use super::{Held, LeaseId, TokenUse, Vault};
 use crate::auth::Granted;
 use crate::error::{Cause, ErrorKind};
+use crate::http::{Attempts, Call, Lane, Repeat, Reply, seconds};
 use crate::time::Lifetime;
 use crate::time::clock::Reading;
 use crate::value::Value;
@@ -165,9 +164,9 @@ fn token_not_revoked(reply: Reply) -> Cause {
     // Batch tokens.
     let is_refused = is_denied || reply.says(&["cannot be revoked"]);
     let cause = reply.into_cause();
-    let what = format!("the token is not revoked: {}", cause.what);
+    let what = format!("the token is not revoked: {}", cause.message);
     let kind = if is_refused { ErrorKind::Denied } else { cause.kind };
-    let cause = Cause { what, kind, ..cause };
+    let cause = Cause { message: what, kind, ..cause };
     match is_denied {
         true => {
             cause.hint("let its policies allow update on auth/token/revoke-self, as `default` does")
@@ -207,9 +206,9 @@ impl Session<'_> {
             Renewal::Failed(cause) if cause.kind == ErrorKind::TokenInvalid => return Ok(()),
             Renewal::Never(cause) | Renewal::Failed(cause) => cause,
         };
-        tracing::debug!("a lease of {source} is left to its end: {}", cause.what);
-        let what = format!("a lease of {source} is left to its end: {}", cause.what);
-        Err(Cause { what, ..cause })
+        tracing::debug!("a lease of {source} is left to its end: {}", cause.message);
+        let what = format!("a lease of {source} is left to its end: {}", cause.message);
+        Err(Cause { message: what, ..cause })
     }
 
     /// Asks for `increment` from now; the server may give less. Who knows the id may renew it.
@@ -243,7 +242,7 @@ impl Session<'_> {
         let (status, is_denied) = (reply.status, reply.denies_by_policy());
         let is_refused = status == 403 && reply.speaks_vault();
         let mut cause = reply.into_refusal();
-        cause.what = format!("the lease is not renewed: {}", cause.what);
+        cause.message = format!("the lease is not renewed: {}", cause.message);
         if is_refused {
             cause.kind = ErrorKind::Denied;
         }

@@ -7,11 +7,10 @@ use secrecy::zeroize::Zeroizing;
 use tokio::sync::Mutex;
 
 use super::login::{Held, TokenUse};
-use super::reply::Elsewhere;
-use super::request::Call;
-use super::{Attempts, IssueTicket, Lane, Repeat, Reply, Vault};
+use super::response::{ForeignNamespace, Issued, Response};
+use super::{IssueTicket, Vault};
 use crate::error::Cause;
-use crate::time::clock::Reading;
+use crate::http::{Attempts, Call, Lane, Repeat};
 use crate::value::Value;
 
 #[derive(Clone, Copy)]
@@ -42,19 +41,6 @@ impl Manner {
     pub(super) fn of(self, call: Call<'_>) -> Call<'_> {
         let Self { patience, attempts, lane, .. } = self;
         Call { patience, attempts, lane, ..call }
-    }
-}
-
-/// When an answer was asked for, and with which token.
-#[derive(Clone)]
-pub(crate) struct Made {
-    pub(crate) asked: Reading,
-    pub(crate) under: Arc<Held>,
-}
-
-impl std::fmt::Debug for Made {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Made").field("asked", &self.asked).finish_non_exhaustive()
     }
 }
 
@@ -107,17 +93,17 @@ impl<'a> Session<'a> {
         self.namespace.or_else(|| self.vault.namespace())
     }
 
-    fn elsewhere(&self) -> Option<Elsewhere> {
+    fn foreign_namespace(&self) -> Option<ForeignNamespace> {
         let namespace = self.namespace().filter(|it| Some(*it) != self.vault.login_namespace())?;
-        let prefix = self.vault.policy_prefix(Some(namespace));
-        Some(Elsewhere { namespace: namespace.to_owned(), prefix })
+        let policy_prefix = self.vault.policy_prefix(Some(namespace));
+        Some(ForeignNamespace { name: namespace.to_owned(), policy_prefix })
     }
 
     pub(crate) async fn get(
         &self,
         path: &str,
         query: Option<(&'static str, String)>,
-    ) -> Result<Reply, Cause> {
+    ) -> Result<Response, Cause> {
         let call = Call { query, repeat: self.manner.repeat, ..Call::get(path) };
         self.send(self.manner.of(call)).await
     }
@@ -127,21 +113,21 @@ impl<'a> Session<'a> {
         path: &str,
         body: &serde_json::Value,
         repeat: Repeat,
-    ) -> Result<Reply, Cause> {
+    ) -> Result<Response, Cause> {
         let body = Zeroizing::new(body.to_string().into_bytes());
         self.send(self.manner.of(Call::post(path, body, repeat))).await
     }
 
     /// What the token may do on each path, as its own namespace sees them:
     /// <https://openbao.org/api-docs/system/capabilities-self/>.
-    pub(crate) async fn capabilities(&self, paths: &[String]) -> Result<Reply, Cause> {
+    pub(crate) async fn capabilities(&self, paths: &[String]) -> Result<Response, Cause> {
         let body = Zeroizing::new(serde_json::json!({ "paths": paths }).to_string().into_bytes());
         let session = self.within(self.vault.login_namespace());
         session.send(Call::post("sys/capabilities-self", body, Repeat::Always)).await
     }
 
     /// A request with the token. A dead token is replaced once, and the request repeated once.
-    pub(super) async fn send(&self, call: Call<'_>) -> Result<Reply, Cause> {
+    pub(super) async fn send(&self, call: Call<'_>) -> Result<Response, Cause> {
         let held = self.usable_token().await?;
         let reply = self.send_with(&held, &call).await?;
         if reply.status != 403 || !reply.speaks_vault() {
@@ -174,7 +160,7 @@ impl<'a> Session<'a> {
         Ok(held)
     }
 
-    async fn send_with(&self, held: &Arc<Held>, call: &Call<'_>) -> Result<Reply, Cause> {
+    async fn send_with(&self, held: &Arc<Held>, call: &Call<'_>) -> Result<Response, Cause> {
         let call = Call {
             token: held.secret(),
             namespace: self.namespace(),
@@ -183,10 +169,10 @@ impl<'a> Session<'a> {
             method: call.method.clone(),
             ..*call
         };
-        let asked = self.vault.clock().now();
-        let mut reply = self.vault.0.http.send(&call).await?;
-        reply.made = Some(Made { asked, under: Arc::clone(held) });
-        reply.elsewhere = self.elsewhere();
+        let at = self.vault.clock().now();
+        let reply = self.vault.0.http.send(&call).await?;
+        let issued = Issued { at, token: Arc::clone(held) };
+        let reply = Response::new(reply, issued, self.foreign_namespace());
         if let Some(ticket) = self.ticket {
             ticket.keep(&reply);
         }
@@ -236,7 +222,7 @@ impl Mount {
 }
 
 /// A refusal leaves the mount unknown; a failure is a failure, and never absence.
-fn learn(reply: Reply) -> Result<Mount, Cause> {
+fn learn(reply: Response) -> Result<Mount, Cause> {
     if !reply.ok() {
         let refused = matches!(reply.status, 403 | 404) && reply.speaks_vault();
         return if refused { Ok(Mount::Unknown) } else { Err(reply.into_cause()) };

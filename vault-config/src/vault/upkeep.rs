@@ -714,7 +714,7 @@ impl Vault {
                 true
             }
             Renewal::Gone(cause) => {
-                tracing::info!("{}", cause.what);
+                tracing::info!("{}", cause.message);
                 self.answered(TOKEN);
                 self.token_died(held, now);
                 true
@@ -741,7 +741,7 @@ impl Vault {
         if !is_replaceable {
             return self.token_fails(cause, now);
         }
-        tracing::info!("{}", cause.what);
+        tracing::info!("{}", cause.message);
         if cause.kind == ErrorKind::Denied {
             self.upkeep().state().may_not_renew = Some(now);
         }

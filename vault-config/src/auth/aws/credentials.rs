@@ -10,8 +10,9 @@ use serde::Deserialize;
 use super::super::metadata::{Question, protocol};
 use super::super::{LoginError, check, is_token, read_file};
 use crate::error::{Cause, ErrorKind};
+use crate::http::settings::is_loopback;
 use crate::source::env::Environment;
-use crate::vault::settings::{is_loopback, truth};
+use crate::source::env::truth;
 
 pub(super) struct Credentials {
     pub(super) access_key_id: String,

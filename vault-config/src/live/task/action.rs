@@ -6,8 +6,9 @@ use tracing::Instrument as _;
 
 use crate::engine::{Answer, Request};
 use crate::error::Cause;
+use crate::http::{Lane, Repeat};
 use crate::live::watched::DueAction;
-use crate::vault::{Lane, Renewal, Repeat, Session, TokenUse, Vault, contained};
+use crate::vault::{Renewal, Session, TokenUse, Vault, contained};
 
 pub(super) enum Outcome {
     /// `may_look` is whether the token may read the secret's metadata; `None` when that was not tried.

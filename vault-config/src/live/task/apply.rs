@@ -10,8 +10,8 @@ use crate::engine::Answer;
 use crate::error::{Cause, ErrorKind, Problem};
 use crate::live::events::Event;
 use crate::live::watched::{Holding, LeaseState};
-use crate::read::{Found, Purpose, Read, Reader};
-use crate::resolve;
+use crate::load::read::{Found, Purpose, Read, Reader};
+use crate::load::resolve;
 use crate::time::clock::Reading;
 use crate::vault::{Session, TokenUse, contained};
 
@@ -200,7 +200,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             "the last valid configuration stays until this is mended",
         );
         let before = source.rejected.as_ref().map(|rejected| &rejected.failure.cause);
-        let is_news = !is_known || before.is_none_or(|before| before.what != cause.what);
+        let is_news = !is_known || before.is_none_or(|before| before.message != cause.message);
         source.reject(cause, now);
         if !is_news {
             return;

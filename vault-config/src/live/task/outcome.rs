@@ -75,7 +75,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             }
             // A replacement follows at once, and it is what may fail.
             Renewal::Never(ref cause) | Renewal::Gone(ref cause) => {
-                tracing::info!(source = source.request.name(), "{}", cause.what);
+                tracing::info!(source = source.request.name(), "{}", cause.message);
                 let is_gone = matches!(renewal, Renewal::Gone(_));
                 source.renewal_refused(cause.clone(), is_gone, now);
             }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::thread;
 use std::time::SystemTime;
 
-use super::super::limit::RateLimit;
+use super::super::rate_limit::RateLimit;
 use super::super::settings::Addresses;
 use super::*;
 
@@ -167,7 +167,7 @@ async fn a_renewal_goes_past_requests_that_hang() {
     let reads = async { tokio::join!(hangs(&http), hangs(&http)) };
     let (read, renewed) = while_it_hangs(reads, renewal).await;
     assert!(renewed.ok());
-    assert_eq!(read.what, "no free connection within 200ms");
+    assert_eq!(read.message, "no free connection within 200ms");
     assert_eq!((read.kind, read.delivery), (ErrorKind::Timeout, Delivery::NotSent));
     assert!(!server.asked().contains(&"/v1/other".to_owned()));
 }
@@ -220,7 +220,7 @@ async fn waiting_for_the_choice_of_a_node_is_under_the_requests_own_limit() {
     };
     let cause = while_it_hangs(chooses, other).await.unwrap_err();
     assert_eq!((cause.kind, cause.delivery), (ErrorKind::Timeout, Delivery::NotSent));
-    assert_eq!(cause.what, "no node was found to be healthy within 100ms");
+    assert_eq!(cause.message, "no node was found to be healthy within 100ms");
 }
 
 #[tokio::test]
@@ -234,7 +234,7 @@ async fn waiting_for_the_rate_limit_is_under_the_requests_own_limit() {
     let patience = Some(Duration::from_millis(100));
     let cause = http.send(&Call { patience, ..single("app") }).await.unwrap_err();
     assert_eq!((cause.kind, cause.delivery), (ErrorKind::Timeout, Delivery::NotSent));
-    assert_eq!(cause.what, "VAULT_RATE_LIMIT leaves no room within 100ms");
+    assert_eq!(cause.message, "VAULT_RATE_LIMIT leaves no room within 100ms");
 
     // What the server asks while others wait for room binds them, and those that come.
     let (http, _) = http_to(&[&server], |settings| rate(settings, "2:1"));
@@ -276,7 +276,7 @@ async fn what_was_asked_to_wait_is_not_sent() {
         let cause = http.send(&call).await.unwrap_err();
         assert_eq!((cause.kind, cause.delivery), (ErrorKind::RateLimited, Delivery::NotSent));
         let until = "the server asked to wait until 1970-01-01T00:10:00Z (Retry-After)";
-        assert_eq!(cause.what, until);
+        assert_eq!(cause.message, until);
     }
     assert_eq!(server.asked(), ["/v1/limited"]);
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::request::{Call, Http, Limits};
 use super::retry::{self, Attempts, Ended, Repeat};
+use super::transport::{Call, Http, Limits};
 use crate::error::{Cause, Delivery, ErrorKind};
 
 /// How long a node may take to say how it is.

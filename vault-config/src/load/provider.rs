@@ -5,9 +5,9 @@ use figment::value::{Dict, Empty, Map, Num, Tag, Value as Figured};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use crate::error::Problem;
-use crate::plan::Leaf;
-use crate::read::{Found, Slot};
+use crate::load::read::{Found, Slot};
 use crate::report::{Provenance, Report};
+use crate::schema::plan::Leaf;
 use crate::text::printable;
 use crate::value::Value;
 

@@ -1,11 +1,11 @@
 //! Vault or local, and why.
 
 use crate::error::{Cause, ErrorKind};
+use crate::http::settings::{self, Addresses};
 use crate::source::dotenv::Dotenv;
 use crate::source::env::Environment;
 use crate::text;
 use crate::vault::Vault;
-use crate::vault::settings::{self, Addresses};
 
 /// Whether fields marked for Vault are read from Vault or from local sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

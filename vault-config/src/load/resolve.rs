@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use crate::engine::{Answer, Engine, Facts, Grant, Request, transit};
+use crate::engine::{Answer, Engine, Facts, Request, transit};
 use crate::error::{Cause, ErrorKind, Problem};
-use crate::plan::{Leaf, LeafOrigin};
-use crate::read::{Found, Slot};
+use crate::load::read::{Found, Slot};
 use crate::report::Provenance;
+use crate::schema::plan::{Leaf, LeafOrigin};
 use crate::source::dotenv::{Dotenv, Entry};
 use crate::source::env::Environment;
 use crate::source::layers::Layers;
 use crate::value::Value;
-use crate::vault::{Custody, Reply, Session, Vault};
+use crate::vault::{Custody, Grant, Response, Session, Vault};
 
 /// The sources of one load, in the order they are asked.
 pub(crate) struct Sources<'a> {
@@ -421,7 +421,7 @@ pub(crate) async fn verify(custody: &Arc<Custody>, pending: Pending, slots: &mut
     asked
 }
 
-async fn capabilities(custody: &Custody, minted: &Pending) -> Result<Reply, Cause> {
+async fn capabilities(custody: &Custody, minted: &Pending) -> Result<Response, Cause> {
     ready(custody, Instant::now()).await?;
     let vault = custody.vault();
     let paths: BTreeSet<String> =
@@ -438,7 +438,7 @@ fn path_for_policies(vault: &Vault, grant: &Grant) -> String {
     format!("{}{}", vault.policy_prefix(grant.namespace.as_deref()), grant.path)
 }
 
-fn verify_each(vault: &Vault, minted: &Pending, reply: &Reply, slots: &mut [Slot]) {
+fn verify_each(vault: &Vault, minted: &Pending, reply: &Response, slots: &mut [Slot]) {
     for (index, engine) in minted {
         let grant = engine.grant();
         let held = match reply.data().get(&path_for_policies(vault, &grant)) {

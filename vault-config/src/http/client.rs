@@ -9,9 +9,9 @@ use reqwest::Client;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::sync::oneshot;
 
-use super::request::Limits;
 use super::settings::Settings;
 use super::tls::{self, Stamps, Tls};
+use super::transport::Limits;
 use crate::error::{Cause, ErrorKind};
 
 #[derive(Debug)]
@@ -56,14 +56,14 @@ const LEAVES_APART: Duration = Duration::from_secs(5);
 pub(super) const PING: Duration = Duration::from_secs(5);
 
 impl Clients {
-    pub(super) fn new(settings: &Settings) -> Result<Self, Cause> {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, Cause> {
         let client = client_for(settings, &settings.tls)?;
         let stamps = settings.tls.stamps();
         Ok(Self::of(client, settings.tls.clone(), stamps, Some(settings.clone())))
     }
 
     /// The user's own, which is used as it is.
-    pub(super) fn given(client: Client) -> Self {
+    pub(crate) fn given(client: Client) -> Self {
         Self::of(client, Tls::default(), Stamps::default(), None)
     }
 
@@ -191,7 +191,7 @@ impl Shared {
             }
             Err(cause) => tracing::warn!(
                 "a certificate on disk has changed and cannot be used: {}",
-                cause.what
+                cause.message
             ),
         }
     }
@@ -210,7 +210,7 @@ impl Shared {
             Ok(_) => {}
             Err(cause) => {
                 current.is_over = false;
-                tracing::warn!("no new connection: {}", cause.what);
+                tracing::warn!("no new connection: {}", cause.message);
             }
         }
     }

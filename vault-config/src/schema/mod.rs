@@ -2,13 +2,14 @@
 
 mod documents;
 mod nesting;
+pub(crate) mod plan;
 
 pub use nesting::Nesting;
 
 use crate::VaultConfig;
 use crate::engine::Declare;
 use crate::error::{Cause, ErrorKind};
-use crate::read::{Outlook, Reader};
+use crate::load::read::{Outlook, Reader};
 
 /// The compile-time plan of a configuration: every field, where it comes from, what it is called.
 ///

@@ -5,6 +5,13 @@ use std::sync::Arc;
 
 use crate::text::{self, listed};
 
+mod cause;
+mod kind;
+
+pub(crate) use cause::{Cause, Delivery, Refusal};
+pub use kind::ErrorKind;
+pub(crate) use kind::Evidence;
+
 /// Everything that kept a configuration from loading.
 ///
 /// `Display` prints a report of several lines: every failing field with its type, the sources that
@@ -12,9 +19,9 @@ use crate::text::{self, listed};
 /// same, so that `fn main() -> Result<(), vault_config::Error>` is legible. Neither ever holds a
 /// value of a field marked for Vault, a token or a secret_id, and there is no `source()` that
 /// could.
-pub struct Error(Box<Report>);
+pub struct Error(Box<ErrorInner>);
 
-struct Report {
+struct ErrorInner {
     name: &'static str,
     problems: Vec<Problem>,
     /// What was not looked at, and may have problems as well.
@@ -35,7 +42,7 @@ impl Error {
                 "this is a defect of vault-config: please report it",
             )));
         }
-        Self(Box::new(Report { name, problems, unseen: None, mode: mode.map(text::sentence) }))
+        Self(Box::new(ErrorInner { name, problems, unseen: None, mode: mode.map(text::sentence) }))
     }
 
     pub(crate) fn with_unseen(mut self, unseen: Option<String>) -> Self {
@@ -114,8 +121,8 @@ fn write_group(f: &mut String, number: usize, group: &[&Problem]) -> fmt::Result
         writeln!(f, "{indent}{source}")?;
     }
     match &first.cause.source {
-        Some(source) => write_block(f, &indent, &format!("{source}: {}", first.cause.what))?,
-        None => write_block(f, &indent, &first.cause.what)?,
+        Some(source) => write_block(f, &indent, &format!("{source}: {}", first.cause.message))?,
+        None => write_block(f, &indent, &first.cause.message)?,
     }
     if first.cause.help.is_empty() {
         return Ok(());
@@ -204,7 +211,7 @@ impl Problem {
     /// What happened, in the server's own words where it said some.
     #[must_use]
     pub fn message(&self) -> &str {
-        &self.cause.what
+        &self.cause.message
     }
 
     /// What to do.
@@ -225,189 +232,5 @@ impl fmt::Display for Problem {
         let mut text = String::new();
         write_group(&mut text, 1, &[self])?;
         f.write_str(text.trim_end())
-    }
-}
-
-/// Why, where, and what to do. Shared by every field that fails for it.
-#[derive(Debug, Clone)]
-pub struct Cause {
-    pub(crate) kind: ErrorKind,
-    pub(crate) source: Option<String>,
-    pub(crate) what: String,
-    pub(crate) help: String,
-    /// Of a request that failed.
-    pub(crate) delivery: Delivery,
-    /// Of a login: the secret itself was refused, and not for something that may pass.
-    pub(crate) is_wrong_secret: bool,
-}
-
-/// Whether a request that failed may have changed anything at the server.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Delivery {
-    /// No connection took it.
-    NotSent,
-    /// It may have arrived, and its answer is lost.
-    Unanswered,
-    /// It was answered, or the failure is none of a request.
-    #[default]
-    Answered,
-}
-
-impl Cause {
-    /// `what` is one line, and `help` may have several. What neither a terminal nor a reader shows is escaped in
-    /// both, wherever it came from.
-    pub(crate) fn new(kind: ErrorKind, what: impl Into<String>, help: impl Into<String>) -> Self {
-        let delivery = Delivery::default();
-        let (what, help) = (text::sentence(what.into()), text::lines(help.into()));
-        Self { kind, source: None, what, help, delivery, is_wrong_secret: false }
-    }
-
-    pub(crate) fn delivered(self, delivery: Delivery) -> Self {
-        Self { delivery, ..self }
-    }
-
-    /// With the lines of other problems.
-    pub(crate) fn of_problems(
-        kind: ErrorKind,
-        what: &str,
-        problems: &[Problem],
-        help: &str,
-    ) -> Self {
-        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        Self { what: format!("{what}: {}", problems.join("\n")), ..Self::new(kind, "", help) }
-    }
-
-    pub(crate) fn at(mut self, source: impl Into<String>) -> Self {
-        self.source.get_or_insert_with(|| text::sentence(source.into()));
-        self
-    }
-
-    pub(crate) fn with_help(self, help: impl Into<String>) -> Self {
-        Self { help: text::lines(help.into()), ..self }
-    }
-
-    pub(crate) fn hint(mut self, help: &str) -> Self {
-        if !self.help.is_empty() {
-            self.help.push('\n');
-        }
-        self.help.push_str(&text::lines(help.to_owned()));
-        self
-    }
-
-    pub(crate) fn is_absence(&self) -> bool {
-        self.kind.is_absence()
-    }
-
-    /// One line for logs, with what to do on the next.
-    pub(crate) fn log_line(&self) -> String {
-        let source = self.source.as_ref().map_or_else(String::new, |source| format!("{source}: "));
-        let help = match self.help.as_str() {
-            "" => String::new(),
-            help => format!("\nhelp: {help}"),
-        };
-        format!("{source}{}{help}", self.what)
-    }
-
-    fn same_as(&self, other: &Self) -> bool {
-        self.source == other.source && self.what == other.what && self.help == other.help
-    }
-}
-
-/// What kind of problem a [`Problem`] is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// No source has the field.
-    Missing,
-    /// The secret's path holds nothing.
-    PathAbsent,
-    /// The secret has no such key.
-    KeyAbsent,
-    /// The secret's version is deleted (KV v2).
-    Deleted,
-    /// The secret's version is destroyed (KV v2).
-    Destroyed,
-    /// The mount is KV v1 where v2 was declared, or the reverse.
-    WrongKvVersion,
-    /// No such mount, or it is of another type.
-    WrongMount,
-    /// The engine has no such role.
-    RoleAbsent,
-    /// The token is valid and its policies do not allow the request.
-    Denied,
-    /// The token is expired, revoked, used up or unknown.
-    TokenInvalid,
-    /// The lease is gone or is not renewed any more, and another credential is not made yet.
-    LeaseLost,
-    /// The server refused the login.
-    LoginRefused,
-    /// What came wrapped was unwrapped before, or comes from elsewhere: somebody may have read or
-    /// replaced it.
-    Tampered,
-    /// Nothing to log in with was found.
-    NoLogin,
-    /// The server is sealed.
-    Sealed,
-    /// The server is not initialised.
-    Uninitialised,
-    /// No active node answered.
-    Standby,
-    /// The namespace does not exist.
-    NamespaceAbsent,
-    /// The address answers, but not as Vault does.
-    NotVault,
-    /// The connection was refused.
-    ConnectionRefused,
-    /// The host name does not resolve.
-    Dns,
-    /// No answer in time.
-    Timeout,
-    /// The server's certificate is not trusted, expired, or for another name.
-    Untrusted,
-    /// The connection failed in another way.
-    Connection,
-    /// The server limits the rate of requests.
-    RateLimited,
-    /// The server failed.
-    Server,
-    /// The server's answer is not of the documented shape.
-    Protocol,
-    /// The server's answer is too large.
-    TooLarge,
-    /// A value does not read as the field's type.
-    WrongType,
-    /// A validator refused the value.
-    Invalid,
-    /// A setting of the connection is malformed.
-    Setting,
-    /// An environment variable cannot be read.
-    Environment,
-    /// The `.env` file cannot be read.
-    Dotenv,
-    /// Two fields have one environment variable.
-    DuplicateEnv,
-    /// A key in the figment layers that no field takes.
-    UnknownKey,
-    /// A `{variable}` of a path is unset.
-    Variable,
-    /// A figment layer cannot be read.
-    Figment,
-    /// A blocking call inside an async runtime, or an async one outside of tokio.
-    Runtime,
-    /// The struct's attributes contradict each other in a way only a load can see.
-    Schema,
-    /// The configuration is not watched any more: it was shut down, or its runtime ended.
-    Stopped,
-}
-
-impl ErrorKind {
-    /// Whether this is absence, which `Option` and `default` cover, and not failure, which nothing
-    /// covers.
-    #[must_use]
-    pub fn is_absence(self) -> bool {
-        matches!(
-            self,
-            Self::Missing | Self::PathAbsent | Self::KeyAbsent | Self::Deleted | Self::Destroyed
-        )
     }
 }

@@ -18,7 +18,7 @@ use super::status::{Counters, Health, Status};
 use super::watched::{DueAction, WatchedSecret};
 use crate::VaultConfig;
 use crate::error::{Cause, Problem};
-use crate::read::Slot;
+use crate::load::read::Slot;
 use crate::time::clock::Reading;
 use crate::vault::{News, TokenOutcome, TokenUse, Vault, Watcher};
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::engine::Facts;
-use crate::read::{Found, Slot};
+use crate::load::read::{Found, Slot};
+use crate::load::resolve::Given;
 use crate::report::Provenance;
-use crate::resolve::Given;
 use crate::time::clock::Reading;
 
 /// What one request gave, and when it expires.
@@ -52,7 +52,8 @@ fn expires_after(facts: &Facts, now: Reading) -> Option<(Duration, Cause)> {
     let life = facts.life.and_then(own);
     let rotation = facts.rotation.as_ref().map(|rotation| (rotation.ttl, Cause::Rotation));
     let Some(lease) = &facts.lease else { return life.or(rotation) };
-    let token = facts.made.as_ref().and_then(|made| made.under.term().as_ref()?.remaining(now));
+    let token =
+        facts.issued.as_ref().and_then(|issued| issued.token.term().as_ref()?.remaining(now));
     let token = token.map(|left| (left, Cause::Token));
     // Of two that end within one second, the lease is what is named.
     let all = own(lease.ttl).into_iter().chain(life).chain(token);

@@ -3,13 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
 use super::retry;
-use super::session::Made;
-use crate::engine::Grant;
-use crate::error::{Cause, Delivery, ErrorKind};
+use crate::error::{Cause, Delivery, ErrorKind, Refusal};
 pub(crate) use crate::text::printable;
 use crate::value::{Malformed, Value};
 
@@ -26,33 +23,6 @@ pub(crate) struct Reply {
     pub(crate) date: Option<SystemTime>,
     /// One of the tries may have arrived without an answer.
     pub(crate) lost: bool,
-    /// `None` for what needs no token.
-    pub(crate) made: Option<Made>,
-    pub(crate) elsewhere: Option<Elsewhere>,
-}
-
-/// Where it was asked for, when that is not where the token was made.
-#[derive(Debug)]
-pub(crate) struct Elsewhere {
-    pub(crate) namespace: String,
-    /// How the paths of that namespace begin for the token's policies.
-    pub(crate) prefix: String,
-}
-
-/// Who knows it can renew the lease.
-#[derive(Debug, Clone)]
-pub(crate) struct LeaseId {
-    pub(crate) id: SecretString,
-    pub(crate) namespace: Option<String>,
-}
-
-/// A credential's lease.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    pub(crate) id: LeaseId,
-    /// Zero: it never ends.
-    pub(crate) ttl: Duration,
-    pub(crate) renewable: bool,
 }
 
 #[derive(Debug)]
@@ -98,20 +68,6 @@ impl Reply {
             Body::Json(value) => value.remove("data"),
             _ => None,
         }
-    }
-
-    /// KV v1 and tokens give a `lease_duration` without a lease: only an id makes it one.
-    pub(crate) fn lease(&self) -> Option<Lease> {
-        let json = self.json();
-        let id = json.get("lease_id").and_then(Value::as_str).filter(|id| !id.is_empty())?;
-        Some(Lease {
-            id: LeaseId {
-                id: id.into(),
-                namespace: self.elsewhere.as_ref().map(|it| it.namespace.clone()),
-            },
-            ttl: seconds(json.get("lease_duration")),
-            renewable: json.get("renewable").and_then(Value::as_bool).unwrap_or(false),
-        })
     }
 
     pub(crate) fn warnings(&self) -> Vec<&str> {
@@ -216,16 +172,14 @@ impl Reply {
         self.status == 400 && self.words().contains("upgrade from non-versioned")
     }
 
-    pub(crate) fn denied(&self, grant: &Grant) -> Cause {
-        let prefix = self.elsewhere.as_ref().map_or("", |elsewhere| elsewhere.prefix.as_str());
-        Cause::new(
-            ErrorKind::Denied,
-            self.said(),
-            format!("let a policy of the token allow it:\n{}", grant.hcl(prefix)),
-        )
+    /// What Vault itself refused; a gateway's page is no refusal of Vault's.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        let is_refusal = self.status >= 400 && self.speaks_vault();
+        is_refusal.then(|| Refusal { status: self.status, words: self.words() })
     }
 
-    fn said(&self) -> String {
+    /// The server's words and the status, for a message.
+    pub(crate) fn said(&self) -> String {
         match self.words() {
             words if words.is_empty() => format!("the server answered HTTP {}", self.status),
             words => format!("{words} (HTTP {})", self.status),
@@ -233,8 +187,8 @@ impl Reply {
     }
 
     pub(crate) fn into_cause(self) -> Cause {
-        let delivery = self.delivery();
-        self.explained().delivered(delivery)
+        let (delivery, refusal) = (self.delivery(), self.refusal());
+        Cause { refusal, ..self.explained().delivered(delivery) }
     }
 
     /// A success that cannot be read is lost as well: what it holds was issued.
@@ -270,7 +224,11 @@ impl Reply {
             404 if self.no_route() => {
                 Cause::new(ErrorKind::WrongMount, said, "mount the engine, or name the right path")
             }
-            404 if self.no_namespace() => here(self.namespace_absent(said)),
+            404 if self.no_namespace() => here(Cause::new(
+                ErrorKind::NamespaceAbsent,
+                said,
+                "check VAULT_NAMESPACE (or BAO_NAMESPACE), or take it away for the root namespace",
+            )),
             429 => here(Cause::new(
                 ErrorKind::RateLimited,
                 said,
@@ -299,19 +257,6 @@ impl Reply {
             )),
             _ => Cause::new(ErrorKind::Server, said, "the server's own log says more"),
         }
-    }
-
-    fn namespace_absent(&self, said: String) -> Cause {
-        let help = match &self.elsewhere {
-            Some(Elsewhere { namespace, .. }) => {
-                format!("correct the namespace, or make it: vault namespace create {namespace}")
-            }
-            None => {
-                "check VAULT_NAMESPACE (or BAO_NAMESPACE), or take it away for the root namespace"
-                    .to_owned()
-            }
-        };
-        Cause::new(ErrorKind::NamespaceAbsent, said, help)
     }
 
     fn malformed_empty(&self) -> Cause {
@@ -376,7 +321,7 @@ mod tests {
 
     fn reply(status: u16, body: Body) -> Reply {
         let address = Arc::from("http://127.0.0.1:8200");
-        Reply { status, body, address, date: None, lost: false, made: None, elsewhere: None }
+        Reply { status, body, address, date: None, lost: false }
     }
 
     fn json(text: &str) -> Body {

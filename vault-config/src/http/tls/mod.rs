@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use reqwest::ClientBuilder;
 
-use super::settings::{Official, truth};
 use crate::error::{Cause, ErrorKind};
+use crate::source::env::{OfficialEnv, truth};
 use crate::source::file;
 
 #[cfg(feature = "rustls")]
@@ -120,7 +120,7 @@ pub(crate) fn from_builder(
 }
 
 /// Authorities: `CACERT`, else `CACERT_BYTES`, else `CAPATH`, as the official client chooses.
-pub(crate) fn from_environment(env: &Official<'_>) -> Result<Tls, Cause> {
+pub(crate) fn from_environment(env: &OfficialEnv<'_>) -> Result<Tls, Cause> {
     let skip_verify = env.parse("SKIP_VERIFY", |text| {
         let kept = "certificates stay verified unless it is true";
         truth(text).map_err(|what| format!("{what}; {kept}"))
@@ -133,7 +133,7 @@ pub(crate) fn from_environment(env: &Official<'_>) -> Result<Tls, Cause> {
     })
 }
 
-fn authorities(env: &Official<'_>) -> Result<Vec<Pem>, Cause> {
+fn authorities(env: &OfficialEnv<'_>) -> Result<Vec<Pem>, Cause> {
     if let Some((variable, path)) = env.get("CACERT")? {
         return Ok(vec![read(Path::new(path.as_str()), &variable)?]);
     }
@@ -146,7 +146,7 @@ fn authorities(env: &Official<'_>) -> Result<Vec<Pem>, Cause> {
     }
 }
 
-fn identity(env: &Official<'_>) -> Result<Option<(Pem, Pem)>, Cause> {
+fn identity(env: &OfficialEnv<'_>) -> Result<Option<(Pem, Pem)>, Cause> {
     let either = |file: &str, bytes: &str| -> Result<Option<(String, Pem)>, Cause> {
         if let Some((variable, path)) = env.get(file)? {
             let pem = read(Path::new(path.as_str()), &variable)?;

@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::VaultConfig;
-use crate::coerce::{Fault, FieldDeserializer};
 use crate::error::{Cause, ErrorKind, Problem};
 use crate::leased::Facts;
-use crate::plan::Leaf;
 use crate::report::Provenance;
+use crate::schema::plan::Leaf;
 use crate::value::Value;
+use crate::value::coerce::{Fault, FieldDeserializer};
 
 /// What the sources had for one leaf.
 pub(crate) struct Slot {
@@ -29,12 +29,7 @@ impl Slot {
 
     /// It failed for nothing but a server that is not up yet.
     pub(crate) fn waits_for_the_server(&self) -> bool {
-        self.failure().is_some_and(|cause| {
-            matches!(
-                cause.kind,
-                ErrorKind::ConnectionRefused | ErrorKind::Sealed | ErrorKind::Standby
-            )
-        })
+        self.failure().is_some_and(|cause| cause.kind.waits_for_server())
     }
 
     /// A field marked for Vault that a `.env` file serves.
@@ -450,7 +445,7 @@ mod tests {
 
     use super::*;
     use crate::engine::Variables;
-    use crate::plan;
+    use crate::schema::plan;
 
     #[derive(VaultConfig)]
     #[vault(crate = "crate")]

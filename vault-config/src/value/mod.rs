@@ -1,5 +1,7 @@
 //! One raw value, from whichever source: text until a type asks for more, wiped on drop.
 
+pub(crate) mod coerce;
+
 use std::collections::BTreeMap;
 
 use secrecy::zeroize::Zeroizing;

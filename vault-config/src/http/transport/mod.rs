@@ -14,8 +14,8 @@ use tokio::sync::SemaphorePermit;
 
 use super::client::{Clients, PING};
 use super::lanes::{Lane, Lanes};
-use super::limit::RateGate;
 use super::nodes::Nodes;
+use super::rate_limit::RateGate;
 use super::reply::{Body, MAX_BYTES, Reply, printable};
 use super::retry::{self, Attempts, Ended, Repeat};
 use super::settings::Settings;
@@ -25,7 +25,7 @@ use crate::time::clock::{Clock, Reading};
 use crate::value::Value;
 
 /// What the official client calls the namespace of all namespaces; no header names it.
-pub(super) const ROOT: &str = "root";
+pub(crate) const ROOT: &str = "root";
 const INDEX: &str = "x-vault-index";
 const INCONSISTENT: &str = "x-vault-inconsistent";
 
@@ -455,7 +455,7 @@ impl Http {
         let written = response.headers().get(INDEX).cloned();
         let body = read(&mut response, content_type).await?;
         let address = self.nodes.shown(node);
-        let reply = Reply { status, body, address, date, lost: false, made: None, elsewhere: None };
+        let reply = Reply { status, body, address, date, lost: false };
         Ok(Answered { reply, location, written })
     }
 
@@ -629,8 +629,8 @@ fn dead() -> Cause {
 
 /// A request of the background waits less long than the connection's own limit.
 fn cause_within(mut cause: Cause, limit: Duration) -> Cause {
-    if cause.kind == ErrorKind::Timeout && cause.what.starts_with(NO_ANSWER) {
-        cause.what = format!("{NO_ANSWER} {limit:?}");
+    if cause.kind == ErrorKind::Timeout && cause.message.starts_with(NO_ANSWER) {
+        cause.message = format!("{NO_ANSWER} {limit:?}");
     }
     cause
 }

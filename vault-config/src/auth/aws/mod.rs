@@ -13,7 +13,7 @@ use super::{
 };
 use crate::error::{Cause, ErrorKind};
 use crate::source::env::Environment;
-use crate::vault::settings::Official;
+use crate::source::env::OfficialEnv;
 
 mod credentials;
 mod sign;
@@ -134,7 +134,7 @@ impl AuthMethod for AwsIam {
             let headers = self.signed(&host, &credentials)?;
             self.present(client, &host, &headers).await.map_err(|error| {
                 let cause = error.into_cause();
-                match tells(&cause.what, &headers) {
+                match tells(&cause.message, &headers) {
                     true => withheld(cause).into(),
                     false => cause.into(),
                 }
@@ -225,7 +225,9 @@ fn is_region(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-pub(super) fn from_environment(env: &Official<'_>) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
+pub(super) fn from_environment(
+    env: &OfficialEnv<'_>,
+) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
     let region = env.parse("AWS_REGION", |text| {
         is_region(text).then(|| text.to_owned()).ok_or_else(|| NO_REGION.to_owned())
     })?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Cause, ErrorKind};
+use crate::error::{Cause, ErrorKind, Evidence};
 use crate::time::Deadline;
 use crate::time::backoff::{self, Urgency};
 use crate::time::clock::Reading;
@@ -61,21 +61,12 @@ pub(crate) enum Recovery {
 impl Recovery {
     /// Whether what failed with this kind is presumed to work again.
     pub(crate) fn covers(self, kind: ErrorKind) -> bool {
-        match evidence(kind) {
+        match kind.evidence() {
             Evidence::Away => true,
             Evidence::Doubtful => self == Self::OfAll,
             Evidence::Answers | Evidence::Nothing => false,
         }
     }
-}
-
-/// What one failure says about the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Evidence {
-    Away,
-    Doubtful,
-    Answers,
-    Nothing,
 }
 
 impl Reachability {
@@ -133,7 +124,7 @@ impl Reachability {
         now: Reading,
         random: f64,
     ) -> Option<Recovery> {
-        let is_inferred = match evidence(cause.kind) {
+        let is_inferred = match cause.kind.evidence() {
             _ if !bound.is_zero() => false,
             Evidence::Answers => return self.answered(source),
             Evidence::Nothing => return None,
@@ -223,52 +214,6 @@ impl Outage {
             self.cause = Arc::new(cause.clone());
             self.last_probe = now;
         }
-    }
-}
-
-/// Without a wildcard: a new kind does not compile until it is decided here.
-fn evidence(kind: ErrorKind) -> Evidence {
-    match kind {
-        ErrorKind::ConnectionRefused
-        | ErrorKind::Dns
-        | ErrorKind::Untrusted
-        | ErrorKind::Sealed
-        | ErrorKind::Uninitialised
-        | ErrorKind::Standby => Evidence::Away,
-        ErrorKind::Timeout
-        | ErrorKind::Connection
-        | ErrorKind::NotVault
-        | ErrorKind::Protocol
-        | ErrorKind::RateLimited
-        | ErrorKind::Server => Evidence::Doubtful,
-        ErrorKind::PathAbsent
-        | ErrorKind::KeyAbsent
-        | ErrorKind::Deleted
-        | ErrorKind::Destroyed
-        | ErrorKind::WrongKvVersion
-        | ErrorKind::WrongMount
-        | ErrorKind::RoleAbsent
-        | ErrorKind::Denied
-        | ErrorKind::TokenInvalid
-        | ErrorKind::LoginRefused
-        | ErrorKind::Tampered
-        | ErrorKind::NamespaceAbsent
-        | ErrorKind::TooLarge => Evidence::Answers,
-        ErrorKind::Missing
-        | ErrorKind::LeaseLost
-        | ErrorKind::NoLogin
-        | ErrorKind::WrongType
-        | ErrorKind::Invalid
-        | ErrorKind::Setting
-        | ErrorKind::Environment
-        | ErrorKind::Dotenv
-        | ErrorKind::DuplicateEnv
-        | ErrorKind::UnknownKey
-        | ErrorKind::Variable
-        | ErrorKind::Figment
-        | ErrorKind::Runtime
-        | ErrorKind::Schema
-        | ErrorKind::Stopped => Evidence::Nothing,
     }
 }
 

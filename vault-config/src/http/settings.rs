@@ -8,10 +8,10 @@ use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::zeroize::Zeroizing;
 
-use super::limit::RateLimit;
+use super::rate_limit::RateLimit;
 use super::tls::{self, Tls};
 use crate::error::{Cause, ErrorKind};
-use crate::source::env::Environment;
+use crate::source::env::{Environment, OfficialEnv, truth};
 use crate::text::printable;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -184,7 +184,7 @@ impl Settings {
                 Err(cause) => return Err(vec![cause]),
             },
         };
-        let env = Official(environment);
+        let env = OfficialEnv(environment);
         keep(env.parse("NAMESPACE", namespace).map(|value| settings.namespace = value));
         keep(env.parse("AUTH_NAMESPACE", namespace).map(|value| settings.login_namespace = value));
         keep(
@@ -221,7 +221,7 @@ fn addresses(environment: &Environment) -> Result<Option<Addresses>, Cause> {
 pub(crate) fn configured_address(
     environment: &Environment,
 ) -> Result<Option<(String, Zeroizing<String>)>, Cause> {
-    let env = Official(environment);
+    let env = OfficialEnv(environment);
     for name in ["AGENT_ADDR", "ADDR"] {
         if let Some(found) = env.get(name)? {
             return Ok(Some(found));
@@ -242,7 +242,7 @@ pub(crate) fn configured_address(
 
 const MODE: &str = "VAULT_CONFIG_MODE";
 
-fn proxy(env: &Official<'_>) -> Result<Option<Url>, Cause> {
+fn proxy(env: &OfficialEnv<'_>) -> Result<Option<Url>, Cause> {
     let read = |name| {
         env.parse(name, |text| {
             let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
@@ -252,50 +252,12 @@ fn proxy(env: &Official<'_>) -> Result<Option<Url>, Cause> {
     Ok(read("PROXY_ADDR")?.or(read("HTTP_PROXY")?))
 }
 
-/// The official client's variables: `BAO_X` before `VAULT_X`, and a `BAO_X` set to nothing hides
-/// `VAULT_X`.
-pub(crate) struct Official<'a>(pub(crate) &'a Environment);
-
-impl Official<'_> {
-    pub(crate) fn get(&self, name: &str) -> Result<Option<(String, Zeroizing<String>)>, Cause> {
-        for prefix in ["BAO", "VAULT"] {
-            let variable = format!("{prefix}_{name}");
-            if let Some(value) = self.0.raw(&variable)? {
-                return Ok((!value.is_empty()).then_some((variable, value)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// `read` says what is wrong without quoting; the variable's name is added here.
-    pub(crate) fn parse<T>(
-        &self,
-        name: &str,
-        read: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Result<Option<T>, Cause> {
-        let Some((variable, value)) = self.get(name)? else { return Ok(None) };
-        read(&value).map(Some).map_err(|what| {
-            Cause::new(ErrorKind::Setting, what, format!("correct {variable}, or unset it"))
-                .at(format!("env {variable}"))
-        })
-    }
-}
-
 pub(crate) fn namespace(text: &str) -> Result<String, String> {
     let trimmed = text.trim_matches('/');
     if trimmed.is_empty() || !trimmed.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("is not the path of a namespace, such as team-a/billing".to_owned());
     }
     Ok(trimmed.to_owned())
-}
-
-/// As the official client reads a switch: it takes anything else for an error, and so do we.
-pub(crate) fn truth(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-        _ => Err("is neither true nor false".to_owned()),
-    }
 }
 
 /// A JSON object of names and values. Vault's own headers are not the user's to set.
