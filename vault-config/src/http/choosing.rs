@@ -11,7 +11,12 @@ const HEALTH: Duration = Duration::from_secs(2);
 
 impl Http {
     /// The server's health, as a status.
-    pub(super) async fn health(&self, node: usize, of: &Call<'_>, limits: Limits) -> Option<u16> {
+    pub(super) async fn health(
+        &self,
+        node: usize,
+        of: &Call<'_>,
+        limits: Limits<'_>,
+    ) -> Option<u16> {
         let url = self.url(node, "sys/health", &None).ok()?;
         let call = Call { lane: of.lane, ..Call::get("sys/health") };
         let asked = self.attempt(&call, node, url, limits, HEALTH).await;
@@ -23,7 +28,7 @@ impl Http {
     pub(super) async fn healthy_node(
         &self,
         call: &Call<'_>,
-        limits: Limits,
+        limits: Limits<'_>,
     ) -> Result<usize, Cause> {
         let node = self.nodes.current();
         let is_good = self.nodes.is_known() || call.attempts == Attempts::Single;
@@ -53,7 +58,7 @@ impl Http {
         ended: Ended,
         unasked: usize,
         call: &Call<'_>,
-        limits: Limits,
+        limits: Limits<'_>,
     ) -> Option<usize> {
         if ended.is_of_the_node() {
             self.nodes.failed(node);
@@ -67,7 +72,12 @@ impl Http {
     }
 
     /// Another one than the failing one, unless there is no time left to find it.
-    async fn another_node(&self, failing: usize, call: &Call<'_>, limits: Limits) -> Option<usize> {
+    async fn another_node(
+        &self,
+        failing: usize,
+        call: &Call<'_>,
+        limits: Limits<'_>,
+    ) -> Option<usize> {
         if call.attempts == Attempts::Configured {
             return limits.within(self.choose(failing, call, limits)).await;
         }
@@ -81,7 +91,7 @@ impl Http {
     }
 
     /// The healthiest of the others. Who else finds this one failing waits for the answer.
-    async fn choose(&self, failing: usize, call: &Call<'_>, limits: Limits) -> usize {
+    async fn choose(&self, failing: usize, call: &Call<'_>, limits: Limits<'_>) -> usize {
         let _turn = self.nodes.choosing.lock().await;
         let current = self.nodes.current();
         if current != failing {

@@ -1,8 +1,8 @@
 //! The transport: one request to one cluster. It knows no token's life, no engine and no lease.
 
 mod choosing;
-mod client;
 mod lanes;
+mod network;
 mod nodes;
 mod pause;
 mod rate_limit;
@@ -12,8 +12,8 @@ pub(crate) mod settings;
 pub(crate) mod tls;
 mod transport;
 
-pub(crate) use client::Clients;
 pub(crate) use lanes::Lane;
+pub(crate) use network::ReqwestNetwork;
 pub(crate) use reply::{Reply, seconds};
 pub(crate) use retry::{Attempts, Repeat};
 pub(crate) use settings::{Address, Addresses, Settings};

@@ -1,11 +1,12 @@
 //! The client's own limit on requests, `rate[:burst]`.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::lanes::Lane;
+use crate::time::{Moment, NetworkClock};
 
 /// At most `1 / interval` requests a second, after a first `burst` at once.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,17 +61,19 @@ impl Taken {
 #[derive(Debug)]
 pub(super) struct RateGate {
     limit: RateLimit,
-    made: Instant,
+    clock: NetworkClock,
+    opened: Moment,
     taken: Mutex<Taken>,
     reads: AsyncMutex<()>,
     others: AsyncMutex<()>,
 }
 
 impl RateGate {
-    pub(super) fn new(limit: RateLimit) -> Self {
+    pub(super) fn new(limit: RateLimit, clock: NetworkClock) -> Self {
         Self {
             limit,
-            made: Instant::now(),
+            opened: clock.now(),
+            clock,
             taken: Mutex::default(),
             reads: AsyncMutex::default(),
             others: AsyncMutex::default(),
@@ -82,7 +85,7 @@ impl RateGate {
         let queue = if lane == Lane::Read { &self.reads } else { &self.others };
         let _first = queue.lock().await;
         while let Err(wait) = self.take(lane) {
-            tokio::time::sleep(wait).await;
+            self.clock.sleep(wait).await;
         }
     }
 
@@ -91,7 +94,7 @@ impl RateGate {
             return Err(self.limit.interval);
         }
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.take(self.limit, self.made.elapsed())
+        taken.take(self.limit, self.clock.now().since(self.opened))
     }
 }
 
@@ -118,7 +121,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_keeps_credentials_alive_goes_before_reads_that_wait() {
-        let gate = Arc::new(RateGate::new(RateLimit::parse("20:1").unwrap()));
+        let gate =
+            Arc::new(RateGate::new(RateLimit::parse("20:1").unwrap(), NetworkClock::default()));
         let sent = Arc::new(Mutex::new(Vec::new()));
         let mut going = JoinSet::new();
         for lane in [Lane::Read; 5].into_iter().chain([Lane::Renew, Lane::Issue]) {
@@ -137,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_stops_waiting_has_taken_no_place() {
-        let gate = RateGate::new(RateLimit::parse("0.001:1").unwrap());
+        let gate = RateGate::new(RateLimit::parse("0.001:1").unwrap(), NetworkClock::default());
         gate.pass(Lane::Read).await;
         let done = gate.taken.lock().unwrap().done;
         for _ in 0..3 {

@@ -9,7 +9,8 @@ use crate::error::{Cause, Error, ErrorKind};
 use crate::http::settings::{self, Addresses, Settings};
 use crate::http::tls;
 use crate::source::env::Environment;
-use crate::time::clock::{Clock, SystemClock};
+use crate::time::Timing;
+use crate::time::clock::Clock;
 
 /// Builds a [`Vault`].
 #[derive(Default)]
@@ -204,7 +205,7 @@ impl VaultBuilder {
                 "call .auth(..) with one of vault_config::auth",
             )
         })?;
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::default()));
-        Vault::open(settings, auth, Environment::Process, self.client, clock)
+        let timing = self.clock.map_or_else(Timing::default, Timing::by);
+        Vault::open(settings, auth, Environment::Process, self.client, timing)
     }
 }

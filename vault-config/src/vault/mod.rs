@@ -11,9 +11,10 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use crate::auth::AuthMethod;
 use crate::error::{Cause, Error, ErrorKind};
-use crate::http::{self, Address, Addresses, Clients, Http, Settings};
+use crate::http::{self, Address, Addresses, Http, ReqwestNetwork, Settings};
 use crate::source::env::Environment;
-use crate::time::clock::{Clock, Reading, SystemClock};
+use crate::time::Timing;
+use crate::time::clock::{Clock, Reading};
 
 mod builder;
 mod contained;
@@ -65,7 +66,6 @@ struct Inner {
     http: Http,
     auth: Arc<dyn AuthMethod>,
     environment: Environment,
-    clock: Arc<dyn Clock>,
     login: AsyncMutex<Login>,
     /// The token in use, to look at without waiting for a login.
     held: Mutex<Option<Arc<Held>>>,
@@ -119,8 +119,7 @@ impl Vault {
         let auth = crate::auth::detect(environment);
         match (settings, auth) {
             (Ok(Some(settings)), Ok(auth)) => {
-                let clock = Arc::new(SystemClock::default());
-                Self::open(settings, auth, environment.clone(), None, clock)
+                Self::open(settings, auth, environment.clone(), None, Timing::default())
                     .map_err(|cause| vec![cause])
             }
             // Without a server there is nothing to log in to.
@@ -138,7 +137,7 @@ impl Vault {
         auth: Arc<dyn AuthMethod>,
         environment: Environment,
         client: Option<reqwest::Client>,
-        clock: Arc<dyn Clock>,
+        timing: Timing,
     ) -> Result<Self, Cause> {
         if settings.addresses.iter().any(Address::is_open) {
             tracing::warn!(
@@ -149,15 +148,11 @@ impl Vault {
         if settings.tls.skip_verify {
             tracing::warn!(address = %settings.addresses.shown(), "the server's certificate is not verified");
         }
-        let clients = match client {
-            Some(client) => Clients::given(client),
-            None => Clients::new(&settings)?,
-        };
+        let network = ReqwestNetwork::new(&settings, client, timing.network.clone())?;
         Ok(Self(Arc::new(Inner {
-            http: Http::new(clients, settings, Arc::clone(&clock)),
+            http: Http::new(Box::new(network), settings, timing),
             auth,
             environment,
-            clock,
             login: AsyncMutex::default(),
             held: Mutex::default(),
             retired: Mutex::default(),
@@ -176,8 +171,12 @@ impl Vault {
         self.0.http.wants_one_first()
     }
 
+    pub(crate) fn timing(&self) -> &Timing {
+        self.0.http.timing()
+    }
+
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
-        &self.0.clock
+        &self.timing().clock
     }
 
     /// Where the connection itself was read from.

@@ -1,27 +1,26 @@
 //! One request: sent, tried again, redirected once, and read to its end.
 
 use std::collections::BTreeSet;
-use std::error::Error as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Method, RequestBuilder, Response, Url, Version};
+use reqwest::{Method, Url};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::SemaphorePermit;
 
-use super::client::{Clients, PING};
 use super::lanes::{Lane, Lanes};
+use super::network::{self, Network, WireBody, WireError, WireRequest, WireResponse};
 use super::nodes::Nodes;
 use super::rate_limit::RateGate;
-use super::reply::{Body, MAX_BYTES, Reply, printable};
+use super::reply::{Body, Reply, printable};
 use super::retry::{self, Attempts, Ended, Repeat};
 use super::settings::Settings;
-use super::tls;
 use crate::error::{Cause, Delivery, ErrorKind};
-use crate::time::clock::{Clock, Reading};
+use crate::time::clock::Reading;
+use crate::time::{Moment, NetworkClock, Timing};
 use crate::value::Value;
 
 /// What the official client calls the namespace of all namespaces; no header names it.
@@ -70,30 +69,36 @@ impl<'a> Call<'a> {
 
 /// How long a call may take with all its tries, and until when that is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) in_all: Duration,
-    deadline: Instant,
+pub(crate) struct Limits<'a> {
+    pub(crate) in_all: Duration,
+    clock: &'a NetworkClock,
+    deadline: Moment,
 }
 
-impl Limits {
-    pub(super) fn new(in_all: Duration) -> Self {
-        Self { in_all, deadline: Instant::now() + in_all }
+impl<'a> Limits<'a> {
+    pub(super) fn new(clock: &'a NetworkClock, in_all: Duration) -> Self {
+        Self { in_all, clock, deadline: clock.now() + in_all }
     }
 
-    fn left(self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+    pub(crate) fn left(self) -> Duration {
+        self.deadline.since(self.clock.now())
+    }
+
+    /// For one try that may not use up the time of all.
+    fn for_one_try(self, patience: Duration) -> Self {
+        Self { deadline: self.deadline.min(self.clock.now() + patience), ..self }
     }
 
     /// `None` when the time is over first.
     pub(super) async fn within<T>(self, waiting: impl Future<Output = T>) -> Option<T> {
-        tokio::time::timeout_at(self.deadline.into(), waiting).await.ok()
+        self.clock.within(self.left(), waiting).await
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Http {
-    clients: Clients,
-    pub(super) clock: Arc<dyn Clock>,
+    network: Box<dyn Network>,
+    timing: Timing,
     settings: Settings,
     lanes: Lanes,
     multiplexed: AtomicBool,
@@ -101,24 +106,30 @@ pub(crate) struct Http {
     pub(super) nodes: Nodes,
     rate_gate: Option<RateGate>,
     /// What the last write reached, for those that read from another node.
-    written: Mutex<Option<(Instant, HeaderValue)>>,
+    written: Mutex<Option<(Moment, HeaderValue)>>,
     warned: Mutex<BTreeSet<String>>,
 }
 
 impl Http {
-    pub(crate) fn new(clients: Clients, settings: Settings, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(network: Box<dyn Network>, settings: Settings, timing: Timing) -> Self {
         Self {
-            clock,
-            clients,
+            network,
             lanes: Lanes::new(settings.max_connections),
             multiplexed: AtomicBool::new(false),
             connected: AtomicBool::new(false),
             nodes: Nodes::new(&settings.addresses),
-            rate_gate: settings.rate_limit.map(RateGate::new),
+            rate_gate: settings
+                .rate_limit
+                .map(|limit| RateGate::new(limit, timing.network.clone())),
+            timing,
             written: Mutex::default(),
             warned: Mutex::default(),
             settings,
         }
+    }
+
+    pub(crate) fn timing(&self) -> &Timing {
+        &self.timing
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -133,14 +144,12 @@ impl Http {
     /// Nothing in it outlasts the call's limit.
     pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Reply, Cause> {
         let in_all = call.patience.unwrap_or(Duration::MAX).min(self.settings.timeout);
-        let limits = Limits::new(in_all);
+        let limits = Limits::new(&self.timing.network, in_all);
         let mut lost = false;
         match self.try_within(call, limits, &mut lost).await {
             Ok(reply) => Ok(self.finished(call, limits, Reply { lost, ..reply }).await),
-            Err(cause) => {
-                let cause = cause_within(cause, in_all);
-                Err(if lost { cause.delivered(Delivery::Unanswered) } else { cause })
-            }
+            Err(cause) if lost => Err(cause.delivered(Delivery::Unanswered)),
+            Err(cause) => Err(cause),
         }
     }
 
@@ -148,7 +157,7 @@ impl Http {
     async fn try_within(
         &self,
         call: &Call<'_>,
-        limits: Limits,
+        limits: Limits<'_>,
         lost: &mut bool,
     ) -> Result<Reply, Cause> {
         let mut tries = 0;
@@ -168,7 +177,7 @@ impl Http {
             if outcome.as_ref().is_ok_and(Answered::refuses_index) && self.forget_written() {
                 continue;
             }
-            let pause = self.retry_after(self.clock.now()).unwrap_or_default();
+            let pause = self.retry_after(self.timing.clock.now()).unwrap_or_default();
             tries += u32::from(ended != Ended::Deferred);
             let Some(wait) = self.wait(ended, call, tries, limits, pause) else {
                 return outcome.map(|answered| answered.reply).map_err(|failure| failure.cause);
@@ -177,7 +186,7 @@ impl Http {
             drop(place);
             self.sleep(pause, wait, limits).await;
             place = self.place(call.lane, limits).await?;
-            node = self.nodes.askable(self.clock.now());
+            node = self.nodes.askable(self.timing.clock.now());
         }
     }
 
@@ -186,22 +195,30 @@ impl Http {
         ended: Ended,
         call: &Call<'_>,
         tries: u32,
-        limits: Limits,
+        limits: Limits<'_>,
         pause: Duration,
     ) -> Option<Duration> {
         let max = match call.attempts {
             Attempts::Configured => self.settings.max_retries,
             Attempts::Single => return None,
         };
-        retry::wait(ended, call.repeat, tries, max, fastrand::f64(), limits.left(), pause)
+        retry::wait(
+            ended,
+            call.repeat,
+            tries,
+            max,
+            self.timing.chance.fraction(),
+            limits.left(),
+            pause,
+        )
     }
 
     /// The server's pause passes by the connection's clock.
-    async fn sleep(&self, pause: Duration, wait: Duration, limits: Limits) {
+    async fn sleep(&self, pause: Duration, wait: Duration, limits: Limits<'_>) {
         if !pause.is_zero() {
-            limits.within(self.clock.sleep(pause)).await;
+            limits.within(self.timing.clock.sleep(pause)).await;
         }
-        tokio::time::sleep(wait.saturating_sub(pause)).await;
+        self.timing.network.sleep(wait.saturating_sub(pause)).await;
     }
 
     /// For how long the server asked not to be asked, by `Retry-After`; of a cluster, every node.
@@ -214,25 +231,16 @@ impl Http {
     async fn place(
         &self,
         lane: Lane,
-        limits: Limits,
+        limits: Limits<'_>,
     ) -> Result<Option<SemaphorePermit<'_>>, Cause> {
         let multiplexed = self.multiplexed.load(Ordering::Relaxed);
         let place = limits.within(self.lanes.enter(lane, multiplexed)).await;
-        place.ok_or_else(|| self.no_connection(limits))
+        place.ok_or_else(|| {
+            network::no_connection(&self.settings.addresses.shown(), limits.in_all).cause
+        })
     }
 
-    fn no_connection(&self, limits: Limits) -> Cause {
-        Cause::new(
-            ErrorKind::Timeout,
-            format!("no free connection within {:?}", limits.in_all),
-            "other requests hold all connections and are not answered: see what the server waits \
-             for, or raise Vault::builder().max_connections(..)",
-        )
-        .at(format!("vault {}", self.settings.addresses.shown()))
-        .delivered(Delivery::NotSent)
-    }
-
-    async fn finished(&self, call: &Call<'_>, limits: Limits, mut reply: Reply) -> Reply {
+    async fn finished(&self, call: &Call<'_>, limits: Limits<'_>, mut reply: Reply) -> Reply {
         for warning in reply.warnings() {
             self.warn_once(warning);
         }
@@ -261,7 +269,7 @@ impl Http {
         &self,
         call: &Call<'_>,
         node: usize,
-        limits: Limits,
+        limits: Limits<'_>,
         patience: Duration,
     ) -> Result<Answered, Failure> {
         let url = self.url(node, call.path, &call.query).map_err(Failure::unsendable)?;
@@ -292,36 +300,25 @@ impl Http {
         call: &Call<'_>,
         node: usize,
         url: Url,
-        limits: Limits,
+        limits: Limits<'_>,
         patience: Duration,
     ) -> Result<Answered, Failure> {
         self.heed_pause(call, node)?;
         self.wait_for_rate(call.lane, node, limits).await?;
         self.heed_pause(call, node)?;
-        let connection = self.clients.current(limits).await;
-        let left = limits.left().min(patience);
-        let Some(connection) = connection.filter(|_| !left.is_zero()) else {
-            return Err(Failure::unsendable(self.no_connection(limits)));
+        let headers = self.headers(call).map_err(Failure::unsendable)?;
+        let request = WireRequest {
+            node,
+            method: call.method.clone(),
+            url,
+            headers,
+            body: call.body.as_ref(),
+            limits: limits.for_one_try(patience),
+            may_be_multiplexed: self.may_be_multiplexed(),
         };
-        let mut request = connection
-            .client
-            .request(call.method.clone(), url)
-            .headers(self.headers(call).map_err(Failure::unsendable)?)
-            .timeout(left);
-        if let Some(body) = &call.body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body.to_vec());
-        }
-        let sent = Instant::now();
-        let answered = match self.receive(node, request).await {
-            Ok(answered) => answered,
-            Err(error) => {
-                if error.is_timeout() && !error.is_connect() && self.may_be_multiplexed() {
-                    self.clients.leave(&connection, node, sent);
-                }
-                return Err(self.broken(node, &error));
-            }
-        };
-        self.clients.answered(node);
+        let response =
+            self.network.send(request).await.map_err(|error| self.broken(node, error))?;
+        let answered = self.answered(node, response)?;
         if call.method != Method::GET && answered.reply.ok() {
             self.remember_written(answered.written.clone());
         }
@@ -329,7 +326,7 @@ impl Http {
     }
 
     fn heed_pause(&self, call: &Call<'_>, node: usize) -> Result<(), Failure> {
-        let now = self.clock.now();
+        let now = self.timing.clock.now();
         let left = self.nodes.paused(node, now).filter(|_| !call.during_pauses);
         let Some(left) = left else { return Ok(()) };
         let until = now.wall.checked_add(left).map(crate::time::rfc3339::shown);
@@ -344,7 +341,12 @@ impl Http {
     }
 
     /// `RATE_LIMIT`.
-    async fn wait_for_rate(&self, lane: Lane, node: usize, limits: Limits) -> Result<(), Failure> {
+    async fn wait_for_rate(
+        &self,
+        lane: Lane,
+        node: usize,
+        limits: Limits<'_>,
+    ) -> Result<(), Failure> {
         let Some(gate) = &self.rate_gate else { return Ok(()) };
         limits.within(gate.pass(lane)).await.ok_or_else(|| {
             let what = format!("VAULT_RATE_LIMIT leaves no room within {:?}", limits.in_all);
@@ -358,7 +360,7 @@ impl Http {
     fn remember_written(&self, index: Option<HeaderValue>) {
         if let Some(index) = index {
             let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-            *written = Some((Instant::now(), index));
+            *written = Some((self.timing.network.now(), index));
         }
     }
 
@@ -366,7 +368,8 @@ impl Http {
     fn recently_written(&self) -> Option<HeaderValue> {
         const REMEMBERED: Duration = Duration::from_secs(30);
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.take_if(|(when, _)| when.elapsed() > REMEMBERED);
+        let now = self.timing.network.now();
+        written.take_if(|(when, _)| now.since(*when) > REMEMBERED);
         written.as_ref().map(|(_, index)| index.clone())
     }
 
@@ -429,20 +432,15 @@ impl Http {
         self.multiplexed.load(Ordering::Relaxed) || self.wants_one_first()
     }
 
-    async fn receive(
-        &self,
-        node: usize,
-        request: RequestBuilder,
-    ) -> Result<Answered, reqwest::Error> {
-        let mut response = request.send().await?;
+    fn answered(&self, node: usize, response: WireResponse) -> Result<Answered, Failure> {
         self.connected.store(true, Ordering::Relaxed);
-        if response.version() == Version::HTTP_2 {
+        if response.is_multiplexed {
             self.multiplexed.store(true, Ordering::Relaxed);
         }
-        let status = response.status().as_u16();
-        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let status = response.status;
+        let header = |name| response.headers.get(name).and_then(|value| value.to_str().ok());
         let date = header(DATE).and_then(|text| httpdate::parse_http_date(text).ok());
-        let now = self.clock.now();
+        let now = self.timing.clock.now();
         // A date is the server's.
         let today = date.unwrap_or(now.wall);
         if let Some(asked) = header(RETRY_AFTER).and_then(|text| retry::retry_after(text, today)) {
@@ -452,10 +450,12 @@ impl Http {
         let content_type = header(CONTENT_TYPE)
             .map(|text| text.split(';').next().unwrap_or(text).to_owned())
             .unwrap_or_else(|| "no content type".to_owned());
-        let written = response.headers().get(INDEX).cloned();
-        let body = read(&mut response, content_type).await?;
-        let address = self.nodes.shown(node);
-        let reply = Reply { status, body, address, date, lost: false };
+        let written = response.headers.get(INDEX).cloned();
+        let body = match response.body.map_err(|error| self.broken(node, error))? {
+            WireBody::TooLarge => Body::TooLarge,
+            WireBody::Whole(bytes) => parse(&bytes, content_type),
+        };
+        let reply = Reply { status, body, address: self.nodes.shown(node), date, lost: false };
         Ok(Answered { reply, location, written })
     }
 
@@ -463,11 +463,8 @@ impl Http {
         format!("vault {}", self.nodes.shown(node))
     }
 
-    fn broken(&self, node: usize, error: &reqwest::Error) -> Failure {
-        let (ended, cause) = match causes(error).any(|inner| inner.to_string() == PING_UNANSWERED) {
-            true => (Ended::Broken, dead()),
-            false => diagnose(error, &self.settings, &self.nodes.url(node)),
-        };
+    fn broken(&self, node: usize, error: WireError) -> Failure {
+        let WireError { ended, cause } = error;
         let delivery = match ended {
             Ended::Broken => Delivery::Unanswered,
             _ => Delivery::NotSent,
@@ -518,32 +515,6 @@ impl Failure {
     fn unsendable(cause: Cause) -> Self {
         Self::hopeless(cause.delivered(Delivery::NotSent))
     }
-}
-
-async fn read(response: &mut Response, content_type: String) -> Result<Body, reqwest::Error> {
-    let announced = response.content_length().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-    if announced > MAX_BYTES {
-        return Ok(Body::TooLarge);
-    }
-    // Just what is announced: all of it is wiped again, byte by byte.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(announced));
-    while let Some(chunk) = response.chunk().await? {
-        if bytes.len() + chunk.len() > MAX_BYTES {
-            return Ok(Body::TooLarge);
-        }
-        append(&mut bytes, &chunk);
-    }
-    Ok(parse(&bytes, content_type))
-}
-
-/// Grows by copying into a new buffer and wiping the old one, so that no unwiped copy stays behind.
-fn append(bytes: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
-    if bytes.capacity() - bytes.len() < chunk.len() {
-        let mut grown = Zeroizing::new(Vec::with_capacity((bytes.len() + chunk.len()) * 2));
-        grown.extend_from_slice(bytes);
-        *bytes = grown;
-    }
-    bytes.extend_from_slice(chunk);
 }
 
 fn parse(bytes: &[u8], content_type: String) -> Body {
@@ -614,97 +585,6 @@ fn redirect(from: &Url, location: &str, status: u16) -> Result<Url, Cause> {
         )));
     }
     Ok(target)
-}
-
-/// What hyper says, and counts as a time-out of the request.
-const PING_UNANSWERED: &str = "keep-alive timed out";
-
-fn dead() -> Cause {
-    Cause::new(
-        ErrorKind::Connection,
-        format!("the connection died: a ping over HTTP/2 got no answer within {PING:?}"),
-        "something on the way forgot the connection, or the server stands still",
-    )
-}
-
-/// A request of the background waits less long than the connection's own limit.
-fn cause_within(mut cause: Cause, limit: Duration) -> Cause {
-    if cause.kind == ErrorKind::Timeout && cause.message.starts_with(NO_ANSWER) {
-        cause.message = format!("{NO_ANSWER} {limit:?}");
-    }
-    cause
-}
-
-const NO_ANSWER: &str = "no answer within";
-
-fn diagnose(error: &reqwest::Error, settings: &Settings, url: &Url) -> (Ended, Cause) {
-    if let Some(cause) = tls::untrusted(error) {
-        return (Ended::Hopeless, cause);
-    }
-    let chain = || causes(error);
-    if error.is_timeout() {
-        let ended = if error.is_connect() { Ended::NotSent } else { Ended::Broken };
-        let what = match ended {
-            Ended::NotSent => format!("no connection within {:?}", settings.connect_timeout()),
-            _ => format!("{NO_ANSWER} {:?}", settings.timeout),
-        };
-        let help =
-            "check that the address is reachable from here; VAULT_CLIENT_TIMEOUT sets the limit";
-        return (ended, Cause::new(ErrorKind::Timeout, what, help));
-    }
-    if chain().any(|inner| inner.to_string().starts_with("dns error")) {
-        let host = url.host_str().unwrap_or_default();
-        let what = format!("the host name \"{host}\" does not resolve");
-        return (
-            Ended::NotSent,
-            Cause::new(
-                ErrorKind::Dns,
-                what,
-                format!("check the host in {}", settings.addresses.first.said_by),
-            ),
-        );
-    }
-    let io = chain().find_map(|inner| inner.downcast_ref::<std::io::Error>());
-    if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
-        let said_by = &settings.addresses.first.said_by;
-        let help =
-            format!("nothing listens there: check the port in {said_by}, and that the server runs");
-        return (
-            Ended::NotSent,
-            Cause::new(ErrorKind::ConnectionRefused, "connection refused", help),
-        );
-    }
-    let ended = if error.is_connect() { Ended::NotSent } else { Ended::Broken };
-    let detail =
-        chain().last().map_or_else(|| "the connection broke".to_owned(), ToString::to_string);
-    // The first bytes of a plain HTTP answer, read as a TLS record.
-    if detail.contains("InvalidContentType") {
-        let help = "say http:// in the address, or name the port that speaks https";
-        return (ended, Cause::new(ErrorKind::Connection, "this port does not speak https", help));
-    }
-    (ended, Cause::new(ErrorKind::Connection, detail, lost(url)))
-}
-
-/// What to do about a connection that ended, or that does not speak HTTP, as one for TLS does not.
-fn lost(url: &Url) -> &'static str {
-    match url.scheme() {
-        "http" => {
-            "the server may speak https here: say https:// in the address; else the connection was made and \
-             then lost, by a proxy or a restart of the server"
-        }
-        _ => "the connection was made and then lost: a proxy, or a restart of the server",
-    }
-}
-
-fn causes<'a>(
-    error: &'a reqwest::Error,
-) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
-    let mut next = error.source();
-    std::iter::from_fn(move || {
-        let inner = next?;
-        next = inner.source();
-        Some(inner)
-    })
 }
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::thread;
 use std::time::SystemTime;
 
 use super::super::rate_limit::RateLimit;
 use super::super::settings::Addresses;
 use super::*;
+use crate::http::ReqwestNetwork;
+use crate::http::network::WireFuture;
+use crate::time::clock::Clock;
 
 /// Passes while it is slept by, unless it stands, and at no other time.
 #[derive(Debug, Default)]
@@ -119,8 +123,9 @@ fn http_at(addresses: &str, change: impl FnOnce(&mut Settings)) -> (Http, Arc<Sl
     let mut settings = Settings::new(addresses);
     change(&mut settings);
     let clock = Arc::new(Sleeper::default());
-    let clients = Clients::new(&settings).unwrap();
-    (Http::new(clients, settings, Arc::new(Arc::clone(&clock))), clock)
+    let timing = Timing::by(Arc::new(Arc::clone(&clock)));
+    let network = ReqwestNetwork::new(&settings, None, timing.network.clone()).unwrap();
+    (Http::new(Box::new(network), settings, timing), clock)
 }
 
 fn single(path: &str) -> Call<'_> {
@@ -439,4 +444,65 @@ async fn a_try_that_was_lost_is_remembered() {
     let (http, _) = http_to(&[&server], |_| {});
     let reply = http.send(&Call::get("app")).await.unwrap();
     assert_eq!((reply.status, reply.into_cause().delivery), (403, Delivery::Unanswered));
+}
+
+/// A cluster without a socket: it fails as often as it is said, and then answers.
+#[derive(Debug)]
+struct InMemory {
+    failures: Mutex<u32>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Network for InMemory {
+    fn send<'a>(&'a self, request: WireRequest<'a>) -> WireFuture<'a> {
+        let token = request.headers.get("x-vault-token").is_some();
+        self.asked.lock().unwrap().push(format!("{} {} {token}", request.method, request.url));
+        let mut failures = self.failures.lock().unwrap();
+        let (status, body) = match *failures {
+            0 => (200, r#"{"data": {"key": "value"}}"#),
+            _ => (503, r#"{"errors": ["Vault is sealed"]}"#),
+        };
+        *failures = failures.saturating_sub(1);
+        let body = Ok(WireBody::Whole(Zeroizing::new(body.as_bytes().to_vec())));
+        let headers = HeaderMap::new();
+        Box::pin(std::future::ready(Ok(WireResponse {
+            status,
+            headers,
+            is_multiplexed: false,
+            body,
+        })))
+    }
+}
+
+/// One request that is answered by the third try, over memory; how long it took by the only clock there is.
+fn time_of_three_tries(seed: u64) -> (Duration, Vec<String>) {
+    let settings = Settings::new(Addresses::parse("http://vault.example:8200", "a test").unwrap());
+    let (clock, asked) = (Arc::new(Sleeper::default()), Arc::default());
+    let network = InMemory { failures: Mutex::new(2), asked: Arc::clone(&asked) };
+    let timing = Timing {
+        clock: Arc::new(Arc::clone(&clock)),
+        network: NetworkClock::by(Arc::new(Arc::clone(&clock))),
+        chance: crate::time::Chance::seeded(seed),
+    };
+    let http = Http::new(Box::new(network), settings, timing);
+    let token = SecretString::from("token");
+    let call = Call { token: Some(&token), ..Call::get("secret/data/app") };
+    let mut sent = std::pin::pin!(http.send(&call));
+    // Without a runtime: no timer and no socket of the machine takes part.
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(reply) = sent.as_mut().poll(&mut context) else {
+        panic!("it waits for something outside of the process");
+    };
+    assert_eq!(reply.unwrap().data().get("key").and_then(Value::as_str), Some("value"));
+    let asked = asked.lock().unwrap().clone();
+    (clock.now().monotonic, asked)
+}
+
+#[test]
+fn a_request_needs_no_socket_no_timer_and_no_chance_but_those_it_is_given() {
+    let (time, asked) = time_of_three_tries(7);
+    assert_eq!(asked, ["GET http://vault.example:8200/v1/secret/data/app true"; 3]);
+    assert!(time > Duration::ZERO && time < Duration::from_secs(1), "{time:?}");
+    assert_eq!(time_of_three_tries(7).0, time);
+    assert_ne!(time_of_three_tries(8).0, time);
 }

@@ -3,16 +3,17 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::Client;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::sync::oneshot;
 
-use super::settings::Settings;
-use super::tls::{self, Stamps, Tls};
-use super::transport::Limits;
 use crate::error::{Cause, ErrorKind};
+use crate::http::settings::Settings;
+use crate::http::tls::{self, Stamps, Tls};
+use crate::http::transport::Limits;
+use crate::time::{Moment, NetworkClock};
 
 #[derive(Debug)]
 pub(crate) struct Clients(Arc<Shared>);
@@ -21,6 +22,7 @@ pub(crate) struct Clients(Arc<Shared>);
 struct Shared {
     /// `None` with a client of the user's own, which is used as it is.
     settings: Option<Settings>,
+    clock: NetworkClock,
     current: Mutex<Current>,
     looking: AtomicBool,
     replacing: AsyncMutex<()>,
@@ -32,10 +34,10 @@ struct Current {
     edition: u64,
     tls: Tls,
     stamps: Stamps,
-    looked: Instant,
+    looked: Moment,
     /// The last answer, and of which node.
-    answered: Option<(usize, Instant)>,
-    left: Option<Instant>,
+    answered: Option<(usize, Moment)>,
+    left: Option<Moment>,
     /// The next request goes by another client.
     is_over: bool,
 }
@@ -56,34 +58,40 @@ const LEAVES_APART: Duration = Duration::from_secs(5);
 pub(super) const PING: Duration = Duration::from_secs(5);
 
 impl Clients {
-    pub(crate) fn new(settings: &Settings) -> Result<Self, Cause> {
+    pub(super) fn new(settings: &Settings, clock: NetworkClock) -> Result<Self, Cause> {
         let client = client_for(settings, &settings.tls)?;
         let stamps = settings.tls.stamps();
-        Ok(Self::of(client, settings.tls.clone(), stamps, Some(settings.clone())))
+        Ok(Self::of(client, settings.tls.clone(), stamps, Some(settings.clone()), clock))
     }
 
     /// The user's own, which is used as it is.
-    pub(crate) fn given(client: Client) -> Self {
-        Self::of(client, Tls::default(), Stamps::default(), None)
+    pub(super) fn given(client: Client, clock: NetworkClock) -> Self {
+        Self::of(client, Tls::default(), Stamps::default(), None, clock)
     }
 
-    fn of(client: Client, tls: Tls, stamps: Stamps, settings: Option<Settings>) -> Self {
+    fn of(
+        client: Client,
+        tls: Tls,
+        stamps: Stamps,
+        settings: Option<Settings>,
+        clock: NetworkClock,
+    ) -> Self {
         let current = Mutex::new(Current {
             client,
             edition: 0,
             tls,
             stamps,
-            looked: Instant::now(),
+            looked: clock.now(),
             answered: None,
             left: None,
             is_over: false,
         });
         let (looking, replacing) = (AtomicBool::new(false), AsyncMutex::default());
-        Self(Arc::new(Shared { settings, current, looking, replacing }))
+        Self(Arc::new(Shared { settings, clock, current, looking, replacing }))
     }
 
     /// `None` when the time is over before there is one.
-    pub(super) async fn current(&self, limits: Limits) -> Option<Connection> {
+    pub(super) async fn current(&self, limits: Limits<'_>) -> Option<Connection> {
         self.look(limits).await;
         if self.0.current().is_over {
             limits.within(self.replace()).await?;
@@ -93,18 +101,19 @@ impl Clients {
     }
 
     /// Reads certificates again that have changed. What does not wait for it uses the old ones.
-    async fn look(&self, limits: Limits) {
+    async fn look(&self, limits: Limits<'_>) {
         {
             let mut current = self.0.current();
-            let is_due = !current.stamps.is_empty() && current.looked.elapsed() >= PAUSE;
+            let is_due =
+                !current.stamps.is_empty() && self.0.clock.now().since(current.looked) >= PAUSE;
             if !is_due || self.0.looking.swap(true, Ordering::AcqRel) {
                 return;
             }
-            current.looked = Instant::now();
+            current.looked = self.0.clock.now();
         }
         let looking = Looking(Arc::clone(&self.0));
         let looked = on_a_thread(move || looking.0.look());
-        let _ = limits.within(tokio::time::timeout(PAUSE, looked)).await;
+        let _ = limits.within(self.0.clock.within(PAUSE, looked)).await;
     }
 
     /// One for all that wait for it.
@@ -116,17 +125,17 @@ impl Clients {
     }
 
     pub(super) fn answered(&self, node: usize) {
-        self.0.current().answered = Some((node, Instant::now()));
+        self.0.current().answered = Some((node, self.0.clock.now()));
     }
 
     /// A request that was `sent` got no answer in time. Those under way over the same connection
     /// end there; new ones go over another.
-    pub(super) fn leave(&self, connection: &Connection, node: usize, sent: Instant) {
+    pub(super) fn leave(&self, connection: &Connection, node: usize, sent: Moment) {
         if self.0.settings.is_none() {
             return;
         }
         let mut current = self.0.current();
-        let now = Instant::now();
+        let now = self.0.clock.now();
         let answered = current.answered.filter(|(by, _)| *by == node).map(|(_, when)| when);
         let is_current = !current.is_over && current.edition == connection.edition;
         if !is_current || is_alive(sent, answered, now) || !is_apart(current.left, now) {
@@ -152,12 +161,12 @@ async fn on_a_thread(work: impl FnOnce() + Send + 'static) {
 }
 
 /// Whether others were answered meanwhile, up to now: then it is the request that hangs.
-fn is_alive(sent: Instant, answered: Option<Instant>, now: Instant) -> bool {
-    answered.is_some_and(|when| when > sent && now.saturating_duration_since(when) < PING)
+fn is_alive(sent: Moment, answered: Option<Moment>, now: Moment) -> bool {
+    answered.is_some_and(|when| when > sent && now.since(when) < PING)
 }
 
-fn is_apart(left: Option<Instant>, now: Instant) -> bool {
-    left.is_none_or(|when| now.saturating_duration_since(when) >= LEAVES_APART)
+fn is_apart(left: Option<Moment>, now: Moment) -> bool {
+    left.is_none_or(|when| now.since(when) >= LEAVES_APART)
 }
 
 /// However the look ends, another one may begin.
@@ -258,21 +267,23 @@ fn client_for(settings: &Settings, tls: &Tls) -> Result<Client, Cause> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::settings::Addresses;
     use super::*;
+    use crate::http::settings::Addresses;
 
     fn clients() -> Clients {
         let addresses = Addresses::parse("http://127.0.0.1:1", "a test").unwrap();
-        Clients::new(&Settings::new(addresses)).unwrap()
+        Clients::new(&Settings::new(addresses), NetworkClock::default()).unwrap()
     }
 
     async fn connection(clients: &Clients) -> Connection {
-        clients.current(Limits::new(Duration::from_secs(60))).await.unwrap()
+        let clock = NetworkClock::default();
+        clients.current(Limits::new(&clock, Duration::from_secs(60))).await.unwrap()
     }
 
     #[tokio::test]
     async fn what_is_under_way_leaves_its_own_connection_and_no_newer_one() {
-        let (clients, sent) = (clients(), Instant::now());
+        let clients = clients();
+        let sent = clients.0.clock.now();
         let old = connection(&clients).await;
         clients.leave(&old, 0, sent);
         let new = connection(&clients).await;
@@ -291,7 +302,8 @@ mod tests {
     #[tokio::test]
     async fn an_answer_of_another_node_says_nothing_of_a_connection() {
         for (answers, is_left) in [(0, false), (1, true)] {
-            let (clients, sent) = (clients(), Instant::now());
+            let clients = clients();
+            let sent = clients.0.clock.now();
             let before = connection(&clients).await;
             clients.answered(answers);
             clients.leave(&before, 0, sent);
@@ -303,15 +315,16 @@ mod tests {
     #[tokio::test]
     async fn a_client_of_the_users_own_is_kept() {
         let settings = Settings::new(Addresses::parse("http://127.0.0.1:1", "a test").unwrap());
-        let clients = Clients::given(client_for(&settings, &settings.tls).unwrap());
+        let clients =
+            Clients::given(client_for(&settings, &settings.tls).unwrap(), NetworkClock::default());
         let before = connection(&clients).await;
-        clients.leave(&before, 0, Instant::now());
+        clients.leave(&before, 0, clients.0.clock.now());
         assert_eq!(connection(&clients).await.edition, before.edition);
     }
 
     #[test]
     fn a_connection_that_answers_others_is_alive() {
-        let sent = Instant::now();
+        let sent = NetworkClock::default().now();
         let at = |seconds| sent + Duration::from_secs(seconds);
         assert!(!is_alive(sent, None, at(60)));
         assert!(!is_alive(at(10), Some(at(9)), at(12)), "that was before");
@@ -321,7 +334,7 @@ mod tests {
 
     #[test]
     fn connections_are_not_left_one_after_another() {
-        let left = Instant::now();
+        let left = NetworkClock::default().now();
         assert!(is_apart(None, left));
         assert!(!is_apart(Some(left), left + Duration::from_secs(1)));
         assert!(is_apart(Some(left), left + LEAVES_APART));

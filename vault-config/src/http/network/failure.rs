@@ -1,0 +1,106 @@
+use std::error::Error as _;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::WireError;
+use super::client::PING;
+use crate::error::{Cause, ErrorKind};
+use crate::http::retry::Ended;
+use crate::http::tls;
+
+/// A request that failed, for the message.
+pub(super) struct Sent<'a> {
+    pub(super) url: &'a Url,
+    /// The call's limit.
+    pub(super) limit: Duration,
+    pub(super) connect_timeout: Duration,
+    /// The setting that the address comes from.
+    pub(super) origin: &'a str,
+}
+
+/// What hyper says, and counts as a time-out of the request.
+const PING_UNANSWERED: &str = "keep-alive timed out";
+
+fn connection_died() -> Cause {
+    Cause::new(
+        ErrorKind::Connection,
+        format!("the connection died: a ping over HTTP/2 got no answer within {PING:?}"),
+        "something on the way forgot the connection, or the server stands still",
+    )
+}
+
+/// What reqwest's error means: whether the request may have arrived, and what to do.
+pub(super) fn diagnose(error: &reqwest::Error, request: &Sent<'_>) -> WireError {
+    let (ended, cause) = match causes(error).any(|inner| inner.to_string() == PING_UNANSWERED) {
+        true => (Ended::Broken, connection_died()),
+        false => explain(error, request),
+    };
+    WireError { ended, cause }
+}
+
+fn explain(error: &reqwest::Error, request: &Sent<'_>) -> (Ended, Cause) {
+    if let Some(cause) = tls::untrusted(error) {
+        return (Ended::Hopeless, cause);
+    }
+    let chain = || causes(error);
+    if error.is_timeout() {
+        let ended = if error.is_connect() { Ended::NotSent } else { Ended::Broken };
+        let what = match ended {
+            Ended::NotSent => format!("no connection within {:?}", request.connect_timeout),
+            _ => format!("no answer within {:?}", request.limit),
+        };
+        let help =
+            "check that the address is reachable from here; VAULT_CLIENT_TIMEOUT sets the limit";
+        return (ended, Cause::new(ErrorKind::Timeout, what, help));
+    }
+    if chain().any(|inner| inner.to_string().starts_with("dns error")) {
+        let host = request.url.host_str().unwrap_or_default();
+        let what = format!("the host name \"{host}\" does not resolve");
+        return (
+            Ended::NotSent,
+            Cause::new(ErrorKind::Dns, what, format!("check the host in {}", request.origin)),
+        );
+    }
+    let io = chain().find_map(|inner| inner.downcast_ref::<std::io::Error>());
+    if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
+        let origin = request.origin;
+        let help =
+            format!("nothing listens there: check the port in {origin}, and that the server runs");
+        return (
+            Ended::NotSent,
+            Cause::new(ErrorKind::ConnectionRefused, "connection refused", help),
+        );
+    }
+    let ended = if error.is_connect() { Ended::NotSent } else { Ended::Broken };
+    let detail =
+        chain().last().map_or_else(|| "the connection broke".to_owned(), ToString::to_string);
+    // The first bytes of a plain HTTP answer, read as a TLS record.
+    if detail.contains("InvalidContentType") {
+        let help = "say http:// in the address, or name the port that speaks https";
+        return (ended, Cause::new(ErrorKind::Connection, "this port does not speak https", help));
+    }
+    (ended, Cause::new(ErrorKind::Connection, detail, connection_lost(request.url)))
+}
+
+/// What to do about a connection that ended, or that does not speak HTTP, as one for TLS does not.
+fn connection_lost(url: &Url) -> &'static str {
+    match url.scheme() {
+        "http" => {
+            "the server may speak https here: say https:// in the address; else the connection was made and \
+             then lost, by a proxy or a restart of the server"
+        }
+        _ => "the connection was made and then lost: a proxy, or a restart of the server",
+    }
+}
+
+fn causes<'a>(
+    error: &'a reqwest::Error,
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    let mut next = error.source();
+    std::iter::from_fn(move || {
+        let inner = next?;
+        next = inner.source();
+        Some(inner)
+    })
+}

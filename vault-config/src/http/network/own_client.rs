@@ -1,0 +1,146 @@
+use std::time::Duration;
+
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{RequestBuilder, Response, Version};
+use secrecy::zeroize::Zeroizing;
+
+use super::client::{Clients, Connection};
+use super::failure::{Sent, diagnose};
+use super::{Network, WireBody, WireError, WireFuture, WireRequest, WireResponse};
+use crate::error::{Cause, Delivery, ErrorKind};
+use crate::http::reply::MAX_BYTES;
+use crate::http::retry::Ended;
+use crate::http::settings::Settings;
+use crate::time::NetworkClock;
+
+/// The real network, by reqwest.
+#[derive(Debug)]
+pub(crate) struct ReqwestNetwork {
+    clients: Clients,
+    clock: NetworkClock,
+    connect_timeout: Duration,
+    /// The setting that the addresses come from, and the addresses: for messages.
+    origin: String,
+    shown: String,
+}
+
+impl ReqwestNetwork {
+    /// With `client`, a client of the user's own is used as it is.
+    pub(crate) fn new(
+        settings: &Settings,
+        client: Option<reqwest::Client>,
+        clock: NetworkClock,
+    ) -> Result<Self, Cause> {
+        let clients = match client {
+            Some(client) => Clients::given(client, clock.clone()),
+            None => Clients::new(settings, clock.clone())?,
+        };
+        Ok(Self {
+            clients,
+            clock,
+            connect_timeout: settings.connect_timeout(),
+            origin: settings.addresses.first.said_by.clone(),
+            shown: settings.addresses.shown(),
+        })
+    }
+
+    async fn carry(&self, request: WireRequest<'_>) -> Result<WireResponse, WireError> {
+        let limits = request.limits;
+        let connection = self.clients.current(limits).await;
+        let left = limits.left();
+        let Some(connection) = connection.filter(|_| !left.is_zero()) else {
+            return Err(no_connection(&self.shown, limits.in_all));
+        };
+        let mut builder = connection
+            .client
+            .request(request.method.clone(), request.url.clone())
+            .headers(request.headers.clone())
+            .timeout(left);
+        if let Some(body) = request.body {
+            builder = builder.header(CONTENT_TYPE, "application/json").body(body.to_vec());
+        }
+        self.exchange(&request, &connection, builder).await
+    }
+
+    async fn exchange(
+        &self,
+        request: &WireRequest<'_>,
+        connection: &Connection,
+        builder: RequestBuilder,
+    ) -> Result<WireResponse, WireError> {
+        let sent = self.clock.now();
+        let failed = |error: reqwest::Error, may_be_multiplexed: bool| {
+            if error.is_timeout() && !error.is_connect() && may_be_multiplexed {
+                self.clients.leave(connection, request.node, sent);
+            }
+            self.diagnose(&error, request)
+        };
+        let mut response =
+            builder.send().await.map_err(|error| failed(error, request.may_be_multiplexed))?;
+        let is_multiplexed = response.version() == Version::HTTP_2;
+        let body = read(&mut response).await;
+        if body.is_ok() {
+            self.clients.answered(request.node);
+        }
+        Ok(WireResponse {
+            status: response.status().as_u16(),
+            headers: std::mem::take(response.headers_mut()),
+            is_multiplexed,
+            body: body.map_err(|error| failed(error, request.may_be_multiplexed || is_multiplexed)),
+        })
+    }
+
+    fn diagnose(&self, error: &reqwest::Error, request: &WireRequest<'_>) -> WireError {
+        let sent = Sent {
+            url: &request.url,
+            limit: request.limits.in_all,
+            connect_timeout: self.connect_timeout,
+            origin: &self.origin,
+        };
+        diagnose(error, &sent)
+    }
+}
+
+impl Network for ReqwestNetwork {
+    fn send<'a>(&'a self, request: WireRequest<'a>) -> WireFuture<'a> {
+        Box::pin(self.carry(request))
+    }
+}
+
+/// All connections are in use by requests that get no answer.
+pub(crate) fn no_connection(addresses: &str, limit: Duration) -> WireError {
+    let cause = Cause::new(
+        ErrorKind::Timeout,
+        format!("no free connection within {limit:?}"),
+        "other requests hold all connections and are not answered: see what the server waits \
+         for, or raise Vault::builder().max_connections(..)",
+    );
+    let cause = cause.at(format!("vault {addresses}")).delivered(Delivery::NotSent);
+    WireError { ended: Ended::Hopeless, cause }
+}
+
+async fn read(response: &mut Response) -> Result<WireBody, reqwest::Error> {
+    let announced = response.content_length().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    if announced > MAX_BYTES {
+        return Ok(WireBody::TooLarge);
+    }
+    // Just what is announced: all of it is wiped again, byte by byte.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(announced));
+    while let Some(chunk) = response.chunk().await? {
+        if bytes.len() + chunk.len() > MAX_BYTES {
+            return Ok(WireBody::TooLarge);
+        }
+        append(&mut bytes, &chunk);
+    }
+    Ok(WireBody::Whole(bytes))
+}
+
+/// Grows by copying into a new buffer and wiping the old one, so that no unwiped copy stays behind.
+fn append(bytes: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
+    if bytes.capacity() - bytes.len() < chunk.len() {
+        let mut grown = Zeroizing::new(Vec::with_capacity((bytes.len() + chunk.len()) * 2));
+        grown.extend_from_slice(bytes);
+        *bytes = grown;
+    }
+    bytes.extend_from_slice(chunk);
+}
