@@ -5,12 +5,20 @@ use std::sync::Arc;
 use std::thread;
 use std::time::SystemTime;
 
-use super::super::rate_limit::RateLimit;
-use super::super::settings::Addresses;
+use reqwest::header::HeaderMap;
+use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
+
 use super::*;
+use crate::error::ErrorKind;
 use crate::http::ReqwestNetwork;
-use crate::http::network::WireFuture;
+use crate::http::network::{WireBody, WireFuture, WireRequest, WireResponse};
+use crate::http::rate_limit::RateLimit;
+use crate::http::settings::Addresses;
+use crate::http::{Lane, Repeat};
+use crate::time::NetworkClock;
 use crate::time::clock::Clock;
+use crate::value::Value;
 
 /// Passes while it is slept by, unless it stands, and at no other time.
 #[derive(Debug, Default)]

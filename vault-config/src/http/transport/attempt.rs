@@ -1,0 +1,261 @@
+//! One request to one node: a pause that was asked for, the rate limit, the headers, one redirect.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Method, Url};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::written_index::{INCONSISTENT, INDEX};
+use super::{Call, Http, Limits, ROOT, redirect};
+use crate::error::{Cause, Delivery, ErrorKind};
+use crate::http::lanes::Lane;
+use crate::http::network::{WireBody, WireError, WireRequest, WireResponse};
+use crate::http::reply::{Body, Reply};
+use crate::http::retry::{self, Ended};
+use crate::value::Value;
+
+pub(in crate::http) struct HttpResponse {
+    pub(in crate::http) reply: Reply,
+    pub(super) location: Option<String>,
+    pub(super) written: Option<HeaderValue>,
+}
+
+impl HttpResponse {
+    /// Another cluster answers than the one that was written to.
+    pub(super) fn refuses_index(&self) -> bool {
+        self.reply.status == 400 && self.reply.words().to_lowercase().contains(INDEX)
+    }
+
+    pub(super) fn ended(&self) -> Ended {
+        if self.reply.upgrading() {
+            return Ended::Upgrading;
+        }
+        Ended::Status { code: self.reply.status, unread: self.reply.refused_unread() }
+    }
+}
+
+pub(in crate::http) struct AttemptError {
+    pub(super) ended: Ended,
+    pub(super) cause: Cause,
+}
+
+impl AttemptError {
+    pub(super) fn hopeless(cause: Cause) -> Self {
+        Self { ended: Ended::Hopeless, cause }
+    }
+
+    /// No request can be made of it.
+    pub(super) fn unsendable(cause: Cause) -> Self {
+        Self::hopeless(cause.delivered(Delivery::NotSent))
+    }
+}
+
+impl Http {
+    /// One try, and one redirect.
+    pub(super) async fn follow(
+        &self,
+        call: &Call<'_>,
+        node: usize,
+        limits: Limits<'_>,
+        patience: Duration,
+    ) -> Result<HttpResponse, AttemptError> {
+        let url = self.url(node, call.path, &call.query).map_err(AttemptError::unsendable)?;
+        let answered = self.attempt(call, node, url.clone(), limits, patience).await?;
+        let Some(location) = answered.location.as_deref() else { return Ok(answered) };
+        if !self.settings.follow_redirects {
+            return Err(AttemptError::hopeless(
+                redirect::not_followed(answered.reply.status).at(self.here(node)),
+            ));
+        }
+        let target = redirect::redirect(&url, location, answered.reply.status)
+            .map_err(AttemptError::hopeless)?;
+        let again = self.attempt(call, node, target, limits, patience).await?;
+        if again.location.is_some() {
+            return Err(AttemptError {
+                ended: Ended::Status { code: 503, unread: true },
+                cause: Cause::new(
+                    ErrorKind::Standby,
+                    "the server redirected twice",
+                    "the cluster may be choosing its leader: see vault operator raft list-peers",
+                )
+                .at(self.here(node)),
+            });
+        }
+        Ok(again)
+    }
+
+    /// One request. Its `patience` begins when it is sent.
+    pub(in crate::http) async fn attempt(
+        &self,
+        call: &Call<'_>,
+        node: usize,
+        url: Url,
+        limits: Limits<'_>,
+        patience: Duration,
+    ) -> Result<HttpResponse, AttemptError> {
+        self.heed_pause(call, node)?;
+        self.wait_for_rate(call.lane, node, limits).await?;
+        self.heed_pause(call, node)?;
+        let headers = self.headers(call).map_err(AttemptError::unsendable)?;
+        let request = WireRequest {
+            node,
+            method: call.method.clone(),
+            url,
+            headers,
+            body: call.body.as_ref(),
+            limits: limits.for_one_try(patience),
+            may_be_multiplexed: self.may_be_multiplexed(),
+        };
+        let response =
+            self.network.send(request).await.map_err(|error| self.broken(node, error))?;
+        let answered = self.answered(node, response)?;
+        if call.method != Method::GET && answered.reply.ok() {
+            self.written.remember(answered.written.clone(), self.timing.network.now());
+        }
+        Ok(answered)
+    }
+
+    fn heed_pause(&self, call: &Call<'_>, node: usize) -> Result<(), AttemptError> {
+        let now = self.timing.clock.now();
+        let left = self.nodes.paused(node, now).filter(|_| !call.during_pauses);
+        let Some(left) = left else { return Ok(()) };
+        let until = now.wall.checked_add(left).map(crate::time::rfc3339::shown);
+        let until = until.map_or_else(|| format!("{left:?} from now"), |until| until.to_string());
+        let cause = Cause::new(
+            ErrorKind::RateLimited,
+            format!("the server asked to wait until {until} (Retry-After)"),
+            "nothing is sent before: see what limits requests there, a quota or a gateway",
+        );
+        let cause = cause.at(self.here(node)).delivered(Delivery::NotSent);
+        Err(AttemptError { ended: Ended::Deferred, cause })
+    }
+
+    /// `RATE_LIMIT`.
+    async fn wait_for_rate(
+        &self,
+        lane: Lane,
+        node: usize,
+        limits: Limits<'_>,
+    ) -> Result<(), AttemptError> {
+        let Some(gate) = &self.rate_gate else { return Ok(()) };
+        limits.within(gate.pass(lane)).await.ok_or_else(|| {
+            let what = format!("VAULT_RATE_LIMIT leaves no room within {:?}", limits.in_all);
+            let help = "raise it: more requests wait than it lets go";
+            AttemptError::unsendable(Cause::new(ErrorKind::Timeout, what, help).at(self.here(node)))
+        })
+    }
+
+    fn headers(&self, call: &Call<'_>) -> Result<HeaderMap, Cause> {
+        let mut headers = self.settings.headers.clone();
+        headers.insert("x-vault-request", HeaderValue::from_static("true"));
+        if let Some(token) = call.token {
+            headers.insert("x-vault-token", token_header(token)?);
+        }
+        if let Some(written) = self.written.recent(self.timing.network.now()) {
+            headers.insert(INDEX, written);
+            // A node that lags behind asks the active one instead of refusing.
+            headers.insert(INCONSISTENT, HeaderValue::from_static("forward-active-node"));
+        }
+        if let Some(namespace) = call.namespace.filter(|namespace| *namespace != ROOT) {
+            let value = HeaderValue::from_str(namespace).map_err(|_| {
+                Cause::new(ErrorKind::Setting, "the namespace cannot be sent as a header", "")
+            })?;
+            headers.insert("x-vault-namespace", value);
+        }
+        Ok(headers)
+    }
+
+    pub(in crate::http) fn url(
+        &self,
+        node: usize,
+        path: &str,
+        query: &Option<(&'static str, String)>,
+    ) -> Result<Url, Cause> {
+        // An address loses control characters and walks along dots: what is asked for must be what was meant.
+        if path.split('/').any(|segment| matches!(segment, "." | ".."))
+            || path.contains(char::is_control)
+        {
+            return Err(Cause::new(
+                ErrorKind::Setting,
+                "a path has a \".\" or \"..\" segment or a control character, and would lead elsewhere",
+                "correct the path or mount",
+            ));
+        }
+        let mut url = self.nodes.url(node);
+        url.path_segments_mut()
+            .map_err(|()| Cause::new(ErrorKind::Setting, "the address cannot hold a path", ""))?
+            .pop_if_empty()
+            .push("v1")
+            .extend(path.split('/'));
+        if let Some((name, value)) = query {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+        Ok(url)
+    }
+
+    /// Over HTTP/1.1 a connection ends with the request that gets no answer.
+    fn may_be_multiplexed(&self) -> bool {
+        self.multiplexed.load(Ordering::Relaxed) || self.wants_one_first()
+    }
+
+    fn answered(&self, node: usize, response: WireResponse) -> Result<HttpResponse, AttemptError> {
+        self.connected.store(true, Ordering::Relaxed);
+        if response.is_multiplexed {
+            self.multiplexed.store(true, Ordering::Relaxed);
+        }
+        let status = response.status;
+        let header = |name| response.headers.get(name).and_then(|value| value.to_str().ok());
+        let date = header(DATE).and_then(|text| httpdate::parse_http_date(text).ok());
+        let now = self.timing.clock.now();
+        // A date is the server's.
+        let today = date.unwrap_or(now.wall);
+        if let Some(asked) = header(RETRY_AFTER).and_then(|text| retry::retry_after(text, today)) {
+            self.nodes.pauses(node, now, asked);
+        }
+        let location = header(LOCATION).filter(|_| (300..400).contains(&status)).map(str::to_owned);
+        let content_type = header(CONTENT_TYPE)
+            .map(|text| text.split(';').next().unwrap_or(text).to_owned())
+            .unwrap_or_else(|| "no content type".to_owned());
+        let written = response.headers.get(INDEX).cloned();
+        let body = match response.body.map_err(|error| self.broken(node, error))? {
+            WireBody::TooLarge => Body::TooLarge,
+            WireBody::Whole(bytes) => parse(&bytes, content_type),
+        };
+        let reply = Reply { status, body, address: self.nodes.shown(node), date, lost: false };
+        Ok(HttpResponse { reply, location, written })
+    }
+
+    fn here(&self, node: usize) -> String {
+        format!("vault {}", self.nodes.shown(node))
+    }
+
+    fn broken(&self, node: usize, error: WireError) -> AttemptError {
+        let WireError { ended, cause } = error;
+        let delivery = match ended {
+            Ended::Broken => Delivery::Unanswered,
+            _ => Delivery::NotSent,
+        };
+        AttemptError { ended, cause: cause.at(self.here(node)).delivered(delivery) }
+    }
+}
+
+fn parse(bytes: &[u8], content_type: String) -> Body {
+    if bytes.is_empty() {
+        return Body::Empty;
+    }
+    match std::str::from_utf8(bytes).map(Value::from_json) {
+        Ok(Ok(value)) => Body::Json(value),
+        Ok(Err(malformed)) if content_type == "application/json" => Body::Malformed(malformed),
+        _ => Body::Other(content_type),
+    }
+}
+
+pub(crate) fn token_header(token: &SecretString) -> Result<HeaderValue, Cause> {
+    let mut value = HeaderValue::from_str(token.expose_secret()).map_err(|_| {
+        Cause::new(ErrorKind::Setting, "the token holds characters that no token has", "")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}

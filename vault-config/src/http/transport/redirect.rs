@@ -1,0 +1,54 @@
+use reqwest::Url;
+
+use crate::error::{Cause, ErrorKind};
+use crate::http::settings::{is_loopback, origin};
+
+pub(super) fn not_followed(status: u16) -> Cause {
+    Cause::new(
+        ErrorKind::Setting,
+        format!(
+            "the server redirects (HTTP {status}), and VAULT_DISABLE_REDIRECTS forbids to follow"
+        ),
+        "let the address lead to the active node, or unset VAULT_DISABLE_REDIRECTS",
+    )
+}
+
+/// Where a redirect may lead: the cluster's own 307 over the same scheme, and over plain http to
+/// the same host only.
+pub(super) fn redirect(from: &Url, location: &str, status: u16) -> Result<Url, Cause> {
+    let target = from.join(location);
+    // Another port of the same host, which is for https.
+    let to_https = target.as_ref().is_ok_and(|target| {
+        let schemes = (from.scheme(), target.scheme());
+        schemes == ("http", "https") && target.host_str() == from.host_str()
+    });
+    let refused = |why: String| {
+        let help = match to_https {
+            true => "the server wants https: say that address in VAULT_ADDR",
+            false => {
+                "let VAULT_ADDR name the server itself; a cluster's nodes redirect to their api_addr"
+            }
+        };
+        Cause::new(ErrorKind::NotVault, why, help).at(format!("vault {}", origin(from)))
+    };
+    let target = target
+        .map_err(|_| refused(format!("HTTP {status} redirects to an address that is not valid")))?;
+    let there = origin(&target);
+    if !matches!(status, 307 | 308) {
+        return Err(refused(format!(
+            "HTTP {status} redirects to {there}, as a login page or a proxy does"
+        )));
+    }
+    if target.scheme() != from.scheme() {
+        return Err(refused(format!(
+            "the redirect to {there} changes the scheme; the token does not follow"
+        )));
+    }
+    let loopback = is_loopback(from) && is_loopback(&target);
+    if target.scheme() == "http" && target.host_str() != from.host_str() && !loopback {
+        return Err(refused(format!(
+            "the redirect leads to another host over plain http ({there}); the token does not follow"
+        )));
+    }
+    Ok(target)
+}
