@@ -1,5 +1,5 @@
-//! Which requests wait for which: a limit on requests under way, and a way around it for those that
-//! keep credentials alive.
+//! The limit on requests under way, and a way past it for those that keep credentials alive: a read that hangs must
+//! never let a lease expire.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
@@ -7,13 +7,13 @@ use std::task::Poll;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// How many requests of each lane but [`Lane::Read`] go past a limit that others have exhausted.
+/// How many requests of each lane but [`Lane::Read`] may exceed an exhausted limit.
 const EXTRA: usize = 8;
-/// Servers should allow a hundred streams on a connection, says RFC 9113 in section 5.1.2, and a
-/// gateway may allow no more: what lies beyond waits inside of the HTTP client, whatever its lane.
+/// RFC 9113, section 5.1.2, recommends that a server allows a hundred streams on a connection, and a gateway may allow
+/// no more. Requests beyond that would wait inside the HTTP client, which knows no lanes.
 const STREAMS: usize = 100 - 2 * EXTRA;
 
-/// What a request is for.
+/// The purpose of a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Lane {
     #[default]
@@ -26,7 +26,7 @@ pub(crate) enum Lane {
 
 #[derive(Debug)]
 pub(super) struct Lanes {
-    /// HTTP/1.1 has one request a connection.
+    /// Over HTTP/1.1 a connection carries one request at a time.
     connections: Pool,
     streams: Pool,
 }
@@ -43,7 +43,7 @@ impl Lanes {
         Self { connections: Pool::new(max_connections), streams: Pool::new(STREAMS) }
     }
 
-    /// A place, held until it is dropped. A lane never closes, so that there is always one.
+    /// Waits for a permit. The semaphores are never closed, so that there always is one.
     pub(super) async fn enter(&self, lane: Lane, multiplexed: bool) -> Option<SemaphorePermit<'_>> {
         match multiplexed {
             true => self.streams.enter(lane).await,
@@ -61,8 +61,7 @@ impl Pool {
         }
     }
 
-    /// A common place when there is one at once; else whichever comes first, common or the lane's
-    /// own.
+    /// A common permit if one is free, else the first that becomes free: a common one or one of the lane.
     async fn enter(&self, lane: Lane) -> Option<SemaphorePermit<'_>> {
         let mut common = pin!(self.common.acquire());
         let own = match lane {

@@ -1,8 +1,9 @@
-//! The transport: one request to one cluster. It knows no token's life, no engine and no lease.
+//! The transport: settings, TLS, nodes, requests, retries, limits, replies. It knows no token's life, no engine and
+//! no lease.
 
-mod choosing;
 mod lanes;
 mod network;
+mod node_choice;
 mod nodes;
 mod pause;
 mod rate_limit;

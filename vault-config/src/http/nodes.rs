@@ -16,9 +16,9 @@ pub(super) struct Nodes {
     first: Node,
     others: Vec<Node>,
     current: AtomicUsize,
-    /// Whether the current one was seen to be good.
+    /// Whether the current node has answered since it became the current one.
     known: AtomicBool,
-    pub(super) choosing: Mutex<()>,
+    pub(super) node_choice: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Nodes {
             others: addresses.others.iter().map(Node::new).collect(),
             current: AtomicUsize::new(0),
             known: AtomicBool::new(false),
-            choosing: Mutex::default(),
+            node_choice: Mutex::default(),
         }
     }
 
@@ -70,38 +70,38 @@ impl Nodes {
         }
     }
 
-    pub(super) fn moved(&self, node: usize, known: bool) {
+    pub(super) fn switch_to(&self, node: usize, known: bool) {
         self.current.store(node, Ordering::Relaxed);
         self.known.store(known, Ordering::Relaxed);
     }
 
-    /// All others, from the next on.
+    /// All other nodes, in the order in which they are tried.
     pub(super) fn after(&self, node: usize) -> impl Iterator<Item = usize> {
         let count = self.len();
         (1..count).map(move |step| (node + step) % count)
     }
 
-    /// The node asked to be left alone for so long.
-    pub(super) fn pauses(&self, node: usize, now: Reading, asked: Duration) {
+    /// Records that the node answered with `Retry-After`.
+    pub(super) fn record_pause(&self, node: usize, now: Reading, asked: Duration) {
         let mut pause = self.pause(node);
         *pause = Pause::extended(*pause, now, asked);
     }
 
-    /// For how long the node may not be asked.
-    pub(super) fn paused(&self, node: usize, now: Reading) -> Option<Duration> {
-        self.pause(node).and_then(|pause| pause.left(now))
+    /// How long the node still asks not to be sent requests.
+    pub(super) fn remaining_pause(&self, node: usize, now: Reading) -> Option<Duration> {
+        self.pause(node).and_then(|pause| pause.remaining(now))
     }
 
-    /// For how long none may be asked.
-    pub(super) fn all_paused(&self, now: Reading) -> Option<Duration> {
-        pause::soonest((0..self.len()).map(|node| self.paused(node, now)))
+    /// How long every node still asks not to be sent requests; `None` while one of them accepts some.
+    pub(super) fn shortest_pause(&self, now: Reading) -> Option<Duration> {
+        pause::soonest((0..self.len()).map(|node| self.remaining_pause(node, now)))
     }
 
-    /// The current one, or another that may be asked, or that may be asked first.
-    pub(super) fn askable(&self, now: Reading) -> usize {
+    /// The current node, unless it asks to wait: then the one whose wait ends first.
+    pub(super) fn available(&self, now: Reading) -> usize {
         let current = self.current();
         let all = std::iter::once(current).chain(self.after(current));
-        all.min_by_key(|node| self.paused(*node, now)).unwrap_or(current)
+        all.min_by_key(|node| self.remaining_pause(*node, now)).unwrap_or(current)
     }
 
     fn pause(&self, node: usize) -> MutexGuard<'_, Option<Pause>> {

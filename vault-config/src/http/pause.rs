@@ -1,13 +1,13 @@
-//! How long a server asked not to be asked: `Retry-After`. No clock, no I/O.
+//! How long a node asked not to be sent requests, by `Retry-After`. No clock, no I/O.
 
 use std::time::Duration;
 
 use crate::time::clock::Reading;
 
-/// A gateway that is broken cannot silence a client for ever.
+/// A broken gateway must not silence a client for longer than this.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// From one moment on, for a while.
+/// The time since which a node asks to wait, and how long.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pause {
     since: Reading,
@@ -15,21 +15,21 @@ pub(super) struct Pause {
 }
 
 impl Pause {
-    /// What remains; never nothing.
-    pub(super) fn left(self, now: Reading) -> Option<Duration> {
+    /// The rest of the pause; `None` once it is over.
+    pub(super) fn remaining(self, now: Reading) -> Option<Duration> {
         self.lasts.checked_sub(now.since(self.since)).filter(|left| !left.is_zero())
     }
 
-    /// What holds when `asked` is said now: an answer that was under way does not shorten what was
-    /// asked for later.
+    /// The pause after another answer that asks for one: the longer rest wins, so that a late answer does not
+    /// shorten a newer pause.
     pub(super) fn extended(before: Option<Self>, now: Reading, asked: Duration) -> Option<Self> {
         let lasts = asked.min(LONGEST);
-        let left = before.and_then(|pause| pause.left(now)).unwrap_or_default();
+        let left = before.and_then(|pause| pause.remaining(now)).unwrap_or_default();
         if left >= lasts { before } else { Some(Self { since: now, lasts }) }
     }
 }
 
-/// When the first of these may be asked, or `None` when one may be asked now.
+/// The shortest of these pauses; `None` if one of the nodes accepts requests.
 pub(super) fn soonest(left: impl Iterator<Item = Option<Duration>>) -> Option<Duration> {
     left.min().flatten()
 }
@@ -77,7 +77,7 @@ mod tests {
         let suspended = Reading { wall: at(160).wall, ..at(101) };
         let set_back = Reading { wall: at(5).wall, ..at(160) };
         for now in [suspended, set_back] {
-            assert_eq!(pause.and_then(|pause| pause.left(now)), None);
+            assert_eq!(pause.and_then(|pause| pause.remaining(now)), None);
         }
     }
 

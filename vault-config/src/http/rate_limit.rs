@@ -16,7 +16,7 @@ pub(crate) struct RateLimit {
 }
 
 impl RateLimit {
-    /// `10` or `10:20`, as the official client reads it; the burst is the rate when it is left out.
+    /// `10` or `10:20`, as the official client reads it; without a burst the burst is the rate.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let wrong = || "is not a rate such as 10, or a rate and a burst such as 10:20".to_owned();
         let (rate, burst) = text.trim().split_once(':').unwrap_or((text.trim(), ""));
@@ -25,7 +25,7 @@ impl RateLimit {
             return Err(wrong());
         }
         let burst = match burst {
-            // At least one, or nothing could ever be sent.
+            // With a burst of zero no request could ever be sent.
             "" => (rate as u32).max(1),
             text => text.parse().ok().filter(|burst| *burst > 0).ok_or_else(wrong)?,
         };
@@ -33,22 +33,21 @@ impl RateLimit {
     }
 }
 
-/// When the next request may go, by the generic cell rate algorithm (ITU-T I.371).
+/// Decides when the next request may be sent, by the generic cell rate algorithm (ITU-T I.371).
 #[derive(Debug, Default)]
-struct Taken {
-    /// Since the connection was made: when everything that was sent so far would be done at the
-    /// plain rate.
-    done: Duration,
+struct RateLimiter {
+    /// When all requests so far would be next_free at the plain rate, counted from the opening of the connection.
+    next_free: Duration,
 }
 
-impl Taken {
-    /// Takes one request's place, or says in how long there is one.
-    fn take(&mut self, limit: RateLimit, now: Duration) -> Result<(), Duration> {
+impl RateLimiter {
+    /// Reserves a place for one request; `Err` is the wait until there is one.
+    fn reserve(&mut self, limit: RateLimit, now: Duration) -> Result<(), Duration> {
         let ahead = limit.interval.saturating_mul(limit.burst - 1);
-        let start = self.done.max(now);
+        let start = self.next_free.max(now);
         match start.saturating_sub(ahead).saturating_sub(now) {
             Duration::ZERO => {
-                self.done = start + limit.interval;
+                self.next_free = start + limit.interval;
                 Ok(())
             }
             wait => Err(wait),
@@ -56,14 +55,13 @@ impl Taken {
     }
 }
 
-/// Requests wait before it, in the order of their arrival; those that keep credentials alive go
-/// before those that read.
+/// Requests pass it in the order of their arrival, those that keep credentials alive before those that read.
 #[derive(Debug)]
 pub(super) struct RateGate {
     limit: RateLimit,
     clock: NetworkClock,
     opened: Moment,
-    taken: Mutex<Taken>,
+    limiter: Mutex<RateLimiter>,
     reads: AsyncMutex<()>,
     others: AsyncMutex<()>,
 }
@@ -74,27 +72,27 @@ impl RateGate {
             limit,
             opened: clock.now(),
             clock,
-            taken: Mutex::default(),
+            limiter: Mutex::default(),
             reads: AsyncMutex::default(),
             others: AsyncMutex::default(),
         }
     }
 
-    /// Waits for a place. What stops waiting has taken none.
+    /// Waits for a place. A request that stops waiting has reserved none.
     pub(super) async fn pass(&self, lane: Lane) {
         let queue = if lane == Lane::Read { &self.reads } else { &self.others };
         let _first = queue.lock().await;
-        while let Err(wait) = self.take(lane) {
+        while let Err(wait) = self.reserve(lane) {
             self.clock.sleep(wait).await;
         }
     }
 
-    fn take(&self, lane: Lane) -> Result<(), Duration> {
+    fn reserve(&self, lane: Lane) -> Result<(), Duration> {
         if lane == Lane::Read && self.others.try_lock().is_err() {
             return Err(self.limit.interval);
         }
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.take(self.limit, self.clock.now().since(self.opened))
+        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        limiter.reserve(self.limit, self.clock.now().since(self.opened))
     }
 }
 
@@ -109,10 +107,10 @@ mod tests {
     #[test]
     fn a_burst_goes_at_once_and_the_rest_at_the_rate() {
         let limit = RateLimit::parse("10:3").unwrap();
-        let mut taken = Taken::default();
+        let mut limiter = RateLimiter::default();
         let mut wait = |millis| {
-            let taken = taken.take(limit, Duration::from_millis(millis));
-            taken.err().unwrap_or_default().as_millis()
+            let limiter = limiter.reserve(limit, Duration::from_millis(millis));
+            limiter.err().unwrap_or_default().as_millis()
         };
         assert_eq!([wait(0), wait(0), wait(0), wait(0), wait(0)], [0, 0, 0, 100, 100]);
         assert_eq!([wait(99), wait(100), wait(100)], [1, 0, 100]);
@@ -143,12 +141,12 @@ mod tests {
     async fn what_stops_waiting_has_taken_no_place() {
         let gate = RateGate::new(RateLimit::parse("0.001:1").unwrap(), NetworkClock::default());
         gate.pass(Lane::Read).await;
-        let done = gate.taken.lock().unwrap().done;
+        let next_free = gate.limiter.lock().unwrap().next_free;
         for _ in 0..3 {
             let waiting = gate.pass(Lane::Read);
             tokio::time::timeout(Duration::from_millis(1), waiting).await.unwrap_err();
         }
-        assert_eq!(gate.taken.lock().unwrap().done, done);
+        assert_eq!(gate.limiter.lock().unwrap().next_free, next_free);
     }
 
     #[test]

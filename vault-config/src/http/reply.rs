@@ -1,4 +1,4 @@
-//! The server's answer, and what it means when it is not a success.
+//! The server's answer, and the cause that it is if it is not a success.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use crate::error::{Cause, Delivery, ErrorKind, Refusal};
 pub(crate) use crate::text::printable;
 use crate::value::{Malformed, Value};
 
-/// Nothing that Vault answers is larger by default: its own limit for requests.
+/// Vault's own default limit for requests; no answer is larger.
 pub(crate) const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 #[derive(Debug)]
@@ -18,10 +18,10 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) body: Body,
     pub(crate) address: Arc<str>,
-    /// When it was answered, by the server's clock.
+    /// The time of the answer by the server's clock.
     #[cfg_attr(not(any(feature = "pki", feature = "ssh")), allow(dead_code))]
     pub(crate) date: Option<SystemTime>,
-    /// One of the tries may have arrived without an answer.
+    /// An earlier attempt may have arrived, and its answer was lost.
     pub(crate) lost: bool,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Reply {
 pub(crate) enum Body {
     Empty,
     Json(Value),
-    /// Not JSON: its content type. The text itself is never kept.
+    /// Something else than JSON: its content type. The text is dropped, it may hold anything.
     Other(String),
     Malformed(Malformed),
     TooLarge,
@@ -62,7 +62,7 @@ impl Reply {
         self.json().get("data").unwrap_or(&NOTHING)
     }
 
-    /// Moves the data out, so that a secret is not held twice.
+    /// Moves the data out, so that no second copy of a secret exists.
     pub(crate) fn take_data(&mut self) -> Option<Value> {
         match &mut self.body {
             Body::Json(value) => value.remove("data"),
@@ -84,7 +84,7 @@ impl Reply {
         }
     }
 
-    /// The server's own words on one line, without Go's list decoration.
+    /// The server's own words on one line, without the decoration of Go's error lists.
     pub(crate) fn words(&self) -> String {
         let errors: Vec<String> = self
             .errors()
@@ -98,18 +98,18 @@ impl Reply {
         printable(&errors.join("; "))
     }
 
-    /// All of them, just as the server said them: not to be shown.
+    /// The server's words unescaped and whole. Never shown: they are compared with the secrets that were sent.
     pub(crate) fn all_words(&self) -> Zeroizing<String> {
         Zeroizing::new(self.errors().join("\n"))
     }
 
-    /// Vault's own envelope, and not the JSON of a gateway before it.
+    /// Whether it is Vault's envelope, and not the JSON of a gateway in front of it.
     pub(crate) fn speaks_vault(&self) -> bool {
         ["errors", "request_id", "wrap_info"].iter().any(|key| self.json().get(key).is_some())
     }
 
-    /// Vault says that it did not look at the request. A proxy's own 503 or 429 may come after it
-    /// did.
+    /// Whether Vault itself says that it did not process the request. A proxy may answer 503 or 429 after Vault
+    /// processed it.
     pub(crate) fn refused_unread(&self) -> bool {
         let says = |words: &[&str]| {
             let said = self.words().to_lowercase();
@@ -122,26 +122,26 @@ impl Reply {
         }
     }
 
-    /// A valid token without the permission: its message is a list, a dead token's is not.
+    /// Whether a policy denied the request of a valid token. Vault writes that refusal as a list of errors, and the
+    /// refusal of a dead token as a single sentence.
     pub(crate) fn denies_by_policy(&self) -> bool {
         let is_listed = self.errors().iter().any(|text| text.contains("error occurred:"));
         self.status == 403 && is_listed
     }
 
-    /// The server refuses the token itself, in its own words: the page or the JSON of a gateway says
-    /// nothing of a token.
+    /// Whether Vault refused the token itself. A 403 of a gateway says nothing about the token.
     pub(crate) fn denies_token(&self) -> bool {
         let is_refusal = self.says(&["permission denied", "invalid token", "bad token"]);
         self.status == 403 && is_refusal && !self.denies_by_policy()
     }
 
-    /// Whether the server's own words have any of these parts.
+    /// Whether the server's own words contain any of these.
     pub(crate) fn says(&self, parts: &[&str]) -> bool {
         let words = self.words();
         parts.iter().any(|part| words.contains(part))
     }
 
-    /// Why it is no grant, whatever its status: a success that lacks what it should hold is none.
+    /// The cause for a reply that should have granted a time to live: a success without one is an error too.
     pub(crate) fn into_refusal(self) -> Cause {
         match self.ok() {
             true => Cause::new(
@@ -161,8 +161,7 @@ impl Reply {
         self.words().contains("namespace not found")
     }
 
-    /// A 403 or 404 of the path that was asked for: not of the whole namespace, nor of the whole
-    /// mount.
+    /// A 403 or 404 about the requested path, and not about its whole namespace or mount.
     pub(crate) fn is_miss(&self) -> bool {
         let missed = matches!(self.status, 403 | 404) && self.speaks_vault();
         missed && !self.no_namespace() && !self.no_route()
@@ -172,7 +171,7 @@ impl Reply {
         self.status == 400 && self.words().contains("upgrade from non-versioned")
     }
 
-    /// What Vault itself refused; a gateway's page is no refusal of Vault's.
+    /// Vault's own refusal; `None` for the page of a gateway.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         let is_refusal = self.status >= 400 && self.speaks_vault();
         is_refusal.then(|| Refusal { status: self.status, words: self.words() })
@@ -191,7 +190,7 @@ impl Reply {
         Cause { refusal, ..self.explained().delivered(delivery) }
     }
 
-    /// A success that cannot be read is lost as well: what it holds was issued.
+    /// A success that cannot be parsed counts as lost: the credential in it was issued.
     pub(super) fn delivery(&self) -> Delivery {
         match &self.body {
             _ if self.lost => Delivery::Unanswered,
@@ -285,7 +284,7 @@ impl Reply {
             self.status,
             printable(content_type)
         );
-        // What a port for https says to plain http is no JSON, and of this status whatever the server is.
+        // Every server answers a plain request to its TLS port with a 400 that is not JSON.
         let is_https = self.status == 400
             && self.address.starts_with("http://")
             && matches!(self.body, Body::Other(_));
@@ -294,7 +293,7 @@ impl Reply {
         if is_https { cause.hint(&format!("or {ELSE}")) } else { cause }
     }
 
-    /// An empty 400 is also the server's answer to a path that it does not print.
+    /// Vault answers an empty 400 also to a path with unprintable characters.
     fn empty(&self) -> Cause {
         let cause = self.foreign("an empty body");
         match self.status {
@@ -308,9 +307,9 @@ const UNPRINTABLE: &str = "the server answers like that to a path with a charact
 const HTTPS: &str = "the server speaks https here: say https:// in the address";
 const ELSE: &str = "something else answers at this address (a proxy, a login page, another service): check VAULT_ADDR";
 
-/// A time to live; zero when it is absent, as the server writes one that never ends.
+/// A time to live. Zero if it is absent: the server writes zero for one that never expires.
 pub(crate) fn seconds(value: Option<&Value>) -> Duration {
-    // A thousand years, so that no sum of times overflows.
+    // A thousand years: no sum of such times overflows.
     const LONGEST: u64 = 1000 * 366 * 24 * 3600;
     Duration::from_secs(value.and_then(Value::as_u64).unwrap_or_default().min(LONGEST))
 }

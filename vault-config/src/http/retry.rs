@@ -1,4 +1,4 @@
-//! When to try again, and how long to wait: no clock, no I/O.
+//! Whether to retry, and after which wait: no clock, no I/O.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,47 +6,46 @@ const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(10);
 const LONGEST_AT_START: Duration = Duration::from_secs(2);
 
-/// How one try ended.
+/// How one attempt ended, as far as it decides about another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// No connection was made: the request cannot have arrived.
     NotSent,
     /// The connection broke or timed out after the request may have arrived.
     Broken,
-    /// Trying again cannot help.
+    /// A retry cannot help.
     Hopeless,
-    /// It was not sent: the server had asked to wait.
+    /// Not sent, because the server had asked to wait.
     Deferred,
     Status {
         code: u16,
-        /// Vault itself says that it did not look at the request: a proxy's 503 may come after it
-        /// did.
+        /// Vault itself says that it did not process the request. A proxy may answer 503 after Vault did.
         unread: bool,
     },
-    /// KV version 2 says that its mount is being upgraded: a 400 that passes.
+    /// The mount is being upgraded to KV version 2: a 400 that passes.
     Upgrading,
 }
 
-/// Whether the request may be sent again once it may have arrived.
+/// Whether a request may be repeated after it may have arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeat {
     Always,
-    /// It may use up something that can be used once.
+    /// It may consume something that works once, such as a secret_id, or issue a credential.
     UnlessArrived,
 }
 
-/// How insistent a request is.
+/// How many attempts a request has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Attempts {
-    /// As the connection is configured: with back-off, up to its limit on retries.
+    /// As many as the connection is configured for, with back-off.
     #[default]
     Configured,
-    /// One try, and at most one at each other node of a cluster. The caller keeps the pace.
+    /// One at each node of a cluster at most. The caller decides when to try again.
     Single,
 }
 
 impl Ended {
-    /// Another node of the cluster may do better.
+    /// Whether another node of the cluster may succeed.
     pub(crate) fn is_of_the_node(self) -> bool {
         match self {
             Self::NotSent | Self::Broken | Self::Deferred => true,
@@ -57,20 +56,20 @@ impl Ended {
 }
 
 impl Repeat {
-    /// How long one node is waited for while there are others.
+    /// The limit on one attempt while other nodes are left.
     pub(crate) fn patience(self) -> Duration {
         match self {
             Self::Always => Duration::from_secs(5),
-            // It cannot be sent to another one any more.
+            // It must not be sent to another node afterwards.
             Self::UnlessArrived => Duration::MAX,
         }
     }
 }
 
-/// The wait before the next try, or `None` when this one was the last.
+/// The wait before the next attempt, or `None` if this one was the last.
 ///
 /// `random` is in `0.0..1.0`: full jitter, so that instances started together do not return
-/// together. `left` is what remains of the deadline over all tries. `pause` is what the server asked
+/// together. `left` is what remains of the time for all attempts. `pause` is what the server asked
 /// to wait: one that asks for nothing, `Retry-After: 0`, still means "later".
 pub(crate) fn wait(
     ended: Ended,
@@ -89,16 +88,15 @@ pub(crate) fn wait(
     (wait < left).then_some(wait)
 }
 
-/// The wait before a server that is not up yet is asked again, or `None` at the deadline.
+/// The wait before a server that is starting is tried again, or `None` at the deadline.
 pub(crate) fn startup_wait(tries: u32, random: f64, left: Duration) -> Option<Duration> {
     let ceiling = FIRST.saturating_mul(2u32.saturating_pow(tries)).min(LONGEST_AT_START);
-    // Half of it at least: a server that is starting is not helped by questions.
+    // At least half of it: many early requests would slow the start down.
     let wait = ceiling.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0);
     (!left.is_zero()).then_some(wait.min(left))
 }
 
-/// `Retry-After`: seconds or a date, RFC 9110 section 10.2.3. A date that has passed asks for
-/// nothing.
+/// `Retry-After`: seconds or a date, RFC 9110 section 10.2.3. A date in the past is no wait.
 pub(crate) fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
@@ -119,8 +117,7 @@ pub(crate) fn worth_another(ended: Ended, repeat: Repeat) -> bool {
     passes && repeat == Repeat::Always
 }
 
-/// A gateway's answer in the place of one that did not come in time. 520, 522 and 524 are
-/// Cloudflare's.
+/// Statuses that a gateway answers if the server behind it does not answer in time. 520, 522 and 524 are Cloudflare's.
 pub(crate) fn is_lost_behind_a_gateway(status: u16) -> bool {
     matches!(status, 502 | 504 | 520 | 522 | 524)
 }

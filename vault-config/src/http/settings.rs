@@ -1,4 +1,4 @@
-//! What a connection is made of, and how the environment says it.
+//! The settings of a connection, and how they are read from the environment.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::source::env::{Environment, OfficialEnv, truth};
 use crate::text::printable;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
-/// More than anyone waits, and less than clocks can count.
+/// Longer waits make no sense, and times near the limit of the clocks would overflow.
 pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 const DEFAULT_RETRIES: u32 = 2;
 /// Measured: more connections than this no longer shorten a load of a hundred paths.
@@ -44,7 +44,7 @@ pub(crate) struct Addresses {
     pub(crate) others: Vec<Address>,
 }
 
-/// Where the server is, and who said so.
+/// Where the server is, and which setting says so.
 #[derive(Debug, Clone)]
 pub(crate) struct Address {
     pub(crate) url: Url,
@@ -53,7 +53,7 @@ pub(crate) struct Address {
 }
 
 impl Addresses {
-    /// One, or several joined by commas.
+    /// One address, or several joined by commas.
     pub(crate) fn parse(text: &str, said_by: &str) -> Result<Self, Cause> {
         let mut all = text.split(',').map(|one| Address::parse(one.trim(), said_by));
         let first = all.next().unwrap_or_else(|| Address::parse("", said_by))?;
@@ -127,7 +127,7 @@ impl Address {
         }
     }
 
-    /// Whether a token sent there could be read on the way.
+    /// Whether a token could be read on its way to this address.
     pub(crate) fn is_open(&self) -> bool {
         self.socket.is_none() && self.url.scheme() == "http" && !is_loopback(&self.url)
     }
@@ -168,14 +168,14 @@ impl Settings {
         Duration::from_secs(10).min(self.timeout)
     }
 
-    /// Every malformed variable is a problem, not just the first. `None` without an address.
+    /// `None` without an address. Every malformed variable is a problem, not only the first.
     pub(crate) fn from_environment(environment: &Environment) -> Result<Option<Self>, Vec<Cause>> {
         let mut problems = Vec::new();
         let mut keep =
             |result: Result<(), Cause>| result.unwrap_or_else(|cause| problems.push(cause));
         let mut settings = None;
         keep(addresses(environment).map(|found| settings = found.map(Self::new)));
-        // Without an address the rest is still checked, against one that is never used.
+        // Without an address the other variables are still checked, with an address that is never used.
         let has_address = settings.is_some();
         let mut settings = match settings {
             Some(settings) => settings,
@@ -216,8 +216,8 @@ fn addresses(environment: &Environment) -> Result<Option<Addresses>, Cause> {
     Addresses::parse(value.trim(), &name).map(Some).map_err(|cause| cause.at(format!("env {name}")))
 }
 
-/// The variable that names the server, and its text. One that hides another is an error and not "no
-/// server": local mode must be chosen, and never slipped into.
+/// The variable that names the server, and its text. An empty `BAO_ADDR` that hides `VAULT_ADDR` is an error: local
+/// mode has to be chosen and must not begin by accident.
 pub(crate) fn configured_address(
     environment: &Environment,
 ) -> Result<Option<(String, Zeroizing<String>)>, Cause> {
@@ -260,7 +260,7 @@ pub(crate) fn namespace(text: &str) -> Result<String, String> {
     Ok(trimmed.to_owned())
 }
 
-/// A JSON object of names and values. Vault's own headers are not the user's to set.
+/// A JSON object of names and values. The headers of Vault's protocol are set by the client alone.
 fn headers(text: &str) -> Result<HeaderMap, String> {
     let wrong = || "is not a JSON object of header names and values".to_owned();
     let given: BTreeMap<String, String> = serde_json::from_str(text).map_err(|_| wrong())?;
@@ -283,7 +283,7 @@ fn retries(text: &str) -> Result<u32, String> {
     text.trim().parse().map_err(|_| "is not a whole number of retries".to_owned())
 }
 
-/// Seconds, or a number with a unit, as the official client reads it.
+/// A number of seconds, or a number with a unit, as the official client reads it.
 fn timeout(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

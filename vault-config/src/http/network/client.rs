@@ -1,5 +1,4 @@
-//! The HTTP client, made anew when a certificate on disk changes, and to leave a connection that
-//! does not answer any more.
+//! The HTTP client. It is replaced if a certificate on disk changes, and if its connection stops answering.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,11 +19,11 @@ pub(crate) struct Clients(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// `None` with a client of the user's own, which is used as it is.
+    /// `None` for a client that the user brings: it cannot be built again.
     settings: Option<Settings>,
     clock: NetworkClock,
     current: Mutex<Current>,
-    looking: AtomicBool,
+    is_checking: AtomicBool,
     replacing: AsyncMutex<()>,
 }
 
@@ -34,27 +33,28 @@ struct Current {
     edition: u64,
     tls: Tls,
     stamps: Stamps,
-    looked: Moment,
-    /// The last answer, and of which node.
+    checked: Moment,
+    /// The node that answered last, and when.
     answered: Option<(usize, Moment)>,
-    left: Option<Moment>,
-    /// The next request goes by another client.
-    is_over: bool,
+    abandoned: Option<Moment>,
+    /// The next request builds another client.
+    must_replace: bool,
 }
 
-/// A client, and which one it is.
+/// A client and its number: a request that fails must replace only the client it was sent by.
 #[derive(Debug, Clone)]
 pub(super) struct Connection {
     pub(super) client: Client,
     edition: u64,
 }
 
-/// How often the files are looked at, and how long that is waited for: a disk may hang.
-const PAUSE: Duration = Duration::from_secs(1);
-/// At most one connection is left in this time: a server that is slow is not helped by handshakes.
-const LEAVES_APART: Duration = Duration::from_secs(5);
-/// A connection over HTTP/2 that was silent for so long is sent a ping, and closed when that gets no
-/// answer for as long.
+/// The certificates on disk are checked at most this often, and a check that takes longer is not awaited: a disk
+/// may hang.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// At most one connection is replaced in this time: handshakes would slow down a slow server further.
+const REPLACEMENTS_APART: Duration = Duration::from_secs(5);
+/// After this silence a connection over HTTP/2 is pinged, and it is closed if the ping gets no answer for as long
+/// again.
 pub(super) const PING: Duration = Duration::from_secs(5);
 
 impl Clients {
@@ -64,8 +64,8 @@ impl Clients {
         Ok(Self::of(client, settings.tls.clone(), stamps, Some(settings.clone()), clock))
     }
 
-    /// The user's own, which is used as it is.
-    pub(super) fn given(client: Client, clock: NetworkClock) -> Self {
+    /// A client that the user brings, used as it is.
+    pub(super) fn from_user(client: Client, clock: NetworkClock) -> Self {
         Self::of(client, Tls::default(), Stamps::default(), None, clock)
     }
 
@@ -81,73 +81,73 @@ impl Clients {
             edition: 0,
             tls,
             stamps,
-            looked: clock.now(),
+            checked: clock.now(),
             answered: None,
-            left: None,
-            is_over: false,
+            abandoned: None,
+            must_replace: false,
         });
-        let (looking, replacing) = (AtomicBool::new(false), AsyncMutex::default());
-        Self(Arc::new(Shared { settings, clock, current, looking, replacing }))
+        let (is_checking, replacing) = (AtomicBool::new(false), AsyncMutex::default());
+        Self(Arc::new(Shared { settings, clock, current, is_checking, replacing }))
     }
 
-    /// `None` when the time is over before there is one.
+    /// `None` if the time is over before a client is ready.
     pub(super) async fn current(&self, limits: Limits<'_>) -> Option<Connection> {
-        self.look(limits).await;
-        if self.0.current().is_over {
+        self.check_files(limits).await;
+        if self.0.current().must_replace {
             limits.within(self.replace()).await?;
         }
         let current = self.0.current();
         Some(Connection { client: current.client.clone(), edition: current.edition })
     }
 
-    /// Reads certificates again that have changed. What does not wait for it uses the old ones.
-    async fn look(&self, limits: Limits<'_>) {
+    /// Reads changed certificates again. Requests that come meanwhile use the old ones.
+    async fn check_files(&self, limits: Limits<'_>) {
         {
             let mut current = self.0.current();
-            let is_due =
-                !current.stamps.is_empty() && self.0.clock.now().since(current.looked) >= PAUSE;
-            if !is_due || self.0.looking.swap(true, Ordering::AcqRel) {
+            let is_due = !current.stamps.is_empty()
+                && self.0.clock.now().since(current.checked) >= CHECK_INTERVAL;
+            if !is_due || self.0.is_checking.swap(true, Ordering::AcqRel) {
                 return;
             }
-            current.looked = self.0.clock.now();
+            current.checked = self.0.clock.now();
         }
-        let looking = Looking(Arc::clone(&self.0));
-        let looked = on_a_thread(move || looking.0.look());
-        let _ = limits.within(self.0.clock.within(PAUSE, looked)).await;
+        let is_checking = CheckGuard(Arc::clone(&self.0));
+        let checked = run_on_own_thread(move || is_checking.0.check_files());
+        let _ = limits.within(self.0.clock.within(CHECK_INTERVAL, checked)).await;
     }
 
-    /// One for all that wait for it.
+    /// Builds one client for all requests that wait for it.
     async fn replace(&self) {
         let _turn = self.0.replacing.lock().await;
         let shared = Arc::clone(&self.0);
-        // Reads the system's authorities, unless others are configured.
-        on_a_thread(move || shared.replace()).await;
+        // Building a client reads the system's authorities from disk, unless others are configured.
+        run_on_own_thread(move || shared.replace()).await;
     }
 
     pub(super) fn answered(&self, node: usize) {
         self.0.current().answered = Some((node, self.0.clock.now()));
     }
 
-    /// A request that was `sent` got no answer in time. Those under way over the same connection
-    /// end there; new ones go over another.
-    pub(super) fn leave(&self, connection: &Connection, node: usize, sent: Moment) {
+    /// Replaces the connection of a request that was sent then and got no answer in time. Requests under way
+    /// finish on the old connection, new ones use another.
+    pub(super) fn abandon(&self, connection: &Connection, node: usize, sent: Moment) {
         if self.0.settings.is_none() {
             return;
         }
         let mut current = self.0.current();
         let now = self.0.clock.now();
         let answered = current.answered.filter(|(by, _)| *by == node).map(|(_, when)| when);
-        let is_current = !current.is_over && current.edition == connection.edition;
-        if !is_current || is_alive(sent, answered, now) || !is_apart(current.left, now) {
+        let is_current = !current.must_replace && current.edition == connection.edition;
+        if !is_current || is_alive(sent, answered, now) || !is_apart(current.abandoned, now) {
             return;
         }
-        (current.is_over, current.left) = (true, Some(now));
+        (current.must_replace, current.abandoned) = (true, Some(now));
         tracing::info!("no answer in time: the next request goes over a new connection");
     }
 }
 
-/// A runtime that ends waits for its own blocking threads, and a disk may hang for ever.
-async fn on_a_thread(work: impl FnOnce() + Send + 'static) {
+/// Not on the runtime's blocking threads: a runtime that shuts down waits for those, and a disk may hang for ever.
+async fn run_on_own_thread(work: impl FnOnce() + Send + 'static) {
     let (done, is_done) = oneshot::channel::<()>();
     let thread = std::thread::Builder::new().name("certificates".to_owned());
     let started = thread.spawn(move || {
@@ -160,21 +160,21 @@ async fn on_a_thread(work: impl FnOnce() + Send + 'static) {
     let _ = is_done.await;
 }
 
-/// Whether others were answered meanwhile, up to now: then it is the request that hangs.
+/// Whether other requests were answered after this one was sent: then the request hangs and not the connection.
 fn is_alive(sent: Moment, answered: Option<Moment>, now: Moment) -> bool {
     answered.is_some_and(|when| when > sent && now.since(when) < PING)
 }
 
-fn is_apart(left: Option<Moment>, now: Moment) -> bool {
-    left.is_none_or(|when| now.since(when) >= LEAVES_APART)
+fn is_apart(abandoned: Option<Moment>, now: Moment) -> bool {
+    abandoned.is_none_or(|when| now.since(when) >= REPLACEMENTS_APART)
 }
 
-/// However the look ends, another one may begin.
-struct Looking(Arc<Shared>);
+/// However the check ends, also by a panic, the next one may begin.
+struct CheckGuard(Arc<Shared>);
 
-impl Drop for Looking {
+impl Drop for CheckGuard {
     fn drop(&mut self) {
-        self.0.looking.store(false, Ordering::Release);
+        self.0.is_checking.store(false, Ordering::Release);
     }
 }
 
@@ -183,8 +183,8 @@ impl Shared {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Files that are half written are read again at the next look.
-    fn look(&self) {
+    /// Files that are half written fail here and are read again at the next check.
+    fn check_files(&self) {
         let Some(settings) = &self.settings else { return };
         let stamps = settings.tls.stamps();
         if stamps == self.current().stamps {
@@ -208,17 +208,17 @@ impl Shared {
     fn replace(&self) {
         let Some(settings) = &self.settings else { return };
         let (tls, edition) = match &*self.current() {
-            Current { is_over: false, .. } => return,
+            Current { must_replace: false, .. } => return,
             current => (current.tls.clone(), current.edition),
         };
         let made = client_for(settings, &tls);
         let mut current = self.current();
         match made {
-            // One with a newer certificate may have come first.
+            // A client with a newer certificate may have been built first.
             Ok(client) if current.edition == edition => current.take(client),
             Ok(_) => {}
             Err(cause) => {
-                current.is_over = false;
+                current.must_replace = false;
                 tracing::warn!("no new connection: {}", cause.message);
             }
         }
@@ -228,7 +228,7 @@ impl Shared {
 impl Current {
     fn take(&mut self, client: Client) {
         (self.client, self.edition) = (client, self.edition + 1);
-        (self.answered, self.is_over) = (None, false);
+        (self.answered, self.must_replace) = (None, false);
     }
 }
 
@@ -237,8 +237,8 @@ fn client_for(settings: &Settings, tls: &Tls) -> Result<Client, Cause> {
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(settings.connect_timeout())
         .retry(reqwest::retry::never())
-        // Idle ones too: what goes over a dead connection first may be a login that cannot be
-        // repeated. A connection that is not used is closed within 3 min.
+        // Idle connections are pinged too: the first request over a dead one may be a login, which must not be
+        // repeated. An unused connection is closed within 3 min.
         .http2_keep_alive_interval(PING)
         .http2_keep_alive_timeout(PING)
         .http2_keep_alive_while_idle(true)
@@ -285,17 +285,17 @@ mod tests {
         let clients = clients();
         let sent = clients.0.clock.now();
         let old = connection(&clients).await;
-        clients.leave(&old, 0, sent);
+        clients.abandon(&old, 0, sent);
         let new = connection(&clients).await;
         assert_ne!(new.edition, old.edition);
-        // Long enough ago that another one may be left.
-        clients.0.current().left = None;
-        clients.leave(&old, 0, sent);
+        // Long enough ago that another one may be abandoned.
+        clients.0.current().abandoned = None;
+        clients.abandon(&old, 0, sent);
         assert_eq!(connection(&clients).await.edition, new.edition);
-        clients.leave(&new, 0, sent);
+        clients.abandon(&new, 0, sent);
         let newest = connection(&clients).await;
         assert_ne!(newest.edition, new.edition);
-        clients.leave(&newest, 0, sent);
+        clients.abandon(&newest, 0, sent);
         assert_eq!(connection(&clients).await.edition, newest.edition, "at once after another");
     }
 
@@ -306,7 +306,7 @@ mod tests {
             let sent = clients.0.clock.now();
             let before = connection(&clients).await;
             clients.answered(answers);
-            clients.leave(&before, 0, sent);
+            clients.abandon(&before, 0, sent);
             let after = connection(&clients).await;
             assert_eq!(after.edition != before.edition, is_left);
         }
@@ -315,10 +315,12 @@ mod tests {
     #[tokio::test]
     async fn a_client_of_the_users_own_is_kept() {
         let settings = Settings::new(Addresses::parse("http://127.0.0.1:1", "a test").unwrap());
-        let clients =
-            Clients::given(client_for(&settings, &settings.tls).unwrap(), NetworkClock::default());
+        let clients = Clients::from_user(
+            client_for(&settings, &settings.tls).unwrap(),
+            NetworkClock::default(),
+        );
         let before = connection(&clients).await;
-        clients.leave(&before, 0, clients.0.clock.now());
+        clients.abandon(&before, 0, clients.0.clock.now());
         assert_eq!(connection(&clients).await.edition, before.edition);
     }
 
@@ -334,9 +336,9 @@ mod tests {
 
     #[test]
     fn connections_are_not_left_one_after_another() {
-        let left = NetworkClock::default().now();
-        assert!(is_apart(None, left));
-        assert!(!is_apart(Some(left), left + Duration::from_secs(1)));
-        assert!(is_apart(Some(left), left + LEAVES_APART));
+        let abandoned = NetworkClock::default().now();
+        assert!(is_apart(None, abandoned));
+        assert!(!is_apart(Some(abandoned), abandoned + Duration::from_secs(1)));
+        assert!(is_apart(Some(abandoned), abandoned + REPLACEMENTS_APART));
     }
 }

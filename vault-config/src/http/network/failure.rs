@@ -9,7 +9,7 @@ use crate::error::{Cause, ErrorKind};
 use crate::http::retry::Ended;
 use crate::http::tls;
 
-/// A request that failed, for the message.
+/// What the message says about the request that failed.
 pub(super) struct Sent<'a> {
     pub(super) url: &'a Url,
     /// The call's limit.
@@ -19,7 +19,7 @@ pub(super) struct Sent<'a> {
     pub(super) origin: &'a str,
 }
 
-/// What hyper says, and counts as a time-out of the request.
+/// hyper's own message; reqwest reports it as a time-out of the request.
 const PING_UNANSWERED: &str = "keep-alive timed out";
 
 fn connection_died() -> Cause {
@@ -30,7 +30,7 @@ fn connection_died() -> Cause {
     )
 }
 
-/// What reqwest's error means: whether the request may have arrived, and what to do.
+/// Decides from reqwest's error whether the request may have arrived, and what helps.
 pub(super) fn diagnose(error: &reqwest::Error, request: &Sent<'_>) -> WireError {
     let (ended, cause) = match causes(error).any(|inner| inner.to_string() == PING_UNANSWERED) {
         true => (Ended::Broken, connection_died()),
@@ -75,7 +75,7 @@ fn explain(error: &reqwest::Error, request: &Sent<'_>) -> (Ended, Cause) {
     let ended = if error.is_connect() { Ended::NotSent } else { Ended::Broken };
     let detail =
         chain().last().map_or_else(|| "the connection broke".to_owned(), ToString::to_string);
-    // The first bytes of a plain HTTP answer, read as a TLS record.
+    // rustls reports this for a plain HTTP answer, whose first bytes are no TLS record.
     if detail.contains("InvalidContentType") {
         let help = "say http:// in the address, or name the port that speaks https";
         return (ended, Cause::new(ErrorKind::Connection, "this port does not speak https", help));
@@ -83,7 +83,7 @@ fn explain(error: &reqwest::Error, request: &Sent<'_>) -> (Ended, Cause) {
     (ended, Cause::new(ErrorKind::Connection, detail, connection_lost(request.url)))
 }
 
-/// What to do about a connection that ended, or that does not speak HTTP, as one for TLS does not.
+/// A port for TLS closes a plain connection in the same way as a restart of the server does.
 fn connection_lost(url: &Url) -> &'static str {
     match url.scheme() {
         "http" => {

@@ -13,13 +13,13 @@ use crate::error::Cause;
 
 mod client;
 mod failure;
-mod own_client;
+mod reqwest_network;
 
-pub(crate) use own_client::ReqwestNetwork;
-pub(super) use own_client::no_connection;
+pub(crate) use reqwest_network::ReqwestNetwork;
+pub(super) use reqwest_network::no_connection;
 
 /// Carries single requests. It repeats none, follows no redirect and knows nothing of Vault, so that the whole
-/// client can be run against something else than sockets.
+/// client can run without sockets.
 pub(crate) trait Network: fmt::Debug + Send + Sync {
     fn send<'a>(&'a self, request: WireRequest<'a>) -> WireFuture<'a>;
 }
@@ -34,18 +34,18 @@ pub(crate) struct WireRequest<'a> {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<&'a Zeroizing<Vec<u8>>>,
-    /// Ends this request: the call's own limits, or less while there are other nodes to ask.
+    /// When this attempt ends: at the call's own limit, or earlier while other nodes are left to try.
     pub(crate) limits: Limits<'a>,
-    /// Other requests may share its connection.
+    /// Whether other requests may share its connection.
     pub(crate) may_be_multiplexed: bool,
 }
 
 pub(crate) struct WireResponse {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
-    /// The connection carries several requests at once.
+    /// Whether the connection carries several requests at once, as HTTP/2 does.
     pub(crate) is_multiplexed: bool,
-    /// The headers are valid also if the body never arrives.
+    /// The headers are valid even if the body never arrives.
     pub(crate) body: Result<WireBody, WireError>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) enum WireBody {
     TooLarge,
 }
 
-/// Why there is no answer, without the address, which the caller knows.
+/// Why there is no answer. The address is added by the caller, who knows the node's name.
 #[derive(Debug)]
 pub(crate) struct WireError {
     pub(crate) ended: Ended,

@@ -1,4 +1,4 @@
-//! Certificates: which to trust, which to show, and what went wrong with one.
+//! Certificates: which are trusted, which one is presented, and why a server's was refused.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -22,13 +22,13 @@ mod without_tls;
 #[cfg(not(any(feature = "rustls", feature = "native-tls")))]
 use without_tls as backend;
 
-/// PEM text, and who named it.
+/// PEM text, and the setting that names it.
 #[derive(Clone)]
 #[cfg_attr(not(any(feature = "rustls", feature = "native-tls")), allow(dead_code))]
 pub(crate) struct Pem {
     pub(crate) bytes: Vec<u8>,
     pub(crate) said_by: String,
-    /// Where it was read, and is read again when it changes; nothing for a pipe, which gives it once.
+    /// The file it is read from, again after each change. `None` for a pipe, which can be read once.
     file: Option<PathBuf>,
 }
 
@@ -39,7 +39,7 @@ impl Pem {
 
     fn read_again(&self) -> Result<Self, Cause> {
         match &self.file {
-            // It would be waited for at every request.
+            // A pipe would block each later check.
             Some(path) if file::is_pipe(path) => {
                 Err(unreadable(path, &"it is a pipe now", self.said_by.clone()))
             }
@@ -66,10 +66,10 @@ pub(crate) struct Tls {
     pub(crate) skip_verify: bool,
 }
 
-/// When the files that were read were changed last, and their sizes.
+/// The modification times and sizes of the files: they show a change without reading.
 pub(crate) type Stamps = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
 
-/// What the builder names by path.
+/// The files that the builder names.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     pub(crate) authorities: Vec<PathBuf>,
@@ -231,7 +231,7 @@ fn not_pem(said_by: String) -> Cause {
     .at(said_by)
 }
 
-/// What a certificate failure is, when `error` is one: its own sentence each.
+/// The sentence for a refused certificate, if that is the error.
 pub(crate) fn untrusted(error: &reqwest::Error) -> Option<Cause> {
     let what = backend::verdict(error)?;
     let help = match what {
@@ -268,12 +268,12 @@ impl Verdict {
     }
 }
 
-/// Adds the settings to a client; only called when the address is `https`.
+/// Adds the settings to a client for an `https` address.
 pub(crate) fn apply(tls: &Tls, builder: ClientBuilder) -> Result<ClientBuilder, Cause> {
     backend::apply(tls, builder)
 }
 
-/// Keeps the TLS library out of a client that only speaks plain http.
+/// Loading authorities takes time that a client for plain http does not need.
 pub(crate) fn without(builder: ClientBuilder) -> ClientBuilder {
     backend::without(builder)
 }

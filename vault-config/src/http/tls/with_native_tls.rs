@@ -1,4 +1,4 @@
-//! By the system's TLS library.
+//! TLS by the system's library.
 
 use std::error::Error as _;
 

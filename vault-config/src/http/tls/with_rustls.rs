@@ -1,4 +1,4 @@
-//! By rustls, with ring or the crypto provider of the process.
+//! TLS by rustls, with ring or the crypto provider of the process.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) fn without(builder: ClientBuilder) -> ClientBuilder {
     }
 }
 
-/// The process's own choice first, so that an application decides for all its crates at once.
+/// The provider that the process has installed, if any: an application decides for all its crates at once.
 fn provider() -> Arc<CryptoProvider> {
     if let Some(provider) = CryptoProvider::get_default() {
         return Arc::clone(provider);
@@ -116,7 +116,7 @@ pub(super) fn verdict(error: &reqwest::Error) -> Option<Verdict> {
     while let Some(inner) = source {
         if let Some(Error::InvalidCertificate(why)) = unwrapped(inner).downcast_ref() {
             return Some(match why {
-                // A bad signature: a trusted authority has the same name as the one that signed.
+                // webpki reports a bad signature if a trusted authority has the name of the one that signed, and another key.
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                     Verdict::Unknown
                 }
@@ -134,7 +134,7 @@ pub(super) fn verdict(error: &reqwest::Error) -> Option<Verdict> {
     None
 }
 
-/// What an I/O error holds, at any depth: its `source()` passes over it.
+/// The error inside an I/O error, at any depth: `source()` of an I/O error skips it.
 fn unwrapped<'a>(
     mut error: &'a (dyn std::error::Error + 'static),
 ) -> &'a (dyn std::error::Error + 'static) {
@@ -145,7 +145,7 @@ fn unwrapped<'a>(
     error
 }
 
-/// Verifies for the name the user gave instead of the address's host.
+/// Verifies the certificate for the configured name in place of the host in the address.
 #[derive(Debug)]
 struct Renamed {
     name: ServerName<'static>,
@@ -187,7 +187,7 @@ impl ServerCertVerifier for Renamed {
     }
 }
 
-/// Only when the user says in so many words that certificates are not to be verified.
+/// Used only if `VAULT_SKIP_VERIFY` asks for it.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! One request to one node: a pause that was asked for, the rate limit, the headers, one redirect.
+//! One attempt at one node: the pause it asked for, the rate limit, the headers, one redirect.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(in crate::http) struct HttpResponse {
 }
 
 impl HttpResponse {
-    /// Another cluster answers than the one that was written to.
+    /// Another cluster answered than the one that gave the index.
     pub(super) fn refuses_index(&self) -> bool {
         self.reply.status == 400 && self.reply.words().to_lowercase().contains(INDEX)
     }
@@ -46,14 +46,14 @@ impl AttemptError {
         Self { ended: Ended::Hopeless, cause }
     }
 
-    /// No request can be made of it.
+    /// The request cannot be sent at all.
     pub(super) fn unsendable(cause: Cause) -> Self {
         Self::hopeless(cause.delivered(Delivery::NotSent))
     }
 }
 
 impl Http {
-    /// One try, and one redirect.
+    /// One attempt, and one redirect if the node answers with one.
     pub(super) async fn follow(
         &self,
         call: &Call<'_>,
@@ -78,7 +78,7 @@ impl Http {
                 cause: Cause::new(
                     ErrorKind::Standby,
                     "the server redirected twice",
-                    "the cluster may be choosing its leader: see vault operator raft list-peers",
+                    "the cluster may be node_choice its leader: see vault operator raft list-peers",
                 )
                 .at(self.here(node)),
             });
@@ -86,7 +86,7 @@ impl Http {
         Ok(again)
     }
 
-    /// One request. Its `patience` begins when it is sent.
+    /// One request. `patience` is counted from when it is sent, and not from when it begins to wait its turn.
     pub(in crate::http) async fn attempt(
         &self,
         call: &Call<'_>,
@@ -95,9 +95,9 @@ impl Http {
         limits: Limits<'_>,
         patience: Duration,
     ) -> Result<HttpResponse, AttemptError> {
-        self.heed_pause(call, node)?;
+        self.respect_pause(call, node)?;
         self.wait_for_rate(call.lane, node, limits).await?;
-        self.heed_pause(call, node)?;
+        self.respect_pause(call, node)?;
         let headers = self.headers(call).map_err(AttemptError::unsendable)?;
         let request = WireRequest {
             node,
@@ -105,7 +105,7 @@ impl Http {
             url,
             headers,
             body: call.body.as_ref(),
-            limits: limits.for_one_try(patience),
+            limits: limits.for_one_attempt(patience),
             may_be_multiplexed: self.may_be_multiplexed(),
         };
         let response =
@@ -117,9 +117,9 @@ impl Http {
         Ok(answered)
     }
 
-    fn heed_pause(&self, call: &Call<'_>, node: usize) -> Result<(), AttemptError> {
+    fn respect_pause(&self, call: &Call<'_>, node: usize) -> Result<(), AttemptError> {
         let now = self.timing.clock.now();
-        let left = self.nodes.paused(node, now).filter(|_| !call.during_pauses);
+        let left = self.nodes.remaining_pause(node, now).filter(|_| !call.during_pauses);
         let Some(left) = left else { return Ok(()) };
         let until = now.wall.checked_add(left).map(crate::time::rfc3339::shown);
         let until = until.map_or_else(|| format!("{left:?} from now"), |until| until.to_string());
@@ -132,7 +132,7 @@ impl Http {
         Err(AttemptError { ended: Ended::Deferred, cause })
     }
 
-    /// `RATE_LIMIT`.
+    /// `VAULT_RATE_LIMIT`.
     async fn wait_for_rate(
         &self,
         lane: Lane,
@@ -155,7 +155,7 @@ impl Http {
         }
         if let Some(written) = self.written.recent(self.timing.network.now()) {
             headers.insert(INDEX, written);
-            // A node that lags behind asks the active one instead of refusing.
+            // A node that lags behind then forwards the request to the active one, in place of refusing it.
             headers.insert(INCONSISTENT, HeaderValue::from_static("forward-active-node"));
         }
         if let Some(namespace) = call.namespace.filter(|namespace| *namespace != ROOT) {
@@ -173,7 +173,7 @@ impl Http {
         path: &str,
         query: &Option<(&'static str, String)>,
     ) -> Result<Url, Cause> {
-        // An address loses control characters and walks along dots: what is asked for must be what was meant.
+        // A URL drops control characters and resolves dots: the path would lead elsewhere than written.
         if path.split('/').any(|segment| matches!(segment, "." | ".."))
             || path.contains(char::is_control)
         {
@@ -195,7 +195,7 @@ impl Http {
         Ok(url)
     }
 
-    /// Over HTTP/1.1 a connection ends with the request that gets no answer.
+    /// Over HTTP/1.1 a connection is closed together with the request that got no answer.
     fn may_be_multiplexed(&self) -> bool {
         self.multiplexed.load(Ordering::Relaxed) || self.wants_one_first()
     }
@@ -209,10 +209,10 @@ impl Http {
         let header = |name| response.headers.get(name).and_then(|value| value.to_str().ok());
         let date = header(DATE).and_then(|text| httpdate::parse_http_date(text).ok());
         let now = self.timing.clock.now();
-        // A date is the server's.
+        // `Retry-After` as a date is by the server's clock.
         let today = date.unwrap_or(now.wall);
         if let Some(asked) = header(RETRY_AFTER).and_then(|text| retry::retry_after(text, today)) {
-            self.nodes.pauses(node, now, asked);
+            self.nodes.record_pause(node, now, asked);
         }
         let location = header(LOCATION).filter(|_| (300..400).contains(&status)).map(str::to_owned);
         let content_type = header(CONTENT_TYPE)

@@ -6,7 +6,7 @@ use secrecy::zeroize::Zeroizing;
 
 use crate::http::{Attempts, Lane, Repeat};
 
-/// What is sent. Bodies are kept until the last try and wiped then.
+/// A request with all its attempts. Its body is kept for the last attempt, and wiped on drop.
 pub(crate) struct Call<'a> {
     pub(crate) method: Method,
     pub(crate) path: &'a str,
@@ -15,11 +15,11 @@ pub(crate) struct Call<'a> {
     pub(crate) token: Option<&'a SecretString>,
     pub(crate) namespace: Option<&'a str>,
     pub(crate) repeat: Repeat,
-    /// The limit on all tries, when it is shorter than the connection's own.
+    /// The limit on all attempts together, if it is shorter than the connection's own.
     pub(crate) patience: Option<Duration>,
     pub(crate) attempts: Attempts,
     pub(crate) lane: Lane,
-    /// Sent although the server asked to wait: a revocation is one request, and the process may end.
+    /// Sent although the server asked to wait: a revocation is one request, and the process may end next.
     pub(crate) during_pauses: bool,
 }
 

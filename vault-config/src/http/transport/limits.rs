@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::time::{Moment, NetworkClock};
 
-/// How long a call may take with all its tries, and until when that is.
+/// How long a call may take with all its attempts, and when that time ends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits<'a> {
     pub(crate) in_all: Duration,
@@ -15,17 +15,17 @@ impl<'a> Limits<'a> {
         Self { in_all, clock, deadline: clock.now() + in_all }
     }
 
-    pub(crate) fn left(self) -> Duration {
+    pub(crate) fn remaining(self) -> Duration {
         self.deadline.since(self.clock.now())
     }
 
-    /// For one try that may not use up the time of all.
-    pub(super) fn for_one_try(self, patience: Duration) -> Self {
+    /// For one attempt that must leave time for others.
+    pub(super) fn for_one_attempt(self, patience: Duration) -> Self {
         Self { deadline: self.deadline.min(self.clock.now() + patience), ..self }
     }
 
-    /// `None` when the time is over first.
+    /// `None` if the time is over first.
     pub(in crate::http) async fn within<T>(self, waiting: impl Future<Output = T>) -> Option<T> {
-        self.clock.within(self.left(), waiting).await
+        self.clock.within(self.remaining(), waiting).await
     }
 }

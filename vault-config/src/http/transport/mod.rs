@@ -1,4 +1,4 @@
-//! One request: sent, tried again, redirected once, and read to its end.
+//! One request with all its attempts: the turn it waits for, the node it goes to, the retries.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +31,7 @@ pub(crate) use call::Call;
 pub(crate) use limits::Limits;
 use written_index::WrittenIndex;
 
-/// What the official client calls the namespace of all namespaces; no header names it.
+/// The official client's name for the topmost namespace; it is sent as no header at all.
 pub(crate) const ROOT: &str = "root";
 
 #[derive(Debug)]
@@ -74,42 +74,42 @@ impl Http {
         &self.settings
     }
 
-    /// The next request should go alone: over TLS the first connection may carry all the others.
+    /// Whether the next request should be sent alone: over TLS its connection may then carry all the others.
     pub(crate) fn wants_one_first(&self) -> bool {
         self.settings.addresses.are_https() && !self.connected.load(Ordering::Relaxed)
     }
 
-    /// Nothing in it outlasts the call's limit.
+    /// Every wait in it ends with the call's limit.
     pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Reply, Cause> {
         let in_all = call.patience.unwrap_or(Duration::MAX).min(self.settings.timeout);
         let limits = Limits::new(&self.timing.network, in_all);
         let mut lost = false;
-        match self.try_within(call, limits, &mut lost).await {
+        match self.send_within(call, limits, &mut lost).await {
             Ok(reply) => Ok(self.finished(call, limits, Reply { lost, ..reply }).await),
             Err(cause) if lost => Err(cause.delivered(Delivery::Unanswered)),
             Err(cause) => Err(cause),
         }
     }
 
-    /// `lost` is set when one of the tries may have arrived without an answer.
-    async fn try_within(
+    /// Sets `lost` if an attempt may have arrived and got no answer.
+    async fn send_within(
         &self,
         call: &Call<'_>,
         limits: Limits<'_>,
         lost: &mut bool,
     ) -> Result<Reply, Cause> {
         let mut tries = 0;
-        // Every node once, whatever the limit on retries.
-        let mut unasked = self.nodes.len() - 1;
-        let mut place = self.place(call.lane, limits).await?;
+        // Every node gets one attempt, whatever the limit on retries.
+        let mut untried = self.nodes.len() - 1;
+        let mut place = self.permit(call.lane, limits).await?;
         let mut node = self.healthy_node(call, limits).await?;
         loop {
-            let patience = if unasked > 0 { call.repeat.patience() } else { Duration::MAX };
+            let patience = if untried > 0 { call.repeat.patience() } else { Duration::MAX };
             let outcome = self.follow(call, node, limits, patience).await;
             *lost |= is_lost(&outcome);
             let ended = outcome.as_ref().map_or_else(|failure| failure.ended, HttpResponse::ended);
-            if let Some(other) = self.node_after(node, ended, unasked, call, limits).await {
-                (unasked, node) = (unasked - 1, other);
+            if let Some(other) = self.node_after(node, ended, untried, call, limits).await {
+                (untried, node) = (untried - 1, other);
                 continue;
             }
             if outcome.as_ref().is_ok_and(HttpResponse::refuses_index) && self.written.forget() {
@@ -123,8 +123,8 @@ impl Http {
             tracing::debug!(path = printable(call.path), ?ended, ?wait, "trying again");
             drop(place);
             self.sleep(pause, wait, limits).await;
-            place = self.place(call.lane, limits).await?;
-            node = self.nodes.askable(self.timing.clock.now());
+            place = self.permit(call.lane, limits).await?;
+            node = self.nodes.available(self.timing.clock.now());
         }
     }
 
@@ -146,12 +146,12 @@ impl Http {
             tries,
             max,
             self.timing.chance.fraction(),
-            limits.left(),
+            limits.remaining(),
             pause,
         )
     }
 
-    /// The server's pause passes by the connection's clock.
+    /// The server's pause is a matter of the connection's clock, the jitter after it of the network's.
     async fn sleep(&self, pause: Duration, wait: Duration, limits: Limits<'_>) {
         if !pause.is_zero() {
             limits.within(self.timing.clock.sleep(pause)).await;
@@ -159,14 +159,14 @@ impl Http {
         self.timing.network.sleep(wait.saturating_sub(pause)).await;
     }
 
-    /// For how long the server asked not to be asked, by `Retry-After`; of a cluster, every node.
-    /// An hour at most.
+    /// How long the server, or every node of a cluster, asked not to be sent requests (`Retry-After`). At most an
+    /// hour.
     pub(crate) fn retry_after(&self, now: Reading) -> Option<Duration> {
-        self.nodes.all_paused(now)
+        self.nodes.shortest_pause(now)
     }
 
-    /// Leave to send, for as long as it is held.
-    async fn place(
+    /// Permission to send, for as long as it is held.
+    async fn permit(
         &self,
         lane: Lane,
         limits: Limits<'_>,
@@ -182,7 +182,7 @@ impl Http {
         for warning in reply.warnings() {
             self.warn_once(warning);
         }
-        // "Vault is sealed" is also what an uninitialised server says; its health tells them apart.
+        // An uninitialised server answers "Vault is sealed" as well; only its health status differs.
         if reply.status == 503
             && call.attempts == Attempts::Configured
             && self.health(self.nodes.current(), call, limits).await == Some(501)
@@ -193,7 +193,7 @@ impl Http {
     }
 
     fn warn_once(&self, warning: &str) {
-        // More different warnings than that are one each time anew.
+        // Beyond this many different warnings, new ones are not logged: they would not fit in memory for ever.
         const REMEMBERED: usize = 256;
         let shown = printable(warning);
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);

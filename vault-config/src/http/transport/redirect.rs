@@ -13,11 +13,11 @@ pub(super) fn not_followed(status: u16) -> Cause {
     )
 }
 
-/// Where a redirect may lead: the cluster's own 307 over the same scheme, and over plain http to
-/// the same host only.
+/// The target of a redirect that the token may follow: a 307 of the cluster over the same scheme, and over plain http
+/// only to the same host. Anything else could be a login page or a stranger that reads the token.
 pub(super) fn redirect(from: &Url, location: &str, status: u16) -> Result<Url, Cause> {
     let target = from.join(location);
-    // Another port of the same host, which is for https.
+    // The port for https of the same host.
     let to_https = target.as_ref().is_ok_and(|target| {
         let schemes = (from.scheme(), target.scheme());
         schemes == ("http", "https") && target.host_str() == from.host_str()

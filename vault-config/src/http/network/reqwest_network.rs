@@ -25,14 +25,14 @@ pub(crate) struct ReqwestNetwork {
 }
 
 impl ReqwestNetwork {
-    /// With `client`, a client of the user's own is used as it is.
+    /// A client that the user brings is used as it is.
     pub(crate) fn new(
         settings: &Settings,
         client: Option<reqwest::Client>,
         clock: NetworkClock,
     ) -> Result<Self, Cause> {
         let clients = match client {
-            Some(client) => Clients::given(client, clock.clone()),
+            Some(client) => Clients::from_user(client, clock.clone()),
             None => Clients::new(settings, clock.clone())?,
         };
         Ok(Self {
@@ -44,10 +44,10 @@ impl ReqwestNetwork {
         })
     }
 
-    async fn carry(&self, request: WireRequest<'_>) -> Result<WireResponse, WireError> {
+    async fn send_one(&self, request: WireRequest<'_>) -> Result<WireResponse, WireError> {
         let limits = request.limits;
         let connection = self.clients.current(limits).await;
-        let left = limits.left();
+        let left = limits.remaining();
         let Some(connection) = connection.filter(|_| !left.is_zero()) else {
             return Err(no_connection(&self.shown, limits.in_all));
         };
@@ -71,7 +71,7 @@ impl ReqwestNetwork {
         let sent = self.clock.now();
         let failed = |error: reqwest::Error, may_be_multiplexed: bool| {
             if error.is_timeout() && !error.is_connect() && may_be_multiplexed {
-                self.clients.leave(connection, request.node, sent);
+                self.clients.abandon(connection, request.node, sent);
             }
             self.diagnose(&error, request)
         };
@@ -103,11 +103,11 @@ impl ReqwestNetwork {
 
 impl Network for ReqwestNetwork {
     fn send<'a>(&'a self, request: WireRequest<'a>) -> WireFuture<'a> {
-        Box::pin(self.carry(request))
+        Box::pin(self.send_one(request))
     }
 }
 
-/// All connections are in use by requests that get no answer.
+/// Every connection is in use by requests that get no answer.
 pub(crate) fn no_connection(addresses: &str, limit: Duration) -> WireError {
     let cause = Cause::new(
         ErrorKind::Timeout,
@@ -124,7 +124,7 @@ async fn read(response: &mut Response) -> Result<WireBody, reqwest::Error> {
     if announced > MAX_BYTES {
         return Ok(WireBody::TooLarge);
     }
-    // Just what is announced: all of it is wiped again, byte by byte.
+    // Not more than announced: the whole capacity is wiped byte by byte at the end.
     let mut bytes = Zeroizing::new(Vec::with_capacity(announced));
     while let Some(chunk) = response.chunk().await? {
         if bytes.len() + chunk.len() > MAX_BYTES {

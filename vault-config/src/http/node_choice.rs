@@ -1,4 +1,4 @@
-//! Which node of a cluster is asked: the one that was good last, until it fails.
+//! The choice of a node in a cluster: the one that served the last request, until it fails.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use super::retry::{self, Attempts, Ended, Repeat};
 use super::transport::{Call, Http, Limits};
 use crate::error::{Cause, Delivery, ErrorKind};
 
-/// How long a node may take to say how it is.
+/// A node that does not answer this within the limit is not chosen.
 const HEALTH: Duration = Duration::from_secs(2);
 
 impl Http {
-    /// The server's health, as a status.
+    /// The status of `sys/health`, or `None` if the node does not answer.
     pub(super) async fn health(
         &self,
         node: usize,
@@ -23,8 +23,8 @@ impl Http {
         asked.ok().map(|answered| answered.reply.status)
     }
 
-    /// The node that was good last. Which one is good is asked before the first request, and before
-    /// one that cannot be sent again when the answer stays away.
+    /// The node that served the last request. Its health is checked before the first request, and before a
+    /// request that must not be repeated: that one cannot be sent to another node after a failure.
     pub(super) async fn healthy_node(
         &self,
         call: &Call<'_>,
@@ -51,18 +51,18 @@ impl Http {
         })
     }
 
-    /// The node to ask at once after this one, when it is the node that failed.
+    /// The node to try next without a pause, if the failure is the node's own.
     pub(super) async fn node_after(
         &self,
         node: usize,
         ended: Ended,
-        unasked: usize,
+        untried: usize,
         call: &Call<'_>,
         limits: Limits<'_>,
     ) -> Option<usize> {
         if ended.is_of_the_node() {
             self.nodes.failed(node);
-            let is_worth_it = unasked > 0 && retry::worth_another(ended, call.repeat);
+            let is_worth_it = untried > 0 && retry::worth_another(ended, call.repeat);
             return if is_worth_it { self.another_node(node, call, limits).await } else { None };
         }
         if ended != Ended::Hopeless {
@@ -71,7 +71,7 @@ impl Http {
         None
     }
 
-    /// Another one than the failing one, unless there is no time left to find it.
+    /// Another node than the failing one; `None` if the time is over before one is found.
     async fn another_node(
         &self,
         failing: usize,
@@ -81,18 +81,18 @@ impl Http {
         if call.attempts == Attempts::Configured {
             return limits.within(self.choose(failing, call, limits)).await;
         }
-        // An attempt at each is as good a question as one about its health.
+        // The caller makes one attempt at every node anyway, which says as much as a health check.
         if let Some(next) = self.nodes.after(failing).next()
             && self.nodes.current() == failing
         {
-            self.nodes.moved(next, false);
+            self.nodes.switch_to(next, false);
         }
         Some(self.nodes.current())
     }
 
-    /// The healthiest of the others. Who else finds this one failing waits for the answer.
+    /// The first healthy one of the other nodes. Requests that find the same node failing share one choice.
     async fn choose(&self, failing: usize, call: &Call<'_>, limits: Limits<'_>) -> usize {
-        let _turn = self.nodes.choosing.lock().await;
+        let _turn = self.nodes.node_choice.lock().await;
         let current = self.nodes.current();
         if current != failing {
             return current;
@@ -104,9 +104,9 @@ impl Http {
                 break;
             }
         }
-        // Each in its turn when none is healthy.
+        // If none is healthy, each is tried in turn.
         let next = healthy.or_else(|| self.nodes.after(failing).next()).unwrap_or(failing);
-        self.nodes.moved(next, healthy.is_some());
+        self.nodes.switch_to(next, healthy.is_some());
         if healthy.is_some() {
             let (from, to) = (self.nodes.shown(failing), self.nodes.shown(next));
             tracing::info!(%from, %to, "another node is asked from now on");
@@ -115,7 +115,7 @@ impl Http {
     }
 }
 
-/// The active node, or a standby that reads itself and passes on the rest:
+/// The active node, or a standby that serves reads and forwards the rest:
 /// <https://openbao.org/api-docs/system/health/>.
 fn serves(health: u16) -> bool {
     matches!(health, 200 | 429 | 473)
