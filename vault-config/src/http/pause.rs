@@ -50,7 +50,7 @@ mod tests {
     }
 
     fn left(pause: Option<Pause>, now: u64) -> Option<u64> {
-        pause.and_then(|pause| pause.left(at(now))).map(|left| left.as_secs())
+        pause.and_then(|pause| pause.remaining(at(now))).map(|left| left.as_secs())
     }
 
     #[test]

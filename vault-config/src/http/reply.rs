@@ -154,11 +154,11 @@ impl Reply {
     }
 
     pub(crate) fn no_route(&self) -> bool {
-        self.words().contains("no handler for route")
+        self.says(&["no handler for route"])
     }
 
     pub(crate) fn no_namespace(&self) -> bool {
-        self.words().contains("namespace not found")
+        self.says(&["namespace not found"])
     }
 
     /// A 403 or 404 about the requested path, and not about its whole namespace or mount.
@@ -168,7 +168,7 @@ impl Reply {
     }
 
     pub(crate) fn upgrading(&self) -> bool {
-        self.status == 400 && self.words().contains("upgrade from non-versioned")
+        self.status == 400 && self.says(&["upgrade from non-versioned"])
     }
 
     /// Vault's own refusal; `None` for the page of a gateway.
@@ -244,12 +244,12 @@ impl Reply {
                 "the server is not initialised",
                 "initialise it: vault operator init; then unseal it",
             )),
-            503 if said.contains("sealed") => here(Cause::new(
+            503 if self.says(&["sealed"]) => here(Cause::new(
                 ErrorKind::Sealed,
                 said,
                 "unseal it: vault operator unseal; every node of a cluster is unsealed by itself",
             )),
-            500..=599 if said.contains("active cluster node not found") => here(Cause::new(
+            500..=599 if self.says(&["active cluster node not found"]) => here(Cause::new(
                 ErrorKind::Standby,
                 said,
                 "the cluster has no active node at the moment: see vault operator raft list-peers",
