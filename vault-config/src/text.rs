@@ -1,29 +1,28 @@
-//! How names and texts from elsewhere are shown: what a server, a file, a variable or a validator says may hold
-//! anything, and stands in the same lines as what this crate says.
+//! Printing names and texts that come from outside: a server, a file, a variable or a validator may hold anything, and
+//! a terminal that obeys it, or a line break in the middle, would falsify the report around it.
 
 use std::borrow::Cow;
 
-/// No text from elsewhere is longer than a page.
+/// In characters: a text from outside is cut to about a page.
 const PAGE: usize = 2000;
-/// A name that is longer is none that anyone reads.
+/// In characters: a longer name is cut.
 const NAME: usize = 100;
-/// So many names are one line.
+/// The most names that are listed whole.
 pub(crate) const MANY: usize = 12;
-/// Of more than that, the nearest.
+/// How many of the most similar names are listed if there are more.
 const FEW: usize = 5;
 
-/// A text on one line: what a terminal or a reader does not show as a character of its own is escaped, as `{:?}`
-/// escapes it. At most a page.
+/// A text on one line, cut to a page. Characters that are not visible by themselves are escaped as `{:?}` does.
 pub(crate) fn printable(text: &str) -> String {
     escaped(cut(text, PAGE).as_ref(), |_| false).into_owned()
 }
 
-/// A name: [`printable`], and short.
+/// A name: [`printable`] and short.
 pub(crate) fn name(text: &str) -> String {
     printable(&cut(text, NAME))
 }
 
-/// A sentence of this crate with whatever was put into it, on one line.
+/// A sentence of this crate, with the texts that were put into it, on one line.
 pub(crate) fn sentence(text: String) -> String {
     let cut = match cut(&text, 2 * PAGE) {
         Cow::Borrowed(_) => text,
@@ -32,7 +31,7 @@ pub(crate) fn sentence(text: String) -> String {
     replaced(cut, |_| false)
 }
 
-/// The same for text that has lines of its own, such as a policy: names in them are [`name`]s.
+/// The same for a text that has several lines, such as a policy. Names in it are [`name`]s already.
 pub(crate) fn lines(text: String) -> String {
     replaced(text, |c| c == '\n')
 }
@@ -67,9 +66,9 @@ fn cut(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// Whether it is drawn where it stands, and moves nothing else.
+/// Whether it is visible, and does not move what stands around it.
 fn is_shown(c: char) -> bool {
-    // Drawn as nothing or as a blank, although Unicode counts them among letters, marks and symbols.
+    // Drawn as nothing or as a blank, although Unicode lists them as letters, marks and symbols.
     let is_blank = matches!(
         c,
         '\u{34f}'
@@ -87,13 +86,14 @@ fn is_shown(c: char) -> bool {
     is_printable(c) && !is_blank
 }
 
-/// What is not: controls, formats (of direction, of no width), separators but the blank, what is private or unassigned.
+/// False for controls, formats (directions, no width), separators other than the blank, private and unassigned
+/// characters.
 pub(crate) fn is_printable(c: char) -> bool {
-    // The standard library's own table. A mark is escaped where it begins a text, and so follows a letter here.
+    // Asks the standard library's own table. It escapes a mark at the beginning of a text: so a letter goes first.
     matches!(c, ' '..='~') || String::from_iter(['a', c]).escape_debug().nth(1) == Some(c)
 }
 
-/// Names as one text: all of them, or the first and how many more there are.
+/// Names as one text: all, or the first ones and the number of the rest.
 pub(crate) fn listed(names: impl IntoIterator<Item = String>) -> String {
     let mut names = names.into_iter();
     let shown: Vec<_> = names.by_ref().take(MANY).collect();
@@ -103,7 +103,7 @@ pub(crate) fn listed(names: impl IntoIterator<Item = String>) -> String {
     }
 }
 
-/// Names from elsewhere as one text: all of them, or those that are most like `wanted`, and how many there are.
+/// Names from outside as one text: all, or those most similar to `wanted` and the number of all.
 pub(crate) fn nearest_few<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     let mut names: Vec<&str> = names.into_iter().collect();
     let all = names.len();
@@ -115,7 +115,7 @@ pub(crate) fn nearest_few<'a>(wanted: &str, names: impl IntoIterator<Item = &'a 
     format!("{} (the nearest of {all})", listed(names.into_iter().take(FEW).map(name)))
 }
 
-/// The name most like `wanted`, if one is near enough to be a slip.
+/// The name most similar to `wanted`, if it is similar enough for a typing mistake.
 pub(crate) fn nearest<'a>(
     wanted: &str,
     names: impl IntoIterator<Item = &'a str>,
@@ -126,21 +126,21 @@ pub(crate) fn nearest<'a>(
     names.into_iter().filter_map(|name| Some((rank(name)?, name))).min().map(|(_, name)| name)
 }
 
-/// A name without what people mix up: upper and lower case, and what is between two words.
+/// A name without what is often confused: upper and lower case, and the character between two words.
 struct Plain(String);
 
 impl Plain {
-    /// Longer names are compared by their lengths alone, which costs nothing.
+    /// Longer names are compared by their lengths alone: the distance costs the product of both lengths.
     const LONGEST: usize = 200;
 
     fn of(name: &str) -> Self {
         let letters = name.chars().filter(|c| !matches!(c, '_' | '-' | '.' | ' '));
         let plain: String = letters.take(Self::LONGEST + 1).flat_map(char::to_lowercase).collect();
-        // A name of nothing else is what it is.
+        // A name of separators alone is kept as it is.
         Self(if plain.is_empty() { name.chars().take(Self::LONGEST).collect() } else { plain })
     }
 
-    /// How many letters apart, unless it is too far to be a slip.
+    /// The distance in letters, or `None` if it is too large for a typing mistake.
     fn slip(&self, other: &Self) -> Option<usize> {
         let (one, another) = (self.0.chars().count(), other.0.chars().count());
         let most = 1.max(one.max(another) / 3);

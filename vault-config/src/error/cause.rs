@@ -1,7 +1,7 @@
 use super::{ErrorKind, Problem};
 use crate::text;
 
-/// Why, where, and what to do. Shared by every field that fails for it.
+/// What happened, where, and what to do. Shared by all fields that fail for it.
 #[derive(Debug, Clone)]
 pub struct Cause {
     pub(crate) kind: ErrorKind,
@@ -10,11 +10,11 @@ pub struct Cause {
     pub(crate) message: String,
     /// What to do about it, the likeliest first; several lines, or none.
     pub(crate) help: String,
-    /// Of a request that failed.
+    /// Whether the failed request may have changed anything at the server.
     pub(crate) delivery: Delivery,
-    /// Of a login: the secret itself was refused, and not for something that may pass.
+    /// The login's secret itself was refused: repeating it may lock the account.
     pub(crate) is_wrong_secret: bool,
-    /// What the server refused in its own words, for hints: rendered text is never searched.
+    /// The server's refusal, if it is one. Hints are chosen by it: rendered text is never searched.
     pub(crate) refusal: Option<Refusal>,
 }
 
@@ -31,16 +31,16 @@ pub(crate) struct Refusal {
 pub(crate) enum Delivery {
     /// No connection took it.
     NotSent,
-    /// It may have arrived, and its answer is lost.
+    /// It may have arrived, and the answer is lost.
     Unanswered,
-    /// It was answered, or the failure is none of a request.
+    /// It was answered, or the failure is not of a request.
     #[default]
     Answered,
 }
 
 impl Cause {
-    /// `message` is one line, and `help` may have several. What neither a terminal nor a reader shows is escaped in
-    /// both, wherever it came from.
+    /// `message` is one line, `help` may have several. Invisible characters are escaped in both, whatever they come
+    /// from.
     pub(crate) fn new(
         kind: ErrorKind,
         message: impl Into<String>,
@@ -55,7 +55,7 @@ impl Cause {
         Self { delivery, ..self }
     }
 
-    /// With the lines of other problems.
+    /// A cause that contains other problems, each on lines of its own.
     pub(crate) fn of_problems(
         kind: ErrorKind,
         message: &str,
@@ -97,7 +97,7 @@ impl Cause {
         self.kind.is_absence()
     }
 
-    /// One line for logs, with what to do on the next.
+    /// For logs: what happened on one line, what to do on the next.
     pub(crate) fn log_line(&self) -> String {
         let source = self.source.as_ref().map_or_else(String::new, |source| format!("{source}: "));
         let help = match self.help.as_str() {

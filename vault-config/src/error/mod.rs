@@ -24,7 +24,7 @@ pub struct Error(Box<ErrorInner>);
 struct ErrorInner {
     name: &'static str,
     problems: Vec<Problem>,
-    /// What was not looked at, and may have problems as well.
+    /// The credentials that were not requested, and may have problems of their own.
     unseen: Option<String>,
     mode: Option<String>,
 }
@@ -95,7 +95,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// Fields that fail for one and the same reason are told once.
+/// Fields that fail for the same cause are reported once.
 fn groups(problems: &[Problem]) -> Vec<Vec<&Problem>> {
     let mut groups: Vec<Vec<&Problem>> = Vec::new();
     for problem in problems {
@@ -130,7 +130,7 @@ fn write_group(f: &mut String, number: usize, group: &[&Problem]) -> fmt::Result
     write_block(f, &" ".repeat(indent.len()), &format!("help: {}", first.cause.help))
 }
 
-/// From here on a group of fields is told by names alone.
+/// A group of this many fields is listed by names alone.
 const MANY: usize = 4;
 
 fn title(group: &[&Problem]) -> String {
