@@ -78,7 +78,7 @@ impl Http {
                 cause: Cause::new(
                     ErrorKind::Standby,
                     "the server redirected twice",
-                    "the cluster may be node_choice its leader: see vault operator raft list-peers",
+                    "the cluster may be choosing its leader: see vault operator raft list-peers",
                 )
                 .at(self.here(node)),
             });
