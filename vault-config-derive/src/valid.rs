@@ -46,18 +46,22 @@ fn check_same_rename(
 
 // ===== Nested fields =====
 
+const KV_WITHOUT_PATH: &str = "`kv` on a `nested` field takes a path: \
+                               write `kv = \"..\"` with the default path of its fields";
+const VALIDATE_ON_NESTED: &str =
+    "`validate` is not allowed on a `nested` field: set it on the nested struct";
+
 /// A nested field is a place for other fields. Whatever concerns one value belongs to those.
 fn check_nested(field: &ConfigField<'_>, errors: &mut ErrorCollector) {
     for (keyword, arg) in field.vault.iter() {
-        match *keyword {
-            "nested" | "rename" | "mount" | "namespace" => {}
-            "kv" if !matches!(arg.value, ArgValue::Flag) => {}
-            "kv" => {
-                let message = "`kv` on a `nested` field needs a path: write `kv = \"..\"`, the default path of its fields";
-                errors.report_at(&arg.name, message);
-            }
-            _ => errors.report_at(&arg.name, not_for_nested(keyword)),
-        }
+        let message = match *keyword {
+            "nested" | "rename" | "mount" | "namespace" => continue,
+            "kv" if !matches!(arg.value, ArgValue::Flag) => continue,
+            "kv" => KV_WITHOUT_PATH.to_owned(),
+            "validate" => VALIDATE_ON_NESTED.to_owned(),
+            _ => not_for_nested(keyword),
+        };
+        errors.report_at(&arg.name, message);
     }
     if let Some(default) = &field.serde.default {
         errors.report_at(&default.name, not_for_nested("#[serde(default)]"));
@@ -69,7 +73,7 @@ fn check_nested(field: &ConfigField<'_>, errors: &mut ErrorCollector) {
 
 fn not_for_nested(attribute: &str) -> String {
     format!(
-        "`{attribute}` is not allowed on a `nested` field: set it on fields of the nested struct"
+        "`{attribute}` is not allowed on a `nested` field: set it on the fields of the nested struct"
     )
 }
 
@@ -115,7 +119,7 @@ fn check_one_source(field: &ConfigField<'_>, errors: &mut ErrorCollector) {
     let Some((first, _)) = sources.next() else { return };
     for (second, arg) in sources {
         let message = format!(
-            "a field has only one source, but this field has `{}` and `{}`: remove one of them",
+            "a field can have only one source, but this field has `{}` and `{}`: remove one of them",
             first.keyword, second.keyword
         );
         errors.report_at(&arg.name, message);
@@ -158,7 +162,7 @@ fn check_namespace_and_plain(field: &ConfigField<'_>, errors: &mut ErrorCollecto
         return;
     }
     if let Some(namespace) = field.vault.get("namespace") {
-        let message = "`namespace` needs a source in Vault, and this field has none: add a source such as `kv`, or remove `namespace`";
+        let message = "`namespace` is only for a field that comes from Vault: remove it, or add a source such as `kv`";
         errors.report_at(&namespace.name, message);
     }
     if let Some(plain) = field.vault.get("plain") {

@@ -140,7 +140,7 @@ pub(crate) enum ArgSyntax {
     Pairs,
     /// The path of a function.
     Path,
-    /// The path of a crate, which serde's users write as a string.
+    /// The path of a crate. serde takes it as a string, so a string is accepted too.
     PathOrText,
     FlagOrExpr,
 }
@@ -152,7 +152,7 @@ impl ArgSyntax {
     /// The message about a value of another form.
     pub(crate) fn usage(self, keyword: &str) -> String {
         match self {
-            Self::Flag => format!("`{keyword}` takes no value: write `{keyword}`"),
+            Self::Flag => format!("`{keyword}` takes no value: write only `{keyword}`"),
             Self::Text(_) => {
                 format!("`{keyword}` takes a string: write `{keyword} = \"..\"`")
             }

@@ -21,7 +21,7 @@ pub(crate) fn env_name(name: &str) -> Result<(), String> {
     not_empty(name)?;
     match name.chars().find(|&c| c == '=' || c.is_control() || c.is_whitespace()) {
         Some(c) => Err(format!(
-            "contains {c:?}, which the name of an environment variable cannot contain: remove it"
+            "contains {c:?}, which is not allowed in the name of an environment variable: remove it"
         )),
         None => Ok(()),
     }
@@ -41,7 +41,7 @@ pub(crate) fn namespace(name: &str) -> Result<(), String> {
     path(name)?;
     match name.chars().find(|c| !c.is_ascii_graphic()) {
         Some(c) => Err(format!(
-            "contains {c:?}, which a namespace cannot contain: use visible ASCII characters"
+            "contains {c:?}, which is not allowed in a namespace: use visible ASCII characters"
         )),
         None => Ok(()),
     }

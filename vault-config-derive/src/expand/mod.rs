@@ -1,5 +1,7 @@
-//! Writes the impl of `VaultConfig`: `schema` and `read` write the bodies of its functions, `type_checks` the checks
-//! that only the compiler can make, and `bounds` its where clause. `fallback` writes the impl of a struct with mistakes.
+//! Writes the impl of `VaultConfig`.
+//!
+//! `schema` and `read` write the bodies of its functions, `type_checks` the checks that only the compiler can make, and
+//! `bounds` its where clause. `fallback` writes the impl of a struct with mistakes.
 
 mod bounds;
 mod fallback;

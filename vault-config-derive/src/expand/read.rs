@@ -89,8 +89,8 @@ impl Expansion<'_> {
         quote!(#private::Fallback::Value(|| #value))
     }
 
-    /// A closure that calls the function and turns its error into text. Its tokens have the span of the function, so that
-    /// the compiler reports a wrong signature there.
+    /// A closure that calls the function and turns its error into text. Its tokens have the span of the function, so
+    /// that the compiler reports a wrong signature there.
     fn validator(&self, function: Option<&ExprPath>) -> TokenStream {
         let private = &self.private;
         let result = quote!(#private::core::result::Result);

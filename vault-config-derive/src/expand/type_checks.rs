@@ -1,5 +1,5 @@
-//! Checks on the types of fields. Only the compiler knows the traits of a type, so each check is a call that compiles if
-//! the type is allowed, with the span of the type.
+//! Checks on the types of fields. Only the compiler knows the traits of a type, so each check is a call that compiles
+//! if the type is allowed. The call has the span of the type, so that the compiler reports the error there.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
