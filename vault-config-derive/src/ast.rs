@@ -1,4 +1,4 @@
-//! The typed view of the struct: what was written, and the questions the later stages ask of it.
+//! The typed view of the struct and of its attributes, which the later stages query.
 
 use proc_macro2::Span;
 use syn::ext::IdentExt as _;
@@ -6,68 +6,71 @@ use syn::{
     Attribute, Data, DeriveInput, Expr, ExprPath, Fields, Ident, Lit, LitStr, Meta, Path, Type,
 };
 
-use crate::attr::{Arg, Args, Value};
-use crate::case::Case;
-use crate::errors::Errors;
-use crate::grammar::{COMPANIONS, Level, SOURCES, Source};
-use crate::serde::{ContainerWords, FieldWords};
+use crate::attr::grammar::{AttributeLevel, OPTIONS, SOURCES, SourceSyntax};
+use crate::attr::{ArgValue, SerdeContainerArgs, SerdeFieldArgs, VaultArg, VaultArgs};
+use crate::error_collector::ErrorCollector;
+use crate::rename_rule::RenameRule;
 
-pub(crate) struct Input<'a> {
+/// The struct that derives `VaultConfig`.
+pub(crate) struct ConfigStruct<'a> {
     pub(crate) original: &'a DeriveInput,
     pub(crate) doc: String,
-    pub(crate) vault: Args,
-    pub(crate) serde: ContainerWords,
-    pub(crate) fields: Vec<Field<'a>>,
+    pub(crate) vault: VaultArgs,
+    pub(crate) serde: SerdeContainerArgs,
+    pub(crate) fields: Vec<ConfigField<'a>>,
 }
 
-pub(crate) struct Field<'a> {
+pub(crate) struct ConfigField<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) ty: &'a Type,
     pub(crate) doc: String,
     pub(crate) deprecated: bool,
-    pub(crate) vault: Args,
-    pub(crate) serde: FieldWords,
-    /// The field's key in files, which may be the work of the struct's `rename_all`.
-    pub(crate) key: Key,
+    pub(crate) vault: VaultArgs,
+    pub(crate) serde: SerdeFieldArgs,
+    pub(crate) file_key: FileKey,
 }
 
-pub(crate) struct Key {
+/// The key of a field in configuration files.
+pub(crate) struct FileKey {
     pub(crate) name: String,
+    /// The `rename` that sets the key, or the field's name.
     pub(crate) span: Span,
 }
 
-/// Where a field comes from, once its words are known to fit together.
-pub(crate) enum Origin {
+/// Where the value of a field comes from. It is exact only after `valid` has passed the field.
+pub(crate) enum FieldOrigin {
     Plain,
-    Vault(&'static Source),
+    Vault(&'static SourceSyntax),
     Nested,
 }
 
-/// What a field is when no source has it.
-pub(crate) enum Fallback<'a> {
+/// The value of a field that no source has.
+pub(crate) enum FieldDefault<'a> {
+    /// Text that is read like the text of an environment variable.
     Text(&'a LitStr),
     Expr(&'a Expr),
-    /// The type's own default.
-    Bare,
+    /// The default of the field's type.
+    OfType,
+    /// The result of a function.
     Call(&'a ExprPath),
-    /// The field of the struct's own default.
+    /// The same field in the default of the whole struct, which is the result of the function if there is one.
     OfStruct(Option<&'a ExprPath>),
 }
 
-impl<'a> Input<'a> {
-    pub(crate) fn from_syn(original: &'a DeriveInput, errors: &mut Errors) -> Self {
-        let mut input = Self {
+impl<'a> ConfigStruct<'a> {
+    pub(crate) fn from_syn(original: &'a DeriveInput, errors: &mut ErrorCollector) -> Self {
+        let mut parsed = Self {
             original,
             doc: doc(&original.attrs),
-            vault: Args::parse(&original.attrs, Level::Container, errors),
-            serde: ContainerWords::parse(&original.attrs, errors),
+            vault: VaultArgs::parse(&original.attrs, AttributeLevel::Container, errors),
+            serde: SerdeContainerArgs::parse(&original.attrs, errors),
             fields: Vec::new(),
         };
-        let case = input.rename_all().and_then(|name| Case::named(&name.value()));
-        input.fields = named_fields(original, errors)
-            .filter_map(|field| Field::from_syn(field, case, errors))
+        let rule = parsed.rename_all().and_then(|name| RenameRule::from_name(&name.value()));
+        parsed.fields = named_fields(original, errors)
+            .filter_map(|field| ConfigField::from_syn(field, rule, errors))
             .collect();
-        input
+        parsed
     }
 
     /// The path of the runtime crate.
@@ -91,21 +94,32 @@ impl<'a> Input<'a> {
     }
 }
 
-impl<'a> Field<'a> {
-    fn from_syn(field: &'a syn::Field, case: Option<Case>, errors: &mut Errors) -> Option<Self> {
+impl<'a> ConfigField<'a> {
+    fn from_syn(
+        field: &'a syn::Field,
+        rule: Option<RenameRule>,
+        errors: &mut ErrorCollector,
+    ) -> Option<Self> {
         let ident = field.ident.as_ref()?;
-        let vault = Args::parse(&field.attrs, Level::Field, errors);
-        let serde = FieldWords::parse(&field.attrs, errors);
-        let key = match vault.text("rename").or(serde.rename.as_ref()) {
-            Some(rename) => Key { name: rename.value(), span: rename.span() },
+        let vault = VaultArgs::parse(&field.attrs, AttributeLevel::Field, errors);
+        let serde = SerdeFieldArgs::parse(&field.attrs, errors);
+        let file_key = match vault.text("rename").or(serde.rename.as_ref()) {
+            Some(rename) => FileKey { name: rename.value(), span: rename.span() },
             None => {
                 let name = ident.unraw().to_string();
-                let name = case.map_or_else(|| name.clone(), |case| case.apply(&name));
-                Key { name, span: ident.span() }
+                let name = rule.map_or_else(|| name.clone(), |rule| rule.apply(&name));
+                FileKey { name, span: ident.span() }
             }
         };
-        let deprecated = field.attrs.iter().any(|attr| attr.path().is_ident("deprecated"));
-        Some(Self { ident, ty: &field.ty, doc: doc(&field.attrs), deprecated, vault, serde, key })
+        Some(Self {
+            ident,
+            ty: &field.ty,
+            doc: doc(&field.attrs),
+            deprecated: field.attrs.iter().any(|attr| attr.path().is_ident("deprecated")),
+            vault,
+            serde,
+            file_key,
+        })
     }
 
     pub(crate) fn name(&self) -> String {
@@ -116,57 +130,60 @@ impl<'a> Field<'a> {
         self.vault.has("nested")
     }
 
-    /// The sources it names: more than one is for `valid` to refuse.
-    pub(crate) fn sources(&self) -> impl Iterator<Item = (&'static Source, &Arg)> {
-        SOURCES.iter().filter_map(|source| Some((source, self.vault.get(source.word)?)))
+    /// The sources that the field names. `valid` refuses more than one.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = (&'static SourceSyntax, &VaultArg)> {
+        SOURCES.iter().filter_map(|source| Some((source, self.vault.get(source.keyword)?)))
     }
 
-    pub(crate) fn companions(&self) -> impl Iterator<Item = (&'static str, &Arg)> {
-        COMPANIONS.iter().filter_map(|(word, _)| Some((*word, self.vault.get(word)?)))
+    /// The options of sources that the field sets.
+    pub(crate) fn source_options(&self) -> impl Iterator<Item = (&'static str, &VaultArg)> {
+        OPTIONS.iter().filter_map(|(keyword, _)| Some((*keyword, self.vault.get(keyword)?)))
     }
 
-    pub(crate) fn origin(&self) -> Origin {
+    pub(crate) fn origin(&self) -> FieldOrigin {
         if self.is_nested() {
-            return Origin::Nested;
+            return FieldOrigin::Nested;
         }
-        self.sources().next().map_or(Origin::Plain, |(source, _)| Origin::Vault(source))
+        self.sources().next().map_or(FieldOrigin::Plain, |(source, _)| FieldOrigin::Vault(source))
     }
 
-    /// Whether its type must hide the value.
+    /// Whether the type of the field must hide the value.
     pub(crate) fn is_secret(&self) -> bool {
-        matches!(self.origin(), Origin::Vault(_)) && !self.vault.has("plain")
+        matches!(self.origin(), FieldOrigin::Vault(_)) && !self.vault.has("plain")
     }
 
-    pub(crate) fn fallback<'f>(&'f self, input: &'f Input<'_>) -> Option<Fallback<'f>> {
+    /// The attribute that is closest to the field wins, and `vault` wins over `serde`.
+    pub(crate) fn default<'f>(&'f self, parent: &'f ConfigStruct<'_>) -> Option<FieldDefault<'f>> {
         if let Some(arg) = self.vault.get("default") {
             return Some(match &arg.value {
-                Value::Expr(expr) => written(expr),
-                _ => Fallback::Bare,
+                ArgValue::Expr(expr) => explicit_default(expr),
+                _ => FieldDefault::OfType,
             });
         }
         if let Some(default) = &self.serde.default {
-            return Some(default.function.as_ref().map_or(Fallback::Bare, Fallback::Call));
+            let function = default.function.as_ref();
+            return Some(function.map_or(FieldDefault::OfType, FieldDefault::Call));
         }
-        let default = input.serde.default.as_ref()?;
-        Some(Fallback::OfStruct(default.function.as_ref()))
+        let default = parent.serde.default.as_ref()?;
+        Some(FieldDefault::OfStruct(default.function.as_ref()))
     }
 }
 
-/// A string literal is text like that of any other source, so that it may also be an `IpAddr`.
-fn written(mut expr: &Expr) -> Fallback<'_> {
+/// A string literal is read like the text of any other source, so that it can also be the default of an `IpAddr`.
+fn explicit_default(mut expr: &Expr) -> FieldDefault<'_> {
     let whole = expr;
     while let Expr::Group(group) = expr {
         expr = &group.expr;
     }
     match expr {
-        Expr::Lit(syn::ExprLit { lit: Lit::Str(text), .. }) => Fallback::Text(text),
-        _ => Fallback::Expr(whole),
+        Expr::Lit(syn::ExprLit { lit: Lit::Str(text), .. }) => FieldDefault::Text(text),
+        _ => FieldDefault::Expr(whole),
     }
 }
 
 fn named_fields<'a>(
     input: &'a DeriveInput,
-    errors: &mut Errors,
+    errors: &mut ErrorCollector,
 ) -> impl Iterator<Item = &'a syn::Field> + use<'a> {
     let kind = match &input.data {
         Data::Struct(data) => match &data.fields {
@@ -177,22 +194,25 @@ fn named_fields<'a>(
         Data::Enum(_) => "an enum",
         Data::Union(_) => "a union",
     };
-    let message = format!("a configuration is a struct with named fields, and this is {kind}");
-    errors.at(&input.ident, message);
+    let message =
+        format!("`VaultConfig` cannot be derived for {kind}: use a struct with named fields");
+    errors.report_at(&input.ident, message);
     None.into_iter().flatten()
 }
 
 fn doc(attrs: &[Attribute]) -> String {
     let texts = attrs.iter().filter_map(|attr| match &attr.meta {
-        Meta::NameValue(meta) if meta.path.is_ident("doc") => crate::attr::text_of(&meta.value),
+        Meta::NameValue(meta) if meta.path.is_ident("doc") => {
+            crate::attr::string_literal(&meta.value)
+        }
         _ => None,
     });
-    let lines: Vec<String> = texts
-        .flat_map(|text| text.value().split('\n').map(line_of_doc).collect::<Vec<_>>())
-        .collect();
+    let lines: Vec<String> =
+        texts.flat_map(|text| text.value().split('\n').map(doc_line).collect::<Vec<_>>()).collect();
     lines.join("\n").trim().to_owned()
 }
 
-fn line_of_doc(line: &str) -> String {
+/// `/// text` puts one space before the text.
+fn doc_line(line: &str) -> String {
     line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned()
 }

@@ -1,20 +1,19 @@
-//! The derive macro of `vault-config`; its documentation is in that crate.
+//! The derive macro of `vault-config`. Its documentation is in that crate.
 //!
-//! One stage a file: `attr` reads attributes against the tables of `grammar` and `serde`,
-//! `ast` is the typed view of the struct, `valid` checks what one attribute alone cannot show,
-//! `expand` writes the impl, and `fallback` writes its stand-in when anything was wrong.
+//! The macro is a pipeline, one module a stage:
+//!
+//! 1. `attr` parses the attributes and checks each one alone.
+//! 2. `ast` is the typed view of the struct, its fields and their attributes.
+//! 3. `valid` checks how attributes and fields combine.
+//! 4. `expand` writes the impl, or the compile errors with a fallback impl.
+//!
+//! Every stage reports to one `ErrorCollector`, so that all mistakes in a struct are reported in one compilation.
 
 mod ast;
 mod attr;
-mod case;
-mod errors;
+mod error_collector;
 mod expand;
-mod fallback;
-mod generics;
-mod grammar;
-mod serde;
-mod text;
-mod tidy;
+mod rename_rule;
 mod valid;
 
 use proc_macro::TokenStream;

@@ -1,4 +1,4 @@
-//! What no attribute shows alone: words that do not go together, and fields that collide.
+//! Checks what no attribute shows alone: attributes that exclude each other, and fields that share a name.
 
 use std::collections::HashMap;
 
@@ -6,81 +6,91 @@ use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::{Ident, LitStr};
 
-use crate::ast::{Field, Input};
-use crate::attr::{Arg, Value};
-use crate::errors::Errors;
-use crate::grammar::{SOURCES, Source};
+use crate::ast::{ConfigField, ConfigStruct};
+use crate::attr::ArgValue;
+use crate::attr::grammar::{SOURCES, SourceSyntax};
+use crate::error_collector::ErrorCollector;
 
-pub(crate) fn check(input: &Input<'_>, errors: &mut Errors) {
-    same_rename(
-        "rename_all",
-        input.vault.text("rename_all"),
-        input.serde.rename_all.as_ref(),
-        errors,
-    );
-    for field in &input.fields {
-        same_rename("rename", field.vault.text("rename"), field.serde.rename.as_ref(), errors);
+pub(crate) fn check(parsed: &ConfigStruct<'_>, errors: &mut ErrorCollector) {
+    let (vault, serde) = (parsed.vault.text("rename_all"), parsed.serde.rename_all.as_ref());
+    check_same_rename("rename_all", vault, serde, errors);
+    for field in &parsed.fields {
+        let (vault, serde) = (field.vault.text("rename"), field.serde.rename.as_ref());
+        check_same_rename("rename", vault, serde, errors);
         if field.is_nested() {
-            nested(field, errors);
-            endless(field, &input.original.ident, errors);
+            check_nested(field, errors);
+            check_not_recursive(field, &parsed.original.ident, errors);
         } else {
-            leaf(field, errors);
+            check_leaf(field, errors);
         }
     }
-    unique_env(input, errors);
-    unique_keys(input, errors);
+    check_env_names(parsed, errors);
+    check_file_keys(parsed, errors);
 }
 
-fn same_rename(word: &str, vault: Option<&LitStr>, serde: Option<&LitStr>, errors: &mut Errors) {
-    if let (Some(vault), Some(serde)) = (vault, serde)
-        && vault.value() != serde.value()
-    {
-        let (ours, theirs) = (vault.value(), serde.value());
-        errors.at(
-            vault,
-            format!("`#[vault({word})]` says `{ours}` and `#[serde({word})]` says `{theirs}`"),
+fn check_same_rename(
+    keyword: &str,
+    vault: Option<&LitStr>,
+    serde: Option<&LitStr>,
+    errors: &mut ErrorCollector,
+) {
+    let (Some(vault), Some(serde)) = (vault, serde) else { return };
+    let (ours, theirs) = (vault.value(), serde.value());
+    if ours != theirs {
+        let message = format!(
+            "`#[vault({keyword})]` is `{ours}` but `#[serde({keyword})]` is `{theirs}`: use the same value in both"
         );
+        errors.report_at(vault, message);
     }
 }
 
-fn nested(field: &Field<'_>, errors: &mut Errors) {
-    for (word, arg) in field.vault.iter() {
-        let why = match *word {
+// ===== Nested fields =====
+
+const KV_WITHOUT_PATH: &str = "`kv` on a `nested` field takes a path: \
+                               write `kv = \"..\"` with the default path of its fields";
+const VALIDATE_ON_NESTED: &str =
+    "`validate` is not allowed on a `nested` field: set it on the nested struct";
+
+/// A nested field is a place for other fields. Whatever concerns one value belongs to those.
+fn check_nested(field: &ConfigField<'_>, errors: &mut ErrorCollector) {
+    for (keyword, arg) in field.vault.iter() {
+        let message = match *keyword {
             "nested" | "rename" | "mount" | "namespace" => continue,
-            "kv" if !matches!(arg.value, Value::Nothing) => continue,
-            "kv" => "`kv` on a `nested` field needs a path: the default of the fields inside",
-            "default" => "a `nested` field has no `default`: give its own fields theirs",
-            "env" => "a `nested` field has no `env`: its own fields have names of their own",
-            "plain" => "a `nested` field cannot be `plain`: mark its own fields",
-            "validate" => "a `nested` field has no `validate`: put it on the nested struct",
-            _ => {
-                errors.at(&arg.word, format!("`{word}` cannot stand beside `nested`"));
-                continue;
-            }
+            "kv" if !matches!(arg.value, ArgValue::Flag) => continue,
+            "kv" => KV_WITHOUT_PATH.to_owned(),
+            "validate" => VALIDATE_ON_NESTED.to_owned(),
+            _ => not_for_nested(keyword),
         };
-        errors.at(&arg.word, why);
+        errors.report_at(&arg.name, message);
     }
     if let Some(default) = &field.serde.default {
-        errors.at(&default.word, "a `nested` field has no `default`: give its own fields theirs");
+        errors.report_at(&default.name, not_for_nested("#[serde(default)]"));
     }
-    if let Some(with) = &field.serde.read_with {
-        errors.at(&with.word, format!("`{}` cannot stand beside `nested`", with.word));
-    }
-}
-
-/// `other::Config` inside of `Config` is another struct; `Config` and `Self` are not.
-fn endless(field: &Field<'_>, name: &Ident, errors: &mut Errors) {
-    if names(field.ty.to_token_stream(), name) {
-        errors.at(field.ty, "a struct cannot be `nested` in itself: it would have no end");
+    if let Some(with) = &field.serde.deserialize_with {
+        errors.report_at(&with.name, not_for_nested(&format!("#[serde({})]", with.name)));
     }
 }
 
-fn names(tokens: TokenStream, name: &Ident) -> bool {
+fn not_for_nested(attribute: &str) -> String {
+    format!(
+        "`{attribute}` is not allowed on a `nested` field: set it on the fields of the nested struct"
+    )
+}
+
+fn check_not_recursive(field: &ConfigField<'_>, name: &Ident, errors: &mut ErrorCollector) {
+    if mentions_struct(field.ty.to_token_stream(), name) {
+        let message = "a struct cannot be `nested` in itself: give the field another type";
+        errors.report_at(field.ty, message);
+    }
+}
+
+/// `other::Config` in the struct `Config` is another struct, so a name after a colon does not count.
+fn mentions_struct(tokens: TokenStream, name: &Ident) -> bool {
     let mut after_colon = false;
     tokens.into_iter().any(|token| {
         let found = match &token {
             TokenTree::Ident(ident) => !after_colon && (ident == name || ident == "Self"),
-            TokenTree::Group(group) => names(group.stream(), name),
+            TokenTree::Group(group) => mentions_struct(group.stream(), name),
             TokenTree::Punct(_) | TokenTree::Literal(_) => false,
         };
         after_colon = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == ':');
@@ -88,113 +98,146 @@ fn names(tokens: TokenStream, name: &Ident) -> bool {
     })
 }
 
-fn leaf(field: &Field<'_>, errors: &mut Errors) {
-    let sources: Vec<_> = field.sources().collect();
-    for (source, arg) in sources.iter().skip(1) {
-        let (first, second) = (sources[0].0.word, source.word);
-        errors.at(
-            &arg.word,
-            format!("a field has one source, and this one has `{first}` and `{second}`"),
-        );
-    }
-    for (word, arg) in field.companions() {
-        if !sources.iter().any(|(source, _)| source.companions.contains(&word)) {
-            errors.at(&arg.word, stray(word, sources.first().map(|(source, _)| *source)));
-        }
-    }
-    if let Some(namespace) = field.vault.get("namespace")
-        && sources.is_empty()
-    {
-        let why =
-            "`namespace` is for fields that come from Vault, and this field has no such source";
-        errors.at(&namespace.word, why);
-    }
-    if let Some(plain) = field.vault.get("plain")
-        && sources.is_empty()
-    {
-        let why = "`plain` is for fields that come from Vault; any other field is plain already";
-        errors.at(&plain.word, why);
-    }
+// ===== Fields with one value =====
+
+fn check_leaf(field: &ConfigField<'_>, errors: &mut ErrorCollector) {
+    check_one_source(field, errors);
+    check_options(field, errors);
+    check_namespace_and_plain(field, errors);
     if field.vault.has("kv") {
-        kv(field, errors);
+        check_kv(field, errors);
     }
-    if let (Some(_), Some(file)) =
-        (field.vault.get("public_key"), field.vault.get("public_key_file"))
+    if let (true, Some(file)) = (field.vault.has("public_key"), field.vault.get("public_key_file"))
     {
-        errors.at(
-            &file.word,
-            "`public_key` is the key itself and `public_key_file` names its file: use one",
+        let message = "`public_key` is the key itself and `public_key_file` is a file that holds it: use only one";
+        errors.report_at(&file.name, message);
+    }
+}
+
+fn check_one_source(field: &ConfigField<'_>, errors: &mut ErrorCollector) {
+    let mut sources = field.sources();
+    let Some((first, _)) = sources.next() else { return };
+    for (second, arg) in sources {
+        let message = format!(
+            "a field can have only one source, but this field has `{}` and `{}`: remove one of them",
+            first.keyword, second.keyword
         );
+        errors.report_at(&arg.name, message);
     }
 }
 
-fn stray(word: &str, source: Option<&Source>) -> String {
-    let takers = one_of(SOURCES.iter().filter(|source| source.companions.contains(&word)));
+fn check_options(field: &ConfigField<'_>, errors: &mut ErrorCollector) {
+    for (option, arg) in field.source_options() {
+        if !field.sources().any(|(source, _)| source.options.contains(&option)) {
+            let source = field.sources().next().map(|(source, _)| source);
+            errors.report_at(&arg.name, misplaced_option(option, source));
+        }
+    }
+}
+
+fn misplaced_option(option: &str, source: Option<&SourceSyntax>) -> String {
+    let accepting = accepting_sources(option);
     match source {
-        Some(source) => {
-            format!("`{word}` does not go with `{}`; it belongs to {takers}", source.word)
-        }
-        None => format!("`{word}` says more about {takers}, and this field has no such source"),
+        Some(source) => format!(
+            "`{option}` is not an option of `{}`: remove it, or use {accepting}",
+            source.keyword
+        ),
+        None => format!(
+            "`{option}` needs a source, and this field has none: add {accepting}, or remove `{option}`"
+        ),
     }
 }
 
-fn one_of<'a>(sources: impl Iterator<Item = &'a Source>) -> String {
-    let words: Vec<String> = sources.map(|source| format!("`{}`", source.word)).collect();
-    words.join(" or ")
+fn accepting_sources(option: &str) -> String {
+    let sources = SOURCES.iter().filter(|source| source.options.contains(&option));
+    let names: Vec<String> = sources.map(|source| format!("`{}`", source.keyword)).collect();
+    match names.as_slice() {
+        [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => names.concat(),
+    }
 }
 
-fn kv(field: &Field<'_>, errors: &mut Errors) {
+fn check_namespace_and_plain(field: &ConfigField<'_>, errors: &mut ErrorCollector) {
+    if field.sources().next().is_some() {
+        return;
+    }
+    if let Some(namespace) = field.vault.get("namespace") {
+        let message = "`namespace` is only for a field that comes from Vault: remove it, or add a source such as `kv`";
+        errors.report_at(&namespace.name, message);
+    }
+    if let Some(plain) = field.vault.get("plain") {
+        let message = "`plain` is only for a field that comes from Vault: remove it, or add a source such as `kv`";
+        errors.report_at(&plain.name, message);
+    }
+}
+
+fn check_kv(field: &ConfigField<'_>, errors: &mut ErrorCollector) {
     let args = &field.vault;
-    if let (Some(_), Some(key)) = (args.get("whole"), args.get("key")) {
-        errors.at(&key.word, "`key` is one key of the secret and `whole` is all of them: use one");
+    if let (true, Some(key)) = (args.has("whole"), args.get("key")) {
+        let message = "`key` is one key of the secret and `whole` is all of them: use only one";
+        errors.report_at(&key.name, message);
     }
-    let kv_version = args.number("kv_version");
-    let number = kv_version.and_then(|literal| literal.base10_parse::<u64>().ok());
-    if let (Some(literal), Some(0 | 3..)) = (kv_version, number) {
-        errors.at(literal, "`kv_version` is 1 or 2");
+    let number = |keyword| {
+        let literal = args.number(keyword)?;
+        Some((literal, literal.base10_parse::<u64>().ok()?))
+    };
+    let kv_version = number("kv_version");
+    if let Some((literal, 0 | 3..)) = kv_version {
+        errors.report_at(literal, "unknown `kv_version`: write 1 or 2");
     }
-    let version = args.number("version");
-    if let (Some(literal), Some(0)) = (version, version.and_then(|n| n.base10_parse::<u64>().ok()))
-    {
-        errors.at(literal, "versions begin at 1; leave out `version` for the newest");
+    if let Some((literal, 0)) = number("version") {
+        let message = "the first `version` is 1: remove `version` to read the newest";
+        errors.report_at(literal, message);
     }
-    if let (Some(Arg { word, .. }), Some(1)) = (args.get("version"), number) {
-        errors.at(word, "a KV v1 secret has no versions: leave out `version` or `kv_version = 1`");
+    if let (Some(version), Some((_, 1))) = (args.get("version"), kv_version) {
+        let message = "a secret in KV v1 has no versions: remove `version` or `kv_version = 1`";
+        errors.report_at(&version.name, message);
     }
 }
 
-fn unique_env(input: &Input<'_>, errors: &mut Errors) {
-    let mut taken: HashMap<String, &Field<'_>> = HashMap::new();
-    for field in &input.fields {
-        let Some(env) = field.vault.text("env") else {
-            continue;
-        };
-        if let Some(first) = taken.insert(env.value(), field) {
-            let (first, second, env_name) = (first.name(), field.name(), env.value());
-            errors.at(env, format!("fields `{first}` and `{second}` both read `{env_name}`"));
+// ===== Fields that share a name =====
+
+fn check_env_names(parsed: &ConfigStruct<'_>, errors: &mut ErrorCollector) {
+    let mut readers: HashMap<String, &ConfigField<'_>> = HashMap::new();
+    for field in &parsed.fields {
+        let Some(env) = field.vault.text("env") else { continue };
+        if let Some(first) = readers.insert(env.value(), field) {
+            let (first, second, name) = (first.name(), field.name(), env.value());
+            let message = format!(
+                "fields `{first}` and `{second}` both read the variable `{name}`: change one `env`"
+            );
+            errors.report_at(env, message);
         }
     }
 }
 
-fn unique_keys(input: &Input<'_>, errors: &mut Errors) {
-    let mut taken: HashMap<String, &Field<'_>> = HashMap::new();
-    for field in &input.fields {
+fn check_file_keys(parsed: &ConfigStruct<'_>, errors: &mut ErrorCollector) {
+    let mut owners: HashMap<String, &ConfigField<'_>> = HashMap::new();
+    for field in &parsed.fields {
+        let own = (field.file_key.name.clone(), field.file_key.span);
         let aliases = field.serde.aliases.iter().map(|alias| (alias.value(), alias.span()));
-        for (key, span) in [(field.key.name.clone(), field.key.span)].into_iter().chain(aliases) {
-            match taken.get(&key) {
+        for (key, span) in std::iter::once(own).chain(aliases) {
+            match owners.get(&key) {
                 Some(first) if first.ident != field.ident => {
-                    errors.push(same_key(first, field, &key, span));
+                    errors.report(shared_key(first, field, &key, span));
                 }
                 _ => {
-                    taken.insert(key, field);
+                    owners.insert(key, field);
                 }
             }
         }
     }
 }
 
-fn same_key(first: &Field<'_>, second: &Field<'_>, key: &str, span: Span) -> syn::Error {
+fn shared_key(
+    first: &ConfigField<'_>,
+    second: &ConfigField<'_>,
+    key: &str,
+    span: Span,
+) -> syn::Error {
     let (first, second) = (first.name(), second.name());
-    let message = format!("fields `{first}` and `{second}` have the same key `{key}` in files");
+    let message = format!(
+        "fields `{first}` and `{second}` have the same key `{key}` in files: rename one of them"
+    );
     syn::Error::new(span, message)
 }

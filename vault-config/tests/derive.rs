@@ -1,4 +1,4 @@
-//! What the derive macro accepts, what it says of the rest, and what the generated code does.
+//! What the derive macro accepts, what it refuses, and what the generated code does.
 //!
 //! `TRYBUILD=overwrite cargo test -p vault-config --test derive` writes the `.stderr` files anew.
 
@@ -34,42 +34,42 @@ struct Defaults {
     #[vault(default)]
     bare: Vec<u8>,
     #[serde(default)]
-    of_serde: bool,
+    serde_default: bool,
     #[serde(default = "seven")]
-    function_of_serde: u8,
+    serde_function: u8,
     #[vault(default = 1)]
     #[serde(default = "seven")]
-    ours_first: u8,
+    vault_before_serde: u8,
     #[vault(kv = "app", default = "hunter2")]
     secret: SecretString,
     absent: Option<u8>,
     #[vault(nested)]
-    whole: OfStruct,
+    struct_default: StructDefault,
     #[vault(nested)]
-    function: OfFunction,
+    struct_function: StructFunction,
 }
 
 #[derive(Debug, VaultConfig)]
 #[serde(default)]
-struct OfStruct {
+struct StructDefault {
     own: u8,
     #[vault(default = 2)]
     other: u8,
 }
 
-impl Default for OfStruct {
+impl Default for StructDefault {
     fn default() -> Self {
         Self { own: 3, other: 4 }
     }
 }
 
 #[derive(Debug, VaultConfig)]
-#[serde(default = "OfFunction::new")]
-struct OfFunction {
+#[serde(default = "StructFunction::new")]
+struct StructFunction {
     own: String,
 }
 
-impl OfFunction {
+impl StructFunction {
     fn new() -> Self {
         Self { own: "new".to_owned() }
     }
@@ -85,13 +85,13 @@ fn defaults() {
     assert_eq!(config.expression, 8080);
     assert_eq!(config.text, IpAddr::from([127, 0, 0, 1]));
     assert!(config.bare.is_empty());
-    assert!(!config.of_serde);
-    assert_eq!(config.function_of_serde, 7);
-    assert_eq!(config.ours_first, 1);
+    assert!(!config.serde_default);
+    assert_eq!(config.serde_function, 7);
+    assert_eq!(config.vault_before_serde, 1);
     assert_eq!(config.secret.expose_secret(), "hunter2");
     assert_eq!(config.absent, None);
-    assert_eq!((config.whole.own, config.whole.other), (3, 2));
-    assert_eq!(config.function.own, "new");
+    assert_eq!((config.struct_default.own, config.struct_default.other), (3, 2));
+    assert_eq!(config.struct_function.own, "new");
 }
 
 #[derive(Debug, PartialEq, Deserialize, VaultConfig)]
@@ -131,7 +131,7 @@ mod doubled {
 }
 
 #[test]
-fn keys_and_functions_are_those_of_serde() {
+fn file_keys_and_functions_are_those_of_serde() {
     let file = json!({
         "port-number": 80, "Listen": "here", "older": 1, "text-length": "four", "twice": 4, "type": "raw",
         "database": { "POOL_SIZE": 9 }
@@ -156,7 +156,7 @@ struct Several {
     missing: HashMap<String, Option<(u8, [u8; 2])>>,
     #[vault(env = "THE_LIMIT")]
     limit: u8,
-    // By serde's own rule a field read by a function of its own is required, whatever its type.
+    // As in serde, a field with its own function is required, even if its type is an `Option`.
     #[serde(deserialize_with = "read_number")]
     also_missing: Option<u8>,
 }
@@ -224,7 +224,7 @@ fn load<T: VaultConfig>(file: serde_json::Value) -> Result<T, Error> {
     loader(file).load_blocking()
 }
 
-/// A loader that reads `file` and nothing of the machine it runs on.
+/// A loader that reads `file` alone, so that the machine's environment cannot change a test.
 fn loader<T: VaultConfig>(file: serde_json::Value) -> Loader<T> {
     T::loader()
         .figment(Figment::from(Serialized::defaults(file)))

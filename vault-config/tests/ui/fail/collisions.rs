@@ -1,4 +1,4 @@
-//! Two fields of one name.
+//! Fields of one struct must not share a name.
 
 use vault_config::VaultConfig;
 

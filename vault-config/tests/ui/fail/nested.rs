@@ -1,4 +1,4 @@
-//! A nested field is a name and nothing else; its own fields have the rest.
+//! A nested field refuses the attributes of a single value. They belong to the fields of the nested struct.
 
 use vault_config::VaultConfig;
 
@@ -18,18 +18,18 @@ struct Config {
 }
 
 #[derive(VaultConfig)]
-struct Endless {
+struct Recursive {
     #[vault(nested)]
-    by_name: Option<Box<Endless>>,
+    by_name: Option<Box<Recursive>>,
     #[vault(nested)]
     by_self: Option<Box<Self>>,
     #[vault(nested)]
-    another: other::Endless,
+    another: other::Recursive,
 }
 
 mod other {
     #[derive(vault_config::VaultConfig)]
-    pub struct Endless {}
+    pub struct Recursive {}
 }
 
 #[derive(VaultConfig)]

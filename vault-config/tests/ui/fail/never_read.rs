@@ -1,4 +1,4 @@
-//! The compiler tells of a field that is configured and never read, as of any other.
+//! The derive does not hide the warning about a field that the program never reads.
 
 #![deny(dead_code)]
 

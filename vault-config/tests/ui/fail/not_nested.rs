@@ -1,4 +1,4 @@
-//! The type of a nested field is a configuration.
+//! A nested field must have a configuration as its type, and a configuration must be in a nested field.
 
 use vault_config::VaultConfig;
 
@@ -12,7 +12,7 @@ struct Config {
 
 fn main() {}
 
-/// Without `nested` its `kv` would never be asked.
+/// Without `nested`, the `kv` inside `Smtp` would be ignored.
 #[derive(VaultConfig)]
 struct Forgotten {
     smtp: Smtp,

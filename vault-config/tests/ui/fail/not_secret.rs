@@ -1,6 +1,6 @@
-//! A type that shows what it holds, in a field that comes from Vault.
+//! A field that comes from Vault must have a type that hides its value.
 //!
-//! No `String` here: whether rustc writes it with its path depends on every name in the crate graph.
+//! The types here avoid `String`: whether rustc writes its path depends on every name in the crate graph.
 
 use vault_config::VaultConfig;
 

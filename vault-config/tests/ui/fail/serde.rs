@@ -1,4 +1,4 @@
-//! What serde can do and a configuration cannot is refused by name.
+//! An attribute of serde that a configuration does not support is refused by name.
 
 use serde::Deserialize;
 use vault_config::VaultConfig;

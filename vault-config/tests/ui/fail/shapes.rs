@@ -1,4 +1,4 @@
-//! Only a struct with named fields is a configuration; nothing that uses the others is an error as well.
+//! Only a struct with named fields is a configuration. Code that uses any other type adds no further error.
 
 use vault_config::VaultConfig;
 

@@ -1,4 +1,4 @@
-//! Words that do not go together.
+//! Attributes that exclude each other.
 
 use vault_config::VaultConfig;
 use vault_config::secrecy::SecretString;

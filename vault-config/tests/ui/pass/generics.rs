@@ -1,4 +1,4 @@
-//! Type, const and lifetime parameters, bounds and where clauses survive; only what is needed is asked of them.
+//! The derive keeps all parameters, bounds and where clauses, and adds only the bounds that it needs.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -71,7 +71,7 @@ impl<T: From<u8>> Default for Defaulted<T> {
     }
 }
 
-/// A program written against `T: VaultConfig` sees the bounds hold.
+/// The derived bounds are enough for code that is generic over `T: VaultConfig`.
 fn configuration<T: VaultConfig>() {
     let _ = T::schema();
 }

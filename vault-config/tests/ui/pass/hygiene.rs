@@ -1,5 +1,5 @@
-//! No prelude, the crate under another name, every name of the prelude taken, fields named as locals might be,
-//! and a struct that a macro writes.
+//! The generated code works without a prelude, with other items under the names of the prelude, with the crate under
+//! another name, with fields that have the names of its variables, and for a struct that a macro writes.
 
 #![no_implicit_prelude]
 #![allow(dead_code)]

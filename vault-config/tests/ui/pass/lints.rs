@@ -1,4 +1,4 @@
-//! Generated code draws no warning, however strict the user is.
+//! The generated code causes no warning, however strict the user's lints are.
 
 #![deny(
     warnings,

@@ -1,4 +1,4 @@
-//! Side by side with `Deserialize` and `Serialize`, nothing is said twice.
+//! One set of attributes serves `VaultConfig` and the derives of serde.
 
 #![allow(dead_code)]
 

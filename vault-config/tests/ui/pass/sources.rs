@@ -1,4 +1,4 @@
-//! Every word of the grammar, in every form it has.
+//! Every attribute, in every form it has.
 
 #![allow(dead_code)]
 
@@ -25,7 +25,7 @@ struct Config {
     #[vault(kv)]
     bare: SecretString,
     #[vault(kv, key = "other", mount = "kv2", version = 3, kv_version = 2)]
-    bare_and_more: Option<SecretString>,
+    bare_with_options: Option<SecretString>,
     #[vault(kv = "data/secret", kv_version = 1)]
     with_path: Vec<SecretString>,
     #[vault(kv = "{profile}/all", whole)]
@@ -51,9 +51,9 @@ struct Config {
     #[vault(kv, refresh = "never")]
     once: SecretString,
     #[vault(read = "cubbyhole/app", key = "k", refresh = "1500ms")]
-    looked_after: SecretString,
+    refreshed_key: SecretString,
     #[vault(read = "cubbyhole/app", refresh = "24h")]
-    all_of_it: HashMap<String, SecretString>,
+    refreshed_map: HashMap<String, SecretString>,
     #[vault(read = "gcp/token/ci")]
     gcp: HashMap<String, SecretString>,
     #[vault(transit = "app")]
@@ -63,7 +63,7 @@ struct Config {
     #[vault(write = "transit/random/16", data(format = "hex", r#type = "{env}", empty = ""), key = "k")]
     written: SecretString,
     #[vault(write = "aws/sts/deploy", refresh = "30m")]
-    all_that_is_written: Leased<HashMap<String, SecretString>>,
+    written_map: Leased<HashMap<String, SecretString>>,
     #[vault(default)]
     switch: bool,
     #[vault(default = "127.0.0.1")]

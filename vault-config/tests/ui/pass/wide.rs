@@ -1,4 +1,4 @@
-//! More fields than any tuple has.
+//! A struct can have more fields than any tuple.
 
 #![allow(dead_code)]
 

@@ -1,4 +1,4 @@
-//! A type that the engine's answer does not fit.
+//! The type of a field must be able to hold the value that its engine returns.
 
 use vault_config::secrecy::SecretString;
 use vault_config::{Certificate, DatabaseCredentials, Leased, SignedSshKey, VaultConfig};

@@ -1,4 +1,4 @@
-//! The types of engines that give one type.
+//! Fields of engines that return values of one type only.
 
 #![allow(dead_code)]
 
@@ -13,9 +13,9 @@ struct Config<T: vault_config::Secret> {
     #[vault(ssh = "deploy", valid_principals = "{user}", ttl = "30m")]
     key: SignedSshKey,
     #[vault(ssh = "deploy", public_key = "ssh-ed25519 AAAA")]
-    given: Leased<SignedSshKey>,
+    key_in_attribute: Leased<SignedSshKey>,
     #[vault(ssh = "deploy", mount = "team/ssh", public_key_file = "/etc/{env}.pub")]
-    of_a_file: Option<SignedSshKey>,
+    key_in_file: Option<SignedSshKey>,
     #[vault(pki = "web")]
     generic: T,
 }

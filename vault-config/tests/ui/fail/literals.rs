@@ -1,4 +1,4 @@
-//! Texts that can never be right.
+//! Strings that can never be valid.
 
 use std::collections::HashMap;
 

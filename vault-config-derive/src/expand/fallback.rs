@@ -1,11 +1,11 @@
-//! The impl of a struct that cannot have one: it stands beside the errors, so that uses of the trait
-//! elsewhere are not errors too. It never runs.
+//! The impl of a struct with mistakes, beside its compile errors. Without an impl, the compiler would also report every
+//! use of the trait on that struct. The impl never runs.
 
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{DeriveInput, Path};
 
-pub(crate) fn expand(input: &DeriveInput, krate: &Path, error: &syn::Error) -> TokenStream {
+pub(super) fn expand(input: &DeriveInput, krate: &Path, error: &syn::Error) -> TokenStream {
     let name = &input.ident;
     let (impl_generics, ty_generics, where_clause) = input.generics.split_for_impl();
     let errors = error.to_compile_error();

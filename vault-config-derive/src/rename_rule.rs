@@ -1,7 +1,7 @@
-//! `rename_all`, exactly as serde applies it to the fields of a struct.
+//! The rules of `rename_all`, exactly as serde applies them to the fields of a struct.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Case {
+pub(crate) enum RenameRule {
     Lower,
     Upper,
     Pascal,
@@ -12,23 +12,23 @@ pub(crate) enum Case {
     ScreamingKebab,
 }
 
-const NAMES: [(&str, Case); 8] = [
-    ("lowercase", Case::Lower),
-    ("UPPERCASE", Case::Upper),
-    ("PascalCase", Case::Pascal),
-    ("camelCase", Case::Camel),
-    ("snake_case", Case::Snake),
-    ("SCREAMING_SNAKE_CASE", Case::ScreamingSnake),
-    ("kebab-case", Case::Kebab),
-    ("SCREAMING-KEBAB-CASE", Case::ScreamingKebab),
+const NAMES: [(&str, RenameRule); 8] = [
+    ("lowercase", RenameRule::Lower),
+    ("UPPERCASE", RenameRule::Upper),
+    ("PascalCase", RenameRule::Pascal),
+    ("camelCase", RenameRule::Camel),
+    ("snake_case", RenameRule::Snake),
+    ("SCREAMING_SNAKE_CASE", RenameRule::ScreamingSnake),
+    ("kebab-case", RenameRule::Kebab),
+    ("SCREAMING-KEBAB-CASE", RenameRule::ScreamingKebab),
 ];
 
-impl Case {
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        NAMES.iter().find(|(known, _)| *known == name).map(|&(_, case)| case)
+impl RenameRule {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(known, _)| *known == name).map(|&(_, rule)| rule)
     }
 
-    /// Field names are snake case by convention; serde does not look closer either.
+    /// Every name is taken for snake case, because serde makes the same assumption.
     pub(crate) fn apply(self, field: &str) -> String {
         match self {
             Self::Lower | Self::Snake => field.to_owned(),
@@ -41,13 +41,13 @@ impl Case {
     }
 }
 
-/// The check of the attribute's text.
+/// The check of the string in the attribute.
 pub(crate) fn check(name: &str) -> Result<(), String> {
-    if Case::named(name).is_some() {
+    if RenameRule::from_name(name).is_some() {
         return Ok(());
     }
     let known: Vec<String> = NAMES.iter().map(|(known, _)| format!("`{known}`")).collect();
-    Err(format!("is one of {}", known.join(", ")))
+    Err(format!("is not a known case: write one of {}", known.join(", ")))
 }
 
 fn capitalized(word: &str) -> String {
@@ -67,9 +67,9 @@ fn first_letter(word: &str, change: impl Fn(char) -> char) -> String {
 mod tests {
     use super::*;
 
-    /// serde_derive's own table (`internals/case.rs`).
+    /// The table is serde_derive's own (`internals/case.rs`).
     #[test]
-    fn fields_as_serde_renames_them() {
+    fn renames_fields_as_serde_does() {
         #[rustfmt::skip]
         let table = [
             ("outcome", ["outcome", "OUTCOME", "Outcome", "outcome", "outcome", "OUTCOME", "outcome", "OUTCOME"]),
@@ -79,14 +79,14 @@ mod tests {
             ("_hidden", ["_hidden", "_HIDDEN", "Hidden", "hidden", "_hidden", "_HIDDEN", "-hidden", "-HIDDEN"]),
         ];
         for (field, renamed) in table {
-            for ((name, case), expected) in NAMES.into_iter().zip(renamed) {
-                assert_eq!(case.apply(field), expected, "{name} of {field}");
+            for ((name, rule), expected) in NAMES.into_iter().zip(renamed) {
+                assert_eq!(rule.apply(field), expected, "{name} of {field}");
             }
         }
     }
 
     #[test]
-    fn the_name_of_a_case_is_exact() {
+    fn rule_names_are_exact() {
         assert_eq!(check("kebab-case"), Ok(()));
         for wrong in ["", "kebab_case", "KebabCase", "camelcase"] {
             assert!(check(wrong).is_err(), "{wrong:?}");

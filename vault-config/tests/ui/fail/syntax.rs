@@ -1,4 +1,4 @@
-//! Unknown, repeated and malformed words: all of them in one run.
+//! Unknown, repeated and malformed attributes are all reported in one compilation.
 
 use vault_config::VaultConfig;
 
@@ -34,6 +34,6 @@ struct Config {
 }
 
 fn main() {
-    // The impl is there, whatever its attributes are.
+    // The fallback impl exists, so this call adds no error.
     let _ = Config::schema();
 }

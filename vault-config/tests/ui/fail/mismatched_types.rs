@@ -1,4 +1,4 @@
-//! Defaults and functions of another type are errors where they are written.
+//! A default or a function of the wrong type is an error at the place where it is written.
 
 use vault_config::VaultConfig;
 
