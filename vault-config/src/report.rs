@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use crate::leased::Facts;
+use crate::leased::LeaseInfo;
 use crate::text::{self, printable, sentence};
 
 /// Where the value of one field came from. Never the value.
@@ -53,13 +53,13 @@ pub enum Provenance {
 }
 
 impl Provenance {
-    /// What a [`Leased`](crate::Leased) tells.
-    pub(crate) fn facts(&self) -> Option<Facts> {
+    /// What a [`Leased`](crate::Leased) holds besides the value.
+    pub(crate) fn lease_info(&self) -> Option<LeaseInfo> {
         let Self::Vault { ttl_seconds, expires_at, renewable, .. } = self else {
             return None;
         };
         let ttl = ttl_seconds.map(Duration::from_secs);
-        Some(Facts { ttl, expires_at: *expires_at, renewable: *renewable })
+        Some(LeaseInfo { ttl, expires_at: *expires_at, renewable: *renewable })
     }
 
     /// Every text in it on one line, and shown as it is.

@@ -1,14 +1,14 @@
-//! What a load holds that expires, and that nothing renews.
+//! Warns of what a load obtained that expires, and that nothing renews.
 
 use std::time::Duration;
 
 use crate::engine::Facts;
-use crate::load::read::{Found, Slot};
-use crate::load::resolve::Given;
+use crate::load::fetch::Fetched;
+use crate::load::slot::{Resolution, Slot, Slots};
 use crate::report::Provenance;
 use crate::time::clock::Reading;
 
-/// What one request gave, and when it expires.
+/// One secret or credential, and when it expires.
 struct Expiry {
     fields: Vec<String>,
     source: String,
@@ -16,7 +16,7 @@ struct Expiry {
     cause: Cause,
 }
 
-/// Why it expires then.
+/// What ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause {
     Itself,
@@ -24,43 +24,44 @@ enum Cause {
     Rotation,
 }
 
-/// Warns once of all that expires.
+/// Warns once, of everything that expires.
 pub(crate) fn warn<'a>(
     name: &str,
-    slots: &[Slot],
-    given: impl Iterator<Item = &'a Given>,
+    slots: &Slots,
+    fetched: impl Iterator<Item = &'a Fetched>,
     now: Reading,
 ) {
-    let mut all: Vec<_> = given.filter_map(|given| expiry(slots, given, now)).collect();
+    let mut all: Vec<_> = fetched.filter_map(|fetched| expiry(slots, fetched, now)).collect();
     all.sort_by_key(|expiry| expiry.after);
     if !all.is_empty() {
         tracing::warn!(config = name, "{}", message(&all));
     }
 }
 
-fn expiry(slots: &[Slot], given: &Given, now: Reading) -> Option<Expiry> {
-    let (after, cause) = expires_after(given.facts.as_ref()?, now)?;
-    let is_held = |slot: &&Slot| matches!(slot.found, Found::Value(_, Provenance::Vault { .. }));
-    let fields = given.fields.iter().filter_map(|(leaf, _)| slots.get(*leaf)).filter(is_held);
-    let fields: Vec<_> = fields.map(|slot| slot.leaf.path.clone()).collect();
-    (!fields.is_empty()).then(|| Expiry { fields, source: given.request.name(), after, cause })
+fn expiry(slots: &Slots, fetched: &Fetched, now: Reading) -> Option<Expiry> {
+    let (after, cause) = expires_after(fetched.meta.as_ref()?, now)?;
+    let is_held =
+        |slot: &&Slot| matches!(slot.resolution, Resolution::Value(_, Provenance::Vault { .. }));
+    let slots = fetched.fields.iter().filter_map(|field| slots.get(field.id));
+    let fields: Vec<_> = slots.filter(is_held).map(|slot| slot.leaf.path.clone()).collect();
+    (!fields.is_empty()).then(|| Expiry { fields, source: fetched.request.name(), after, cause })
 }
 
-/// A lease ends with its token, if not before. `None` for what does not expire.
-fn expires_after(facts: &Facts, now: Reading) -> Option<(Duration, Cause)> {
+/// `None` if it does not expire. A lease expires with its token at the latest.
+fn expires_after(meta: &Facts, now: Reading) -> Option<(Duration, Cause)> {
     let own = |ttl: Duration| (!ttl.is_zero()).then_some((ttl, Cause::Itself));
-    let life = facts.life.and_then(own);
-    let rotation = facts.rotation.as_ref().map(|rotation| (rotation.ttl, Cause::Rotation));
-    let Some(lease) = &facts.lease else { return life.or(rotation) };
+    let life = meta.life.and_then(own);
+    let rotation = meta.rotation.as_ref().map(|rotation| (rotation.ttl, Cause::Rotation));
+    let Some(lease) = &meta.lease else { return life.or(rotation) };
     let token =
-        facts.issued.as_ref().and_then(|issued| issued.token.term().as_ref()?.remaining(now));
+        meta.issued.as_ref().and_then(|issued| issued.token.term().as_ref()?.remaining(now));
     let token = token.map(|left| (left, Cause::Token));
-    // Of two that end within one second, the lease is what is named.
+    // If both expire within the same second, the lease is named.
     let all = own(lease.ttl).into_iter().chain(life).chain(token);
     all.min_by_key(|(after, _)| whole_seconds(*after))
 }
 
-/// Rounded up: a life of an hour that has just begun is an hour.
+/// Rounded up: a lease of an hour that was issued a moment ago shows as an hour.
 fn whole_seconds(after: Duration) -> u64 {
     after.as_secs() + u64::from(after.subsec_nanos() > 0)
 }

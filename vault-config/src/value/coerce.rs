@@ -13,7 +13,7 @@ use serde::de::{
     SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 
-use crate::leased::{self, Facts};
+use crate::leased::{self, LeaseInfo};
 use crate::text::listed;
 use crate::value::Value;
 
@@ -25,27 +25,27 @@ pub struct FieldDeserializer<'a> {
     shape: Option<&'a RefCell<Value>>,
     /// Whether it stands in JSON text: all of that text is the value, its keys too.
     in_text: bool,
-    facts: Option<Facts>,
+    lease: Option<LeaseInfo>,
 }
 
 impl<'a> FieldDeserializer<'a> {
     pub(crate) fn new(value: &'a Value) -> Self {
-        Self { value: Some(value), shape: None, in_text: false, facts: None }
+        Self { value: Some(value), shape: None, in_text: false, lease: None }
     }
 
     pub(crate) fn absent() -> Self {
-        Self { value: None, shape: None, in_text: false, facts: None }
+        Self { value: None, shape: None, in_text: false, lease: None }
     }
 
     /// Also keeps the value in the shape the type asked for: `"5432"` read as a `u16` is the number
     /// 5432.
     pub(crate) fn shaped(value: &'a Value, shape: &'a RefCell<Value>) -> Self {
-        Self { value: Some(value), shape: Some(shape), in_text: false, facts: None }
+        Self { value: Some(value), shape: Some(shape), in_text: false, lease: None }
     }
 
-    /// For how long it was given, for a type that asks.
-    pub(crate) fn given_for(self, facts: Option<Facts>) -> Self {
-        Self { facts, ..self }
+    /// Adds the lease, for a type that asks for it.
+    pub(crate) fn with_lease(self, lease: Option<LeaseInfo>) -> Self {
+        Self { lease, ..self }
     }
 
     fn present(&self) -> Result<&'a Value, Fault> {
@@ -75,13 +75,13 @@ impl<'a> FieldDeserializer<'a> {
     }
 }
 
-/// A value, then for how long it was given.
-struct WithFacts<'a> {
+/// A value, then its lease.
+struct ValueAndLease<'a> {
     value: Option<FieldDeserializer<'a>>,
-    facts: Option<Facts>,
+    lease: Option<LeaseInfo>,
 }
 
-impl<'de> SeqAccess<'de> for WithFacts<'_> {
+impl<'de> SeqAccess<'de> for ValueAndLease<'_> {
     type Error = Fault;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
@@ -91,18 +91,18 @@ impl<'de> SeqAccess<'de> for WithFacts<'_> {
         if let Some(value) = self.value.take() {
             return seed.deserialize(value).map(Some);
         }
-        let Some(facts) = self.facts.take() else { return Ok(None) };
+        let Some(lease) = self.lease.take() else { return Ok(None) };
         let number = |seconds: Option<u64>| match seconds {
             Some(seconds) => Value::Number(Zeroizing::new(seconds.to_string())),
             None => Value::Null,
         };
         let since_epoch = |moment: SystemTime| moment.duration_since(SystemTime::UNIX_EPOCH).ok();
-        let facts = Value::List(vec![
-            number(facts.ttl.map(|ttl| ttl.as_secs())),
-            number(facts.expires_at.and_then(since_epoch).map(|since| since.as_secs())),
-            Value::Bool(facts.renewable),
+        let lease = Value::List(vec![
+            number(lease.ttl.map(|ttl| ttl.as_secs())),
+            number(lease.expires_at.and_then(since_epoch).map(|since| since.as_secs())),
+            Value::Bool(lease.renewable),
         ]);
-        seed.deserialize(FieldDeserializer::new(&facts)).map(Some)
+        seed.deserialize(FieldDeserializer::new(&lease)).map(Some)
     }
 }
 
@@ -369,8 +369,10 @@ impl<'de> Deserializer<'de> for FieldDeserializer<'_> {
         if name != leased::NAME {
             self.present()?;
         }
-        match self.facts.filter(|_| name == leased::NAME) {
-            Some(facts) => visitor.visit_seq(WithFacts { value: Some(self), facts: Some(facts) }),
+        match self.lease.filter(|_| name == leased::NAME) {
+            Some(lease) => {
+                visitor.visit_seq(ValueAndLease { value: Some(self), lease: Some(lease) })
+            }
             None => visitor.visit_newtype_struct(self),
         }
     }
@@ -543,7 +545,7 @@ impl<'de> SeqAccess<'de> for Items<'_, '_> {
             value: Some(value),
             shape: shape_of,
             in_text: self.in_text,
-            facts: None,
+            lease: None,
         };
         let item = seed.deserialize(field)?;
         if let Some(kept) = self.kept {
@@ -589,7 +591,7 @@ impl<'de> MapAccess<'de> for Entries<'_, '_> {
             value: Some(value),
             shape: shape_of,
             in_text: self.in_text,
-            facts: None,
+            lease: None,
         };
         let item = seed.deserialize(field).map_err(|fault| fault.under(key, self.in_text))?;
         if let Some(kept) = self.kept {
