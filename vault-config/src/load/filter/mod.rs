@@ -107,3 +107,6 @@ impl SourceFilter {
         self.vault_mode && leaf.is_vault() && !leaf.decrypts()
     }
 }
+
+#[cfg(test)]
+mod tests;
