@@ -1,4 +1,4 @@
-//! From sources to a struct, or to every problem at once.
+//! What a user calls: the settings of a load, and the ways to load.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -19,7 +19,13 @@ use crate::source::dotenv::DotenvFile;
 use crate::source::env::Environment;
 use crate::vault::Vault;
 
-/// Says where a configuration is read from, then reads it.
+/// Loads a configuration from sources of your choice.
+///
+/// [`VaultConfig::loader`] returns it with the defaults: the process environment, `.env`, and the
+/// Vault that the environment describes. Each method changes one setting; one of
+/// [`watch`](Self::watch), [`load`](Self::load), [`load_with_report`](Self::load_with_report),
+/// [`load_blocking`](Self::load_blocking), [`check`](Self::check) or [`resolve`](Self::resolve) ends
+/// the chain.
 ///
 /// ```
 /// use vault_config::{Mode, VaultConfig, secrecy::SecretString};
@@ -66,18 +72,18 @@ impl<T: VaultConfig> Loader<T> {
         }
     }
 
-    /// Base layers of plain values: TOML, JSON, profiles. They stand below the environment and
-    /// `.env`.
+    /// Reads plain values from files: TOML, JSON or any other figment provider, with profiles. The
+    /// environment and `.env` go before them.
     ///
     /// With figment's feature `toml`, a file with a table for each profile is
-    /// `Figment::from(Toml::file("app.toml").nested()).select("production")`. A file that is not
-    /// there is an empty layer for figment, and so is a profile that no table is for.
+    /// `Figment::from(Toml::file("app.toml").nested()).select("production")`. figment takes a file
+    /// that does not exist for an empty one, and so it does a profile without a table.
     pub fn figment(mut self, figment: Figment) -> Self {
         self.settings.figment = Some(figment);
         self
     }
 
-    /// Replaces the struct's own `env_prefix`.
+    /// Sets the prefix of all variables, in place of the struct's own `env_prefix`.
     pub fn env_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.settings.env_prefix = Some(prefix.into());
         self
@@ -97,8 +103,10 @@ impl<T: VaultConfig> Loader<T> {
         self
     }
 
-    /// Reads this `.env` file, which must exist: a regular file of at most 1 MiB, or a pipe that
-    /// answers. Default: `.env` in the working directory, if there is one.
+    /// Reads this `.env` file, which must exist. Default: `.env` in the working directory, if there is
+    /// one.
+    ///
+    /// It is a regular file of at most 1 MiB, or a pipe that is written to its end within 5 s.
     pub fn dotenv(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.dotenv = DotenvFile::Path(path.into());
         self
@@ -110,58 +118,64 @@ impl<T: VaultConfig> Loader<T> {
         self
     }
 
-    /// Chooses the mode. With [`Mode::Auto`], the default, `VAULT_CONFIG_MODE` (`auto`, `vault`,
-    /// `local`) decides first.
+    /// Chooses between Vault and local sources for the fields marked for Vault. Default:
+    /// [`Mode::Auto`], for which `VAULT_CONFIG_MODE` (`auto`, `vault`, `local`) goes first.
     pub fn mode(mut self, mode: Mode) -> Self {
         self.settings.mode = mode;
         self
     }
 
-    /// Uses this connection instead of the one the environment describes.
+    /// Uses this connection in place of the one that the environment describes.
     pub fn vault(mut self, vault: Vault) -> Self {
         self.settings.vault = Some(vault);
         self
     }
 
-    /// Whether the process environment may override a field marked for Vault. Default: yes.
+    /// Allows the process environment to override fields marked for Vault, or forbids it. Default:
+    /// allowed.
     pub fn env_overrides(mut self, allowed: bool) -> Self {
         self.settings.env_overrides = allowed;
         self
     }
 
-    /// Fills `{name}` in paths. Without it, `VAULT_CONFIG_VAR_NAME` does.
+    /// Sets the value of `{name}` in paths. Default: the variable `VAULT_CONFIG_VAR_NAME`.
     pub fn var(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.variables.insert(name.into(), value.into());
         self
     }
 
-    /// How long to wait for a server that is not up yet: its connection is refused, it is sealed, a
-    /// standby, or without a leader. Default: 30 s. Zero fails at once, and so does any other
-    /// problem. At most 24 h.
+    /// Sets how long a load waits for a server that is not up yet. Default: 30 s; at most 24 h.
+    ///
+    /// A server is not up yet if it refuses connections, is sealed, is a standby or has no leader. Any
+    /// other problem fails at once. With zero, these do too.
     pub fn startup_deadline(mut self, deadline: Duration) -> Self {
         self.settings.startup_deadline = deadline.min(settings::LONGEST_TIMEOUT);
         self
     }
 
-    /// How often [`watch`](Self::watch) reads KV secrets again, give or take a tenth. Default:
-    /// 5 min; a field's own `refresh = ".."` goes first. At least 1 s, at most 24 h.
+    /// Sets how often [`watch`](Self::watch) reads KV secrets again. Default: 5 min; at least 1 s, at
+    /// most 24 h.
+    ///
+    /// Each interval varies by up to a tenth, and a field's own `refresh = ".."` goes before this.
     pub fn refresh_every(mut self, interval: Duration) -> Self {
         self.watch.every = interval.clamp(Duration::from_secs(1), settings::LONGEST_TIMEOUT);
         self
     }
 
-    /// How long a credential that [`watch`](Self::watch) has replaced is left to live, counted from
-    /// when the new one was published. It lives on until every subscriber has taken the new one,
-    /// but not beyond its own end. Default: the rest of its life.
+    /// Sets how long a credential that [`watch`](Self::watch) has replaced stays valid. Default: until
+    /// it expires.
+    ///
+    /// The time begins when the new credential is published. If a subscriber has not taken the new
+    /// one by then, the old one stays valid until all have, or until it expires.
     pub fn overlap(mut self, overlap: Duration) -> Self {
         self.watch.overlap = Some(overlap);
         self
     }
 
-    /// Loads the configuration and keeps it fresh from then on, on a task of its own; see [`Live`].
-    /// In local mode it stays as it was loaded.
+    /// Loads the configuration and keeps it fresh in the background; see [`Live`]. In local mode it
+    /// stays as it was loaded.
     ///
-    /// When it fails, or its future is dropped, nothing is left behind, as with
+    /// A load that fails, or whose future is dropped, leaves nothing behind: see
     /// [`load`](Self::load).
     ///
     /// # Errors
@@ -192,16 +206,16 @@ impl<T: VaultConfig> Loader<T> {
 
     /// Loads the configuration once.
     ///
-    /// It is for a program that ends before its credentials do, or that has none: nothing renews the
-    /// token and the leases, and each ends when its time is over. A load that gives something that
-    /// expires warns of it once (by `tracing`), with the fields, their sources and the time that is
-    /// left. [`watch`](Self::watch) keeps a configuration fresh; otherwise load it again before then.
+    /// This is for a program that has no credentials, or that ends before they expire: nothing renews
+    /// the token and the leases. If something expires, the load logs one warning (by `tracing`) with
+    /// the fields, their sources and the time that is left. [`watch`](Self::watch) keeps a
+    /// configuration fresh; otherwise load it again before that time.
     ///
-    /// A load that fails leaves nothing behind, nor does one whose future is dropped half way or that
-    /// a panic in a validator or in a type's `Deserialize` ends. The token that it logged in for is
-    /// revoked, with all that was issued under it. A token that was given, or that a [`Vault`] shares
-    /// with others, stays: then each lease that the load was issued is cut short. A load that fails
-    /// waits for that, at most 5 s; one that is dropped leaves it to a task of its runtime.
+    /// A load that fails leaves nothing behind. Neither does one whose future is dropped, or one that
+    /// ends by a panic in a validator or in a type's `Deserialize`. The token that it logged in for
+    /// is revoked, and with it everything that was issued under it. A token that you supplied, or that
+    /// a [`Vault`] shares with others, stays; then each lease of the load is shortened. A load that
+    /// fails waits for this, at most 5 s. For one that is dropped, a task of its runtime does it.
     ///
     /// # Errors
     /// Every problem at once; see [`Error`].
@@ -209,12 +223,12 @@ impl<T: VaultConfig> Loader<T> {
         self.load_with_report().await.map(|(config, _)| config)
     }
 
-    /// Loads the configuration once, from a program without an async runtime; see
+    /// Loads the configuration once, in a program without an async runtime; see
     /// [`load`](Self::load).
     ///
     /// # Errors
-    /// As [`load`](Self::load); and [`ErrorKind::Runtime`] inside an async runtime, which it would
-    /// block.
+    /// As [`load`](Self::load). Inside an async runtime, which it would block, it fails with
+    /// [`ErrorKind::Runtime`].
     pub fn load_blocking(self) -> Result<T, Error> {
         let name = T::schema().name;
         if tokio::runtime::Handle::try_current().is_ok() {
@@ -235,7 +249,8 @@ impl<T: VaultConfig> Loader<T> {
         runtime.block_on(self.load())
     }
 
-    /// Loads the configuration once, see [`load`](Self::load), and says where every field came from.
+    /// Loads the configuration once, with a report of where every field came from; see
+    /// [`load`](Self::load).
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -252,15 +267,17 @@ impl<T: VaultConfig> Loader<T> {
         guard.hand_over(load).await
     }
 
-    /// Does all that a load does without making credentials: it logs in, reads every secret, and
-    /// asks whether the token may read the paths that would make a credential. The values are
-    /// checked against their types and dropped. The token that it logged in for is revoked at the
-    /// end, unless a [`Vault`] shares it with others.
+    /// Checks that the configuration would load, without requesting any credential.
+    ///
+    /// It logs in, reads every secret, and asks the server whether the token may request each
+    /// credential. The values are checked against their types and dropped. The token that it logged
+    /// in for is revoked at the end, unless a [`Vault`] shares it with others.
+    ///
+    /// Validators of structs that hold a credential are not run. A check cannot show that an engine
+    /// is mounted or that a role exists: a token with access to every path passes.
     ///
     /// # Errors
-    /// As [`load`](Self::load). Validators of structs that hold a credential are not run. It does
-    /// not show that an engine is mounted or that a role exists: a token that may read everything
-    /// passes.
+    /// As [`load`](Self::load).
     pub async fn check(self) -> Result<Report, Error> {
         let (mut prepared, guard) = Box::pin(self.settings.prepare::<T>(Purpose::Check)).await?;
         let check = Box::pin(async {
@@ -275,12 +292,15 @@ impl<T: VaultConfig> Loader<T> {
         guard.end_after(check).await
     }
 
-    /// Reads the fields marked for Vault once, for a figment of your own; see [`Resolved`]. Nothing
-    /// renews what it gives, and a failure leaves nothing behind: see [`load`](Self::load).
+    /// Reads the fields marked for Vault once, as a provider for a figment of your own; see
+    /// [`Resolved`].
+    ///
+    /// Nothing renews the credentials among them, and a failure leaves nothing behind: see
+    /// [`load`](Self::load).
     ///
     /// # Errors
-    /// As [`load`](Self::load), for the fields marked for Vault. A value that does not read as its
-    /// field's type is told by figment's `extract` instead, with figment's own words.
+    /// As [`load`](Self::load), for the fields marked for Vault. A value that does not fit its field's
+    /// type is an error of figment's `extract` instead.
     pub async fn resolve(mut self) -> Result<Resolved, Error> {
         self.settings.mode = Mode::Vault;
         let (mut prepared, guard) = Box::pin(self.settings.prepare::<T>(Purpose::Provide)).await?;
@@ -316,8 +336,9 @@ impl<T> std::fmt::Debug for Loader<T> {
 }
 
 impl Vault {
-    /// Fetches the fields of `T` that are marked for Vault once, for a figment of your own; see
-    /// [`Resolved`]. Nothing renews what it gives: see [`Loader::load`](Loader::load).
+    /// Reads the fields of `T` that are marked for Vault once, as a provider for a figment of your
+    /// own; see [`Resolved`]. Nothing renews the credentials among them: see
+    /// [`Loader::load`](Loader::load).
     ///
     /// # Errors
     /// Every problem at once; see [`Error`].

@@ -1,5 +1,4 @@
-//! Text until the type asks: one value read into the type of a field, with errors that never quote
-//! it.
+//! Reads one raw value as the type of a field. Text becomes what the type asks for, and no error quotes the value.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,13 +16,13 @@ use crate::leased::{self, LeaseInfo};
 use crate::text::listed;
 use crate::value::Value;
 
-/// Reads one field. `Absent` lets a type say whether it has a value for absence, as `Option` does.
+/// Reads one field. Without a value it shows whether the type accepts absence, as `Option` does.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub struct FieldDeserializer<'a> {
     value: Option<&'a Value>,
     shape: Option<&'a RefCell<Value>>,
-    /// Whether it stands in JSON text: all of that text is the value, its keys too.
+    /// Whether the value is part of a JSON text. Such a text is a secret as a whole, with its keys.
     in_text: bool,
     lease: Option<LeaseInfo>,
 }
@@ -37,8 +36,8 @@ impl<'a> FieldDeserializer<'a> {
         Self { value: None, shape: None, in_text: false, lease: None }
     }
 
-    /// Also keeps the value in the shape the type asked for: `"5432"` read as a `u16` is the number
-    /// 5432.
+    /// Also writes the value to `shape` in the shape that the type asks for: `"5432"` read as a `u16`
+    /// is the number 5432.
     pub(crate) fn shaped(value: &'a Value, shape: &'a RefCell<Value>) -> Self {
         Self { value: Some(value), shape: Some(shape), in_text: false, lease: None }
     }
@@ -58,7 +57,7 @@ impl<'a> FieldDeserializer<'a> {
         }
     }
 
-    /// Lists, maps and enums from an environment or from `vault kv put` are JSON text.
+    /// Parses JSON in text, as which the environment and `vault kv put` hold lists, maps and enums.
     fn structured(&self, opening: &[char]) -> Result<Structured<'a>, Fault> {
         let value = self.present()?;
         if let Value::Text(text) = value
@@ -106,7 +105,7 @@ impl<'de> SeqAccess<'de> for ValueAndLease<'_> {
     }
 }
 
-/// Whether a field has a value of its own when no source has one.
+/// Whether a field's type accepts absence.
 #[doc(hidden)]
 pub fn accepts_absence<T>(
     read: impl for<'d> FnOnce(FieldDeserializer<'d>) -> Result<T, Fault>,
@@ -114,14 +113,14 @@ pub fn accepts_absence<T>(
     read(FieldDeserializer::absent()).is_ok()
 }
 
-/// Why a value could not be read. Nothing it shows quotes the value.
+/// Why a value cannot be read. `Display` and `Debug` never quote the value.
 #[doc(hidden)]
 #[derive(thiserror::Error)]
 #[error("{safe}")]
 pub struct Fault {
     safe: String,
-    /// A type's own message: it may quote the value (`Url`'s does), so it is shown for plain fields
-    /// only.
+    /// The type's own message. It may quote the value, as that of `Url` does, so that only plain fields
+    /// show it.
     own: Option<Zeroizing<String>>,
 }
 
@@ -130,7 +129,7 @@ impl Fault {
         Self { safe: message.into(), own: None }
     }
 
-    /// The message for a plain field: the type's own words where it has some.
+    /// The message for a plain field: the type's own, if it has one.
     pub(crate) fn open(&self) -> &str {
         self.own.as_deref().map_or(&self.safe, |own| own)
     }
@@ -365,7 +364,7 @@ impl<'de> Deserializer<'de> for FieldDeserializer<'_> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        // For how long nothing was given is nothing to tell.
+        // `Leased` passes an absence on to its type. Any other newtype needs a value.
         if name != leased::NAME {
             self.present()?;
         }
@@ -406,7 +405,7 @@ impl<'de> Deserializer<'de> for FieldDeserializer<'_> {
         let input = self.structured(&['{', '['])?;
         match input.value() {
             Value::Map(entries) => visit_map(self.within(&input), entries, visitor),
-            // A struct may be written as a list of its fields.
+            // serde reads a struct from a list of its fields, too.
             Value::List(items) => visit_list(self.within(&input), items, visitor),
             other => Err(Fault::safe(format!(
                 "invalid type: found {}, expected {}; a map in text is JSON, such as {{\"key\": \"value\"}}",
@@ -575,7 +574,7 @@ impl<'de> MapAccess<'de> for Entries<'_, '_> {
     ) -> Result<Option<S::Value>, Fault> {
         self.current = self.left.next();
         match self.current {
-            // Text like any other: some maps are keyed by numbers or unit variants.
+            // Keys are coerced as values are: some maps have numbers or unit variants as keys.
             Some((key, _)) => seed.deserialize(FieldDeserializer::new(&Value::text(key))).map(Some),
             None => Ok(None),
         }
