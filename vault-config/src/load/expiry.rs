@@ -13,12 +13,12 @@ struct Expiry {
     fields: Vec<String>,
     source: String,
     after: Duration,
-    cause: Cause,
+    cause: ExpiryCause,
 }
 
 /// What ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
+enum ExpiryCause {
     Itself,
     Token,
     Rotation,
@@ -48,14 +48,14 @@ fn expiry(slots: &Slots, fetched: &Fetched, now: Reading) -> Option<Expiry> {
 }
 
 /// `None` if it does not expire. A lease expires with its token at the latest.
-fn expires_after(meta: &Facts, now: Reading) -> Option<(Duration, Cause)> {
-    let own = |ttl: Duration| (!ttl.is_zero()).then_some((ttl, Cause::Itself));
+fn expires_after(meta: &Facts, now: Reading) -> Option<(Duration, ExpiryCause)> {
+    let own = |ttl: Duration| (!ttl.is_zero()).then_some((ttl, ExpiryCause::Itself));
     let life = meta.life.and_then(own);
-    let rotation = meta.rotation.as_ref().map(|rotation| (rotation.ttl, Cause::Rotation));
+    let rotation = meta.rotation.as_ref().map(|rotation| (rotation.ttl, ExpiryCause::Rotation));
     let Some(lease) = &meta.lease else { return life.or(rotation) };
     let token =
         meta.issued.as_ref().and_then(|issued| issued.token.term().as_ref()?.remaining(now));
-    let token = token.map(|left| (left, Cause::Token));
+    let token = token.map(|left| (left, ExpiryCause::Token));
     // If both expire within the same second, the lease is named.
     let all = own(lease.ttl).into_iter().chain(life).chain(token);
     all.min_by_key(|(after, _)| whole_seconds(*after))
@@ -85,9 +85,9 @@ impl Expiry {
         let after = humantime::format_duration(Duration::from_secs(whole_seconds(self.after)));
         let source = &self.source;
         match self.cause {
-            Cause::Itself => format!("{fields} ({source}) in {after}"),
-            Cause::Token => format!("{fields} ({source}) in {after}, with its token"),
-            Cause::Rotation => {
+            ExpiryCause::Itself => format!("{fields} ({source}) in {after}"),
+            ExpiryCause::Token => format!("{fields} ({source}) in {after}, with its token"),
+            ExpiryCause::Rotation => {
                 format!("{fields} ({source}) in {after}, when its password is rotated")
             }
         }
@@ -98,7 +98,7 @@ impl Expiry {
 mod tests {
     use super::*;
 
-    fn expiry(number: u64, cause: Cause) -> Expiry {
+    fn expiry(number: u64, cause: ExpiryCause) -> Expiry {
         Expiry {
             fields: vec![format!("field{number}")],
             source: format!("path/{number}"),
@@ -109,9 +109,9 @@ mod tests {
 
     #[test]
     fn what_expires_is_named_with_its_time_and_the_way_out() {
-        let mut token = expiry(2, Cause::Token);
+        let mut token = expiry(2, ExpiryCause::Token);
         token.fields.push("other".to_owned());
-        let all = [expiry(1, Cause::Itself), token, expiry(3, Cause::Rotation)];
+        let all = [expiry(1, ExpiryCause::Itself), token, expiry(3, ExpiryCause::Rotation)];
         assert_eq!(
             message(&all),
             "loaded once, and nothing renews what expires: field1 (path/1) in 1m; field2, other \
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn of_many_the_first_are_named_and_the_others_counted() {
-        let all = |count| (1..=count).map(|n| expiry(n, Cause::Itself)).collect::<Vec<_>>();
+        let all = |count| (1..=count).map(|n| expiry(n, ExpiryCause::Itself)).collect::<Vec<_>>();
         assert!(message(&all(8)).contains("field8 (path/8) in 8m; use"));
         let shown = message(&all(10));
         assert!(shown.contains("field8 (path/8) in 8m; 2 more later; use"), "{shown}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::Cause;
 use crate::load::fetch::PendingLeaf;
-use crate::load::filter::{Outcome, SourceFilter};
+use crate::load::filter::{LookupOutcome, SourceFilter};
 use crate::load::slot::{Resolution, Slot, Slots};
 use crate::schema::plan::{Leaf, LeafId};
 use crate::source::Source;
@@ -29,7 +29,7 @@ pub(crate) fn look_up(
                 true => Ok(Resolution::Reported.into()),
                 false => find(&leaf, sources, filter, &mut tried),
             };
-            let Outcome { resolution, request } =
+            let LookupOutcome { resolution, request } =
                 outcome.unwrap_or_else(|cause| Resolution::Failed(Arc::new(cause)).into());
             let request = request.map(|vault_source| PendingLeaf { id: leaf.id, vault_source });
             pending.extend(request);
@@ -44,7 +44,7 @@ fn find(
     sources: &SourceList<'_>,
     filter: SourceFilter,
     tried: &mut Vec<String>,
-) -> Result<Outcome, Cause> {
+) -> Result<LookupOutcome, Cause> {
     if !filter.reads(leaf) {
         return Ok(Resolution::NotOurs.into());
     }

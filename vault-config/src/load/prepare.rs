@@ -23,7 +23,7 @@ use crate::load::unknown::UnknownKeys;
 use crate::report::{Provenance, Report};
 use crate::schema::Schema;
 use crate::schema::plan::{self, Leaf};
-use crate::source::Role;
+use crate::source::SourceRole;
 use crate::source::dotenv::{Dotenv, DotenvFile};
 use crate::source::env::Environment;
 use crate::source::layers::Layers;
@@ -137,7 +137,7 @@ impl LoadSettings {
         // A field that the environment sets, or that Vault alone has, does not need the file.
         let is_needed = leaves.iter().any(|leaf| {
             let mut variables = leaf.names.variables.iter();
-            filter.admits(Role::Local, leaf)
+            filter.admits(SourceRole::Local, leaf)
                 && !variables.any(|variable| self.environment.is_set(variable))
         });
         match filter.purpose {

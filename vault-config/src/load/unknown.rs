@@ -3,7 +3,7 @@
 use crate::error::{Cause, ErrorKind, Problem};
 use crate::load::lookup::SourceList;
 use crate::schema::{Field, Origin, Schema};
-use crate::source::{Key, KeyContent};
+use crate::source::{SourceKey, SourceKeyContent};
 use crate::text;
 
 /// What the keys of the sources hold that the schema does not.
@@ -15,7 +15,7 @@ pub(crate) struct UnknownKeys {
 }
 
 /// A key that no field takes.
-struct Unknown<'a> {
+struct UnknownKey<'a> {
     path: String,
     origin: &'a str,
     /// The keys that fields of the same struct take.
@@ -24,8 +24,8 @@ struct Unknown<'a> {
 
 /// One walk through the keys of a source, along the schema.
 #[derive(Default)]
-struct Walk<'a> {
-    denied: Vec<Unknown<'a>>,
+struct KeyWalk<'a> {
+    denied: Vec<UnknownKey<'a>>,
     allowed: Vec<(String, String)>,
     not_tables: Vec<(String, &'a str)>,
 }
@@ -35,7 +35,7 @@ impl UnknownKeys {
         let mut unknown = Self::default();
         for source in sources {
             let keys = source.keys();
-            let mut walk = Walk::default();
+            let mut walk = KeyWalk::default();
             walk.unknown(schema, &keys, "", schema.deny_unknown);
             walk.not_tables(schema, &keys, "");
             unknown.problems.extend(denied(walk.denied));
@@ -46,20 +46,20 @@ impl UnknownKeys {
     }
 }
 
-impl<'a> Walk<'a> {
+impl<'a> KeyWalk<'a> {
     /// `is_denied` is whether `deny_unknown` stands on the struct or on one around it.
-    fn unknown(&mut self, schema: &Schema, keys: &'a [Key], prefix: &str, is_denied: bool) {
+    fn unknown(&mut self, schema: &Schema, keys: &'a [SourceKey], prefix: &str, is_denied: bool) {
         for key in keys {
             let path = format!("{prefix}{}", key.name);
             let takes = |field: &&Field| names(field).any(|name| name == key.name);
             match schema.fields.iter().find(takes).map(|field| &field.origin) {
                 None if is_denied => {
                     let known = schema.fields.iter().flat_map(names).collect();
-                    self.denied.push(Unknown { path, origin: &key.origin, known });
+                    self.denied.push(UnknownKey { path, origin: &key.origin, known });
                 }
                 None => self.allowed.push((path, key.origin.clone())),
                 Some(Origin::Nested { schema, .. }) => {
-                    if let KeyContent::Table(keys) = &key.content {
+                    if let SourceKeyContent::Table(keys) = &key.content {
                         let is_denied = is_denied || schema.deny_unknown;
                         self.unknown(schema, keys, &format!("{path}."), is_denied);
                     }
@@ -69,7 +69,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn not_tables(&mut self, schema: &Schema, keys: &'a [Key], prefix: &str) {
+    fn not_tables(&mut self, schema: &Schema, keys: &'a [SourceKey], prefix: &str) {
         for field in &schema.fields {
             let Origin::Nested { schema, .. } = &field.origin else { continue };
             let mut present =
@@ -77,9 +77,9 @@ impl<'a> Walk<'a> {
             let Some(key) = present.next() else { continue };
             let path = format!("{prefix}{}", field.key);
             match &key.content {
-                KeyContent::Table(keys) => self.not_tables(schema, keys, &format!("{path}.")),
-                KeyContent::Value => self.not_tables.push((path, &key.origin)),
-                KeyContent::Empty => {}
+                SourceKeyContent::Table(keys) => self.not_tables(schema, keys, &format!("{path}.")),
+                SourceKeyContent::Value => self.not_tables.push((path, &key.origin)),
+                SourceKeyContent::Empty => {}
             }
         }
     }
@@ -91,12 +91,12 @@ fn names(field: &Field) -> impl Iterator<Item = &'static str> {
 
 /// A file of something else has thousands of unknown keys, so that only the first are reported one by one. Likely
 /// typing errors go before the others.
-fn denied(mut unknown: Vec<Unknown<'_>>) -> Vec<Problem> {
+fn denied(mut unknown: Vec<UnknownKey<'_>>) -> Vec<Problem> {
     if unknown.len() > text::MANY {
         unknown.sort_by_key(|unknown| unknown.nearest().is_none());
     }
     let more = unknown.split_off(unknown.len().min(text::MANY));
-    let mut problems: Vec<_> = unknown.iter().map(Unknown::problem).collect();
+    let mut problems: Vec<_> = unknown.iter().map(UnknownKey::problem).collect();
     if let Some(first) = more.first() {
         let names = text::listed(more.iter().map(|unknown| text::name(&unknown.path)));
         let what = format!("no field takes {} more keys: {names}", more.len());
@@ -112,7 +112,7 @@ fn not_a_table((path, origin): (String, &str)) -> Problem {
     Problem::general(Cause::new(ErrorKind::WrongType, what, help).at(origin))
 }
 
-impl Unknown<'_> {
+impl UnknownKey<'_> {
     fn key(&self) -> &str {
         self.path.rsplit('.').next().unwrap_or(&self.path)
     }

@@ -6,7 +6,7 @@ use secrecy::zeroize::Zeroizing;
 
 use crate::error::{Cause, ErrorKind};
 use crate::report::Provenance;
-use crate::source::{FieldNames, Hit, Role, Source};
+use crate::source::{FieldNames, Source, SourceRole, SourceValue};
 
 #[derive(Clone, Default)]
 pub(crate) enum Environment {
@@ -58,15 +58,15 @@ impl Environment {
 }
 
 impl Source for Environment {
-    fn role(&self) -> Role {
-        Role::Override
+    fn role(&self) -> SourceRole {
+        SourceRole::Override
     }
 
-    fn find(&self, field: &FieldNames) -> Result<Option<Hit>, Cause> {
+    fn find(&self, field: &FieldNames) -> Result<Option<SourceValue>, Cause> {
         let read = |variable: &str| Ok(self.get(variable)?.map(|text| text.as_str().to_owned()));
         let value = field.assemble("env", read)?;
         let provenance = || Provenance::Env { variable: field.variables.join(", ") };
-        Ok(value.map(|value| Hit { value, provenance: provenance() }))
+        Ok(value.map(|value| SourceValue { value, provenance: provenance() }))
     }
 
     fn tried(&self, field: &FieldNames) -> Option<String> {

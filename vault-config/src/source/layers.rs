@@ -5,7 +5,7 @@ use figment::{Figment, Metadata, Profile};
 
 use crate::error::{Cause, ErrorKind};
 use crate::report::Provenance;
-use crate::source::{FieldNames, Hit, Key, KeyContent, Role, Source};
+use crate::source::{FieldNames, Source, SourceKey, SourceKeyContent, SourceRole, SourceValue};
 use crate::text::printable;
 use crate::value::Value;
 
@@ -57,14 +57,14 @@ impl Layers {
         described(self.figment.get_metadata(value.tag()))
     }
 
-    fn keys_of(&self, table: &Dict) -> Vec<Key> {
-        let key = |(name, value): (&String, &Figured)| Key {
+    fn keys_of(&self, table: &Dict) -> Vec<SourceKey> {
+        let key = |(name, value): (&String, &Figured)| SourceKey {
             name: name.clone(),
             origin: self.layer(value),
             content: match value {
-                Figured::Dict(_, table) => KeyContent::Table(self.keys_of(table)),
-                Figured::Empty(..) => KeyContent::Empty,
-                _ => KeyContent::Value,
+                Figured::Dict(_, table) => SourceKeyContent::Table(self.keys_of(table)),
+                Figured::Empty(..) => SourceKeyContent::Empty,
+                _ => SourceKeyContent::Value,
             },
         };
         table.iter().map(key).collect()
@@ -72,13 +72,13 @@ impl Layers {
 }
 
 impl Source for Layers {
-    fn role(&self) -> Role {
-        Role::Local
+    fn role(&self) -> SourceRole {
+        SourceRole::Local
     }
 
-    fn find(&self, field: &FieldNames) -> Result<Option<Hit>, Cause> {
+    fn find(&self, field: &FieldNames) -> Result<Option<SourceValue>, Cause> {
         let found = self.get(&field.keys);
-        Ok(found.map(|(value, name)| Hit { value, provenance: Provenance::Layer { name } }))
+        Ok(found.map(|(value, name)| SourceValue { value, provenance: Provenance::Layer { name } }))
     }
 
     fn tried(&self, field: &FieldNames) -> Option<String> {
@@ -89,7 +89,7 @@ impl Source for Layers {
         &self.problems
     }
 
-    fn keys(&self) -> Vec<Key> {
+    fn keys(&self) -> Vec<SourceKey> {
         self.keys_of(&self.root)
     }
 }

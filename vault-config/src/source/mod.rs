@@ -14,10 +14,10 @@ pub(crate) mod layers;
 
 /// A place outside of Vault that values come from.
 pub(crate) trait Source: Send + Sync {
-    fn role(&self) -> Role;
+    fn role(&self) -> SourceRole;
 
     /// The value of a field, if the source has one. An error is a problem of this field alone.
-    fn find(&self, field: &FieldNames) -> Result<Option<Hit>, Cause>;
+    fn find(&self, field: &FieldNames) -> Result<Option<SourceValue>, Cause>;
 
     /// What the error of a missing field says of this source; `None` if the source is empty, so that nothing was there
     /// to look into.
@@ -29,14 +29,14 @@ pub(crate) trait Source: Send + Sync {
     }
 
     /// All its keys, for the search for unknown ones. Empty for a source that is not searched.
-    fn keys(&self) -> Vec<Key> {
+    fn keys(&self) -> Vec<SourceKey> {
         Vec::new()
     }
 }
 
 /// What a source may serve besides plain fields. `load/filter.rs` decides by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum SourceRole {
     /// Set on purpose for this one process: it goes before Vault, unless the program forbids that.
     Override,
     /// Stands in for Vault in local mode. In Vault mode it never serves a field marked for Vault.
@@ -44,7 +44,7 @@ pub(crate) enum Role {
 }
 
 /// A value, and where it was found.
-pub(crate) struct Hit {
+pub(crate) struct SourceValue {
     pub(crate) value: Value,
     pub(crate) provenance: Provenance,
 }
@@ -62,16 +62,16 @@ pub(crate) struct FieldNames {
 }
 
 /// One key of a source, without its value.
-pub(crate) struct Key {
+pub(crate) struct SourceKey {
     pub(crate) name: String,
     /// The file or layer that has it.
     pub(crate) origin: String,
-    pub(crate) content: KeyContent,
+    pub(crate) content: SourceKeyContent,
 }
 
 /// What stands at a key.
-pub(crate) enum KeyContent {
-    Table(Vec<Key>),
+pub(crate) enum SourceKeyContent {
+    Table(Vec<SourceKey>),
     /// A null.
     Empty,
     Value,

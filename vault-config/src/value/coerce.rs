@@ -58,19 +58,19 @@ impl<'a> FieldDeserializer<'a> {
     }
 
     /// Parses JSON in text, as which the environment and `vault kv put` hold lists, maps and enums.
-    fn structured(&self, opening: &[char]) -> Result<Structured<'a>, Fault> {
+    fn structured(&self, opening: &[char]) -> Result<StructuredInput<'a>, Fault> {
         let value = self.present()?;
         if let Value::Text(text) = value
             && text.trim_start().starts_with(opening)
             && let Ok(parsed) = Value::from_json(text)
         {
-            return Ok(Structured::Parsed(parsed));
+            return Ok(StructuredInput::Parsed(parsed));
         }
-        Ok(Structured::Given(value))
+        Ok(StructuredInput::AsIs(value))
     }
 
-    fn within(self, input: &Structured<'_>) -> Self {
-        Self { in_text: self.in_text || matches!(input, Structured::Parsed(_)), ..self }
+    fn within(self, input: &StructuredInput<'_>) -> Self {
+        Self { in_text: self.in_text || matches!(input, StructuredInput::Parsed(_)), ..self }
     }
 }
 
@@ -218,15 +218,15 @@ fn one_of(names: &[&str]) -> String {
     }
 }
 
-enum Structured<'a> {
-    Given(&'a Value),
+enum StructuredInput<'a> {
+    AsIs(&'a Value),
     Parsed(Value),
 }
 
-impl Structured<'_> {
+impl StructuredInput<'_> {
     fn value(&self) -> &Value {
         match self {
-            Self::Given(value) => value,
+            Self::AsIs(value) => value,
             Self::Parsed(value) => value,
         }
     }
@@ -435,7 +435,7 @@ impl<'de> Deserializer<'de> for FieldDeserializer<'_> {
             Value::Map(entries) => match entries.iter().next() {
                 Some((name, value)) if entries.len() == 1 => {
                     let shape = RefCell::default();
-                    let built = visitor.visit_enum(Variant {
+                    let built = visitor.visit_enum(EnumVariant {
                         name,
                         inner: Some(FieldDeserializer {
                             value: Some(value),
@@ -450,7 +450,7 @@ impl<'de> Deserializer<'de> for FieldDeserializer<'_> {
             },
             Value::Text(name) | Value::Number(name) => {
                 self.keep(|| Value::Text(name.clone()));
-                visitor.visit_enum(Variant { name, inner: None })
+                visitor.visit_enum(EnumVariant { name, inner: None })
             }
             other => Err(Fault::safe(format!(
                 "invalid type: found {}, expected a variant",
@@ -494,7 +494,7 @@ fn visit_list<'de, V: Visitor<'de>>(
 ) -> Result<V::Value, Fault> {
     let kept = field.shape.map(|_| RefCell::default());
     let mut left = items.iter();
-    let built = visitor.visit_seq(Items {
+    let built = visitor.visit_seq(ListItems {
         left: left.by_ref(),
         kept: kept.as_ref(),
         in_text: field.in_text,
@@ -512,7 +512,7 @@ fn visit_map<'de, V: Visitor<'de>>(
     visitor: V,
 ) -> Result<V::Value, Fault> {
     let kept = field.shape.map(|_| RefCell::default());
-    let built = visitor.visit_map(Entries {
+    let built = visitor.visit_map(MapEntries {
         left: entries.iter(),
         current: None,
         kept: kept.as_ref(),
@@ -522,13 +522,13 @@ fn visit_map<'de, V: Visitor<'de>>(
     Ok(built)
 }
 
-struct Items<'a, 'v> {
+struct ListItems<'a, 'v> {
     left: &'a mut std::slice::Iter<'v, Value>,
     kept: Option<&'a RefCell<Vec<Value>>>,
     in_text: bool,
 }
 
-impl<'de> SeqAccess<'de> for Items<'_, '_> {
+impl<'de> SeqAccess<'de> for ListItems<'_, '_> {
     type Error = Fault;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
@@ -558,14 +558,14 @@ impl<'de> SeqAccess<'de> for Items<'_, '_> {
     }
 }
 
-struct Entries<'a, 'v> {
+struct MapEntries<'a, 'v> {
     left: std::collections::btree_map::Iter<'v, String, Value>,
     current: Option<(&'v String, &'v Value)>,
     kept: Option<&'a RefCell<BTreeMap<String, Value>>>,
     in_text: bool,
 }
 
-impl<'de> MapAccess<'de> for Entries<'_, '_> {
+impl<'de> MapAccess<'de> for MapEntries<'_, '_> {
     type Error = Fault;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
@@ -615,12 +615,12 @@ impl Fault {
     }
 }
 
-struct Variant<'a> {
+struct EnumVariant<'a> {
     name: &'a str,
     inner: Option<FieldDeserializer<'a>>,
 }
 
-impl<'de> EnumAccess<'de> for Variant<'_> {
+impl<'de> EnumAccess<'de> for EnumVariant<'_> {
     type Error = Fault;
     type Variant = Self;
 
@@ -630,7 +630,7 @@ impl<'de> EnumAccess<'de> for Variant<'_> {
     }
 }
 
-impl<'de> VariantAccess<'de> for Variant<'_> {
+impl<'de> VariantAccess<'de> for EnumVariant<'_> {
     type Error = Fault;
 
     fn unit_variant(self) -> Result<(), Fault> {
@@ -657,7 +657,7 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
     }
 }
 
-impl<'a> Variant<'a> {
+impl<'a> EnumVariant<'a> {
     fn data(self) -> Result<FieldDeserializer<'a>, Fault> {
         self.inner.ok_or_else(|| Fault::safe("this variant needs data"))
     }

@@ -1,7 +1,7 @@
 //! Which plain sources may serve a field. What fails closed is decided here and nowhere else:
 //!
-//! - In Vault mode a field marked for Vault is never read from a [`Role::Local`] source.
-//! - With `env_overrides(false)` it is not read from a [`Role::Override`] source either.
+//! - In Vault mode a field marked for Vault is never read from a [`SourceRole::Local`] source.
+//! - With `env_overrides(false)` it is not read from a [`SourceRole::Override`] source either.
 //! - A ciphertext is never taken for the value that it encrypts, nor in Vault mode another text for a ciphertext.
 //! - A provider reads fields marked for Vault alone, and those from no local source.
 
@@ -12,7 +12,7 @@ use crate::error::Cause;
 use crate::load::Purpose;
 use crate::load::slot::Resolution;
 use crate::schema::plan::{Leaf, LeafOrigin};
-use crate::source::{Hit, Role};
+use crate::source::{SourceRole, SourceValue};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SourceFilter {
@@ -23,19 +23,19 @@ pub(crate) struct SourceFilter {
 }
 
 /// What is known of a leaf after the plain sources.
-pub(crate) struct Outcome {
+pub(crate) struct LookupOutcome {
     pub(crate) resolution: Resolution,
     /// What Vault is to be asked for.
     pub(crate) request: Option<Arc<dyn Engine>>,
 }
 
-impl Outcome {
+impl LookupOutcome {
     fn wanted(vault_source: &Arc<dyn Engine>) -> Self {
         Self { resolution: Resolution::Wanted, request: Some(Arc::clone(vault_source)) }
     }
 }
 
-impl From<Resolution> for Outcome {
+impl From<Resolution> for LookupOutcome {
     fn from(resolution: Resolution) -> Self {
         Self { resolution, request: None }
     }
@@ -48,23 +48,23 @@ impl SourceFilter {
     }
 
     /// Whether a source with this role may serve the field.
-    pub(crate) fn admits(self, role: Role, leaf: &Leaf) -> bool {
+    pub(crate) fn admits(self, role: SourceRole, leaf: &Leaf) -> bool {
         match role {
-            Role::Override => self.env_overrides || !self.is_vault_only(leaf),
-            Role::Local => self.purpose != Purpose::Provide && !self.is_vault_only(leaf),
+            SourceRole::Override => self.env_overrides || !self.is_vault_only(leaf),
+            SourceRole::Local => self.purpose != Purpose::Provide && !self.is_vault_only(leaf),
         }
     }
 
     /// Takes the value that a source has, or asks Vault to decrypt it.
-    pub(crate) fn accept(self, leaf: &Leaf, hit: Hit) -> Result<Outcome, Cause> {
-        let Hit { value, provenance } = hit;
+    pub(crate) fn accept(self, leaf: &Leaf, hit: SourceValue) -> Result<LookupOutcome, Cause> {
+        let SourceValue { value, provenance } = hit;
         let vault_source = match &leaf.origin {
             LeafOrigin::Vault(vault_source) if vault_source.decrypts() => vault_source,
             _ => return Ok(Resolution::Value(value, provenance).into()),
         };
         let place = provenance.to_string();
         match (self.vault_mode, transit::ciphertext(&value)) {
-            (true, Some(text)) => Ok(Outcome {
+            (true, Some(text)) => Ok(LookupOutcome {
                 resolution: Resolution::Wanted,
                 request: vault_source.of(text, &place),
             }),
@@ -77,10 +77,10 @@ impl SourceFilter {
     }
 
     /// What becomes of a field that none of the admitted sources has.
-    pub(crate) fn without_value(self, leaf: &Leaf) -> Result<Outcome, Cause> {
+    pub(crate) fn without_value(self, leaf: &Leaf) -> Result<LookupOutcome, Cause> {
         match &leaf.origin {
             LeafOrigin::Vault(vault_source) if self.is_vault_only(leaf) => {
-                Ok(Outcome::wanted(vault_source))
+                Ok(LookupOutcome::wanted(vault_source))
             }
             LeafOrigin::Unbound(cause) if self.is_vault_only(leaf) => {
                 Ok(Resolution::Failed(Arc::clone(cause)).into())
@@ -92,7 +92,11 @@ impl SourceFilter {
         }
     }
 
-    fn without_ciphertext(self, leaf: &Leaf, vault_source: &dyn Engine) -> Result<Outcome, Cause> {
+    fn without_ciphertext(
+        self,
+        leaf: &Leaf,
+        vault_source: &dyn Engine,
+    ) -> Result<LookupOutcome, Cause> {
         if self.purpose == Purpose::Provide {
             return Err(transit::not_seen());
         }

@@ -48,7 +48,7 @@ fn all_filters() -> Vec<SourceFilter> {
 }
 
 fn accept(filter: SourceFilter, path: &str, text: &str) -> Result<Resolution, Cause> {
-    let hit = Hit { value: Value::text(text), provenance: Provenance::Default };
+    let hit = SourceValue { value: Value::text(text), provenance: Provenance::Default };
     filter.accept(&leaf(path), hit).map(|outcome| outcome.resolution)
 }
 
@@ -56,8 +56,8 @@ fn accept(filter: SourceFilter, path: &str, text: &str) -> Result<Resolution, Ca
 fn in_vault_mode_a_local_source_never_serves_a_secret() {
     for filter in all_filters().into_iter().filter(|filter| filter.vault_mode) {
         for path in ["secret", "unbound"] {
-            assert!(!filter.admits(Role::Local, &leaf(path)), "{path} {filter:?}");
-            assert_eq!(filter.admits(Role::Override, &leaf(path)), filter.env_overrides);
+            assert!(!filter.admits(SourceRole::Local, &leaf(path)), "{path} {filter:?}");
+            assert_eq!(filter.admits(SourceRole::Override, &leaf(path)), filter.env_overrides);
         }
     }
 }
@@ -65,9 +65,9 @@ fn in_vault_mode_a_local_source_never_serves_a_secret() {
 #[test]
 fn in_local_mode_every_source_serves_a_secret() {
     for filter in all_filters().into_iter().filter(|filter| !filter.vault_mode) {
-        assert!(filter.admits(Role::Override, &leaf("secret")), "{filter:?}");
+        assert!(filter.admits(SourceRole::Override, &leaf("secret")), "{filter:?}");
         let is_local = filter.purpose != Purpose::Provide;
-        assert_eq!(filter.admits(Role::Local, &leaf("secret")), is_local, "{filter:?}");
+        assert_eq!(filter.admits(SourceRole::Local, &leaf("secret")), is_local, "{filter:?}");
     }
 }
 
@@ -78,7 +78,10 @@ fn a_provider_reads_no_plain_field_and_no_local_source() {
         assert_eq!(filter.reads(&leaf("plain")), !provides);
         assert!(filter.reads(&leaf("secret")));
         for path in ["plain", "secret", "encrypted", "unbound"] {
-            assert!(!provides || !filter.admits(Role::Local, &leaf(path)), "{path} {filter:?}");
+            assert!(
+                !provides || !filter.admits(SourceRole::Local, &leaf(path)),
+                "{path} {filter:?}"
+            );
         }
     }
 }

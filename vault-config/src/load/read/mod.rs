@@ -18,7 +18,7 @@ mod causes;
 mod optional;
 
 use causes::{missing, unquoted, wrong_type};
-use optional::Presence;
+use optional::PresentOption;
 
 /// `validate = path`, with its message as text.
 type Validate<T> = fn(&T) -> Result<(), String>;
@@ -57,7 +57,7 @@ pub struct Reader<'a> {
     base: BaseOffset,
     purpose: Purpose,
     /// The optional structs around, the innermost last.
-    presences: Vec<Presence>,
+    present_options: Vec<PresentOption>,
     output: ReadOutput,
 }
 
@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
             depth: 0,
             base: BaseOffset::Inline(0),
             purpose,
-            presences: Vec::new(),
+            present_options: Vec::new(),
             output: ReadOutput::default(),
         }
     }

@@ -20,7 +20,7 @@ enum OptionalState {
 }
 
 /// The optional struct that the reader is in.
-pub(super) struct Presence {
+pub(super) struct PresentOption {
     /// How many structs are around it.
     depth: usize,
     /// The leaf that has a value, so that the rest of the struct is needed.
@@ -93,9 +93,9 @@ impl<'a> Reader<'a> {
 
     /// Reads an optional struct that is present because of this leaf, and lies somewhere in an `O`.
     fn present<O, B>(&mut self, because_of: LeafId, read: impl FnOnce(&mut Self) -> B) -> B {
-        self.presences.push(Presence { depth: self.depth, because_of });
+        self.present_options.push(PresentOption { depth: self.depth, because_of });
         let built = self.behind::<O, B>(read);
-        self.presences.pop();
+        self.present_options.pop();
         built
     }
 
@@ -131,7 +131,9 @@ impl<'a> Reader<'a> {
     /// Adds to a missing field of an optional struct which other field makes it needed: the user who set that one may
     /// not know.
     pub(super) fn explain_need(&self, cause: Arc<Cause>) -> Arc<Cause> {
-        let Some(Presence { depth, because_of }) = self.presences.last() else { return cause };
+        let Some(PresentOption { depth, because_of }) = self.present_options.last() else {
+            return cause;
+        };
         let Some(slot) = self.slots.get(because_of.index()) else { return cause };
         let path: Vec<_> = slot.leaf.path.split('.').take(*depth).collect();
         let optional = match path.is_empty() {

@@ -10,7 +10,7 @@ use secrecy::zeroize::Zeroizing;
 use crate::error::{Cause, ErrorKind};
 use crate::report::Provenance;
 use crate::source::file::{self, Bytes, MOST_OF_TEXT};
-use crate::source::{FieldNames, Hit, Role, Source};
+use crate::source::{FieldNames, Source, SourceRole, SourceValue};
 use crate::text::MANY;
 
 mod lines;
@@ -24,13 +24,13 @@ use scan::{Scan, scan};
 #[derive(Default)]
 pub(crate) struct Dotenv {
     path: PathBuf,
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, DotenvEntry>,
     /// One for each line that cannot be read. A file that is no `.env` file has thousands of them: then the first
     /// ones, and how many there are.
     problems: Vec<Cause>,
 }
 
-struct Entry {
+struct DotenvEntry {
     value: Zeroizing<String>,
     line: usize,
     expands: bool,
@@ -91,7 +91,7 @@ impl Dotenv {
     }
 
     /// An empty variable counts as unset.
-    fn get(&self, name: &str) -> Option<&Entry> {
+    fn get(&self, name: &str) -> Option<&DotenvEntry> {
         self.entries.get(name).filter(|entry| !entry.value.is_empty())
     }
 
@@ -142,7 +142,8 @@ impl Dotenv {
                 Some(Ok((name, value))) if scan.complete => {
                     let Scan { expands, truncated, .. } = scan;
                     consumed.borrow_mut().defined(&name, value.len());
-                    let entry = Entry { value: Zeroizing::new(value), line, expands, truncated };
+                    let entry =
+                        DotenvEntry { value: Zeroizing::new(value), line, expands, truncated };
                     dotenv.entries.insert(name, entry);
                 }
                 Some(_) => {
@@ -190,7 +191,7 @@ impl Dotenv {
     }
 }
 
-impl Entry {
+impl DotenvEntry {
     /// What dotenvy has altered in the value.
     fn alteration(&self) -> Option<&'static str> {
         match (self.expands, self.truncated) {
@@ -204,11 +205,11 @@ impl Entry {
 }
 
 impl Source for Dotenv {
-    fn role(&self) -> Role {
-        Role::Local
+    fn role(&self) -> SourceRole {
+        SourceRole::Local
     }
 
-    fn find(&self, field: &FieldNames) -> Result<Option<Hit>, Cause> {
+    fn find(&self, field: &FieldNames) -> Result<Option<SourceValue>, Cause> {
         if field.is_secret {
             self.check_unaltered(field)?;
         }
@@ -220,7 +221,7 @@ impl Source for Dotenv {
         let first = field.variables.iter().find_map(|variable| self.get(variable));
         let place = self.place(first.map_or(0, |entry| entry.line));
         let variable = field.variables.join(", ");
-        Ok(Some(Hit { value, provenance: Provenance::Dotenv { variable, place } }))
+        Ok(Some(SourceValue { value, provenance: Provenance::Dotenv { variable, place } }))
     }
 
     fn tried(&self, field: &FieldNames) -> Option<String> {
