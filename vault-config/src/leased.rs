@@ -7,15 +7,15 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use crate::Secret;
 
-/// A value from Vault, and for how long it was given.
+/// A value from Vault with its time to live.
 ///
 /// For a field of any engine: `Leased<DatabaseCredentials>`, `Leased<SecretString>`,
-/// `Leased<HashMap<String, SecretString>>`. Where the value does not come from Vault, or has no end,
-/// there is nothing to tell; nor where a figment is read that is not the loader's.
+/// `Leased<HashMap<String, SecretString>>`. A value that does not come from Vault or that does not
+/// expire has no time to live, and neither has one that is read through a figment of your own.
 ///
-/// The facts are those of the moment when it was made. A [`Live`](crate::Live) configuration renews
-/// a lease without publishing anything, since its value stays the same: until when it is good now,
-/// [`Live::status`](crate::Live::status) tells.
+/// The lease is described as it was when the value was issued. A [`Live`](crate::Live) configuration
+/// renews a lease without publishing anything, since the value stays the same; the current expiry
+/// time is in [`Live::status`](crate::Live::status).
 ///
 /// ```
 /// use vault_config::{DatabaseCredentials, Leased, VaultConfig};
@@ -35,12 +35,12 @@ use crate::Secret;
 #[derive(Clone)]
 pub struct Leased<T> {
     value: T,
-    facts: Facts,
+    lease: LeaseInfo,
 }
 
-/// What is known of the lease; nothing of what has no end.
+/// A lease as it was issued; empty for a value that does not expire.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Facts {
+pub(crate) struct LeaseInfo {
     pub(crate) ttl: Option<Duration>,
     pub(crate) expires_at: Option<SystemTime>,
     pub(crate) renewable: bool,
@@ -49,7 +49,7 @@ pub(crate) struct Facts {
 impl<T> Leased<T> {
     /// A value of your own, for tests.
     pub fn new(value: T) -> Self {
-        Self { value, facts: Facts::default() }
+        Self { value, lease: LeaseInfo::default() }
     }
 
     /// The value.
@@ -58,28 +58,29 @@ impl<T> Leased<T> {
         &self.value
     }
 
-    /// The value by itself.
+    /// The value without its lease.
     #[must_use]
     pub fn into_value(self) -> T {
         self.value
     }
 
-    /// The time to live that it was made with; nothing when it does not end.
+    /// The time to live that the value was issued with; `None` if it does not expire.
     #[must_use]
     pub fn ttl(&self) -> Option<Duration> {
-        self.facts.ttl
+        self.lease.ttl
     }
 
-    /// When it ends, by this machine's clock, if it is not renewed; nothing when it does not end.
+    /// When the value expires if its lease is not renewed, by this machine's clock; `None` if it does
+    /// not expire.
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
-        self.facts.expires_at
+        self.lease.expires_at
     }
 
-    /// Whether its lease can be renewed.
+    /// Whether the lease can be renewed.
     #[must_use]
     pub fn is_renewable(&self) -> bool {
-        self.facts.renewable
+        self.lease.renewable
     }
 }
 
@@ -95,8 +96,8 @@ impl<T: fmt::Debug> fmt::Debug for Leased<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Leased")
             .field("value", &self.value)
-            .field("ttl", &self.facts.ttl)
-            .field("renewable", &self.facts.renewable)
+            .field("ttl", &self.lease.ttl)
+            .field("renewable", &self.lease.renewable)
             .finish()
     }
 }
@@ -104,18 +105,19 @@ impl<T: fmt::Debug> fmt::Debug for Leased<T> {
 #[diagnostic::do_not_recommend]
 impl<T: Secret> Secret for Leased<T> {}
 
-/// A newtype of this name is given its facts by the deserializer of fields, and by no other.
+/// The deserializer of fields knows a newtype by this name and adds the lease. Any other deserializer sees a plain
+/// newtype.
 pub(crate) const NAME: &str = "$vault_config::Leased";
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Leased<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_newtype_struct(NAME, Read(PhantomData))
+        deserializer.deserialize_newtype_struct(NAME, LeasedVisitor(PhantomData))
     }
 }
 
-struct Read<T>(PhantomData<T>);
+struct LeasedVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Read<T> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for LeasedVisitor<T> {
     type Value = Leased<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,18 +128,18 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Read<T> {
         T::deserialize(value).map(Leased::new)
     }
 
-    /// The value, then the facts.
+    /// The value, then the lease.
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
         let missing = || de::Error::invalid_length(0, &self);
         let value = parts.next_element()?.ok_or_else(missing)?;
         let (ttl, expires_at, renewable): (Option<u64>, Option<u64>, bool) =
             parts.next_element()?.unwrap_or_default();
         let moment = |seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-        let facts = Facts {
+        let lease = LeaseInfo {
             ttl: ttl.map(Duration::from_secs),
             expires_at: expires_at.and_then(moment),
             renewable,
         };
-        Ok(Leased { value, facts })
+        Ok(Leased { value, lease })
     }
 }

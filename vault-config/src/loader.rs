@@ -1,34 +1,31 @@
-//! From sources to a struct, or to every problem at once.
+//! What a user calls: the settings of a load, and the ways to load.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use figment::Figment;
 
 use crate::VaultConfig;
-use crate::auth;
-use crate::engine::{Request, Unset, Variables};
-use crate::error::{Cause, Error, ErrorKind, Problem};
-use crate::http::{retry, settings};
+use crate::error::{Cause, Error, ErrorKind};
+use crate::http::settings;
 use crate::live::{Live, Options, Start};
-use crate::load::expiry;
-use crate::load::mode::{self, Chosen, Mode};
+use crate::load::mode::Mode;
 use crate::load::provider::{self, Resolved};
-use crate::load::read::{Found, Purpose, Read, Reader, Slot};
-use crate::load::resolve::{self, Asked, Given, Pending, Sources};
+use crate::load::{LoadSettings, Purpose};
 use crate::report::Report;
-use crate::schema::Schema;
-use crate::schema::plan::{self, Leaf};
-use crate::source::dotenv::{Choice, Dotenv};
+use crate::source::dotenv::DotenvFile;
 use crate::source::env::Environment;
-use crate::source::layers::{Layers, Unknown};
-use crate::text;
-use crate::vault::{Custody, CustodyGuard, Vault};
+use crate::vault::Vault;
 
-/// Says where a configuration is read from, then reads it.
+/// Loads a configuration from sources of your choice.
+///
+/// [`VaultConfig::loader`] returns it with the defaults: the process environment, `.env`, and the
+/// Vault that the environment describes. Each method changes one setting; one of
+/// [`watch`](Self::watch), [`load`](Self::load), [`load_with_report`](Self::load_with_report),
+/// [`load_blocking`](Self::load_blocking), [`check`](Self::check) or [`resolve`](Self::resolve) ends
+/// the chain.
 ///
 /// ```
 /// use vault_config::{Mode, VaultConfig, secrecy::SecretString};
@@ -51,15 +48,7 @@ use crate::vault::{Custody, CustodyGuard, Vault};
 /// ```
 #[must_use = "a loader does nothing until one of its load methods is called"]
 pub struct Loader<T> {
-    figment: Option<Figment>,
-    env_prefix: Option<String>,
-    environment: Environment,
-    dotenv: Choice,
-    mode: Mode,
-    vault: Option<Vault>,
-    env_overrides: bool,
-    variables: BTreeMap<String, String>,
-    deadline: Duration,
+    settings: LoadSettings,
     watch: Options,
     target: PhantomData<fn() -> T>,
 }
@@ -67,34 +56,36 @@ pub struct Loader<T> {
 impl<T: VaultConfig> Loader<T> {
     pub(crate) fn new() -> Self {
         Self {
-            figment: None,
-            env_prefix: None,
-            environment: Environment::Process,
-            dotenv: Choice::IfPresent,
-            mode: Mode::Auto,
-            vault: None,
-            env_overrides: true,
-            variables: BTreeMap::new(),
-            deadline: Duration::from_secs(30),
+            settings: LoadSettings {
+                figment: None,
+                env_prefix: None,
+                environment: Environment::Process,
+                dotenv: DotenvFile::IfPresent,
+                mode: Mode::Auto,
+                vault: None,
+                env_overrides: true,
+                variables: BTreeMap::new(),
+                startup_deadline: Duration::from_secs(30),
+            },
             watch: Options { every: Duration::from_secs(300), overlap: None },
             target: PhantomData,
         }
     }
 
-    /// Base layers of plain values: TOML, JSON, profiles. They stand below the environment and
-    /// `.env`.
+    /// Reads plain values from files: TOML, JSON or any other figment provider, with profiles. The
+    /// environment and `.env` go before them.
     ///
     /// With figment's feature `toml`, a file with a table for each profile is
-    /// `Figment::from(Toml::file("app.toml").nested()).select("production")`. A file that is not
-    /// there is an empty layer for figment, and so is a profile that no table is for.
+    /// `Figment::from(Toml::file("app.toml").nested()).select("production")`. figment takes a file
+    /// that does not exist for an empty one, and so it does a profile without a table.
     pub fn figment(mut self, figment: Figment) -> Self {
-        self.figment = Some(figment);
+        self.settings.figment = Some(figment);
         self
     }
 
-    /// Replaces the struct's own `env_prefix`.
+    /// Sets the prefix of all variables, in place of the struct's own `env_prefix`.
     pub fn env_prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.env_prefix = Some(prefix.into());
+        self.settings.env_prefix = Some(prefix.into());
         self
     }
 
@@ -103,80 +94,88 @@ impl<T: VaultConfig> Loader<T> {
         mut self,
         variables: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        self.environment = Environment::given(variables);
+        self.settings.environment = Environment::given(variables);
         self
     }
 
     pub(crate) fn environment(mut self, environment: Environment) -> Self {
-        self.environment = environment;
+        self.settings.environment = environment;
         self
     }
 
-    /// Reads this `.env` file, which must exist: a regular file of at most 1 MiB, or a pipe that
-    /// answers. Default: `.env` in the working directory, if there is one.
+    /// Reads this `.env` file, which must exist. Default: `.env` in the working directory, if there is
+    /// one.
+    ///
+    /// It is a regular file of at most 1 MiB, or a pipe that is written to its end within 5 s.
     pub fn dotenv(mut self, path: impl Into<PathBuf>) -> Self {
-        self.dotenv = Choice::Path(path.into());
+        self.settings.dotenv = DotenvFile::Path(path.into());
         self
     }
 
     /// Reads no `.env` file.
     pub fn without_dotenv(mut self) -> Self {
-        self.dotenv = Choice::None;
+        self.settings.dotenv = DotenvFile::None;
         self
     }
 
-    /// Chooses the mode. With [`Mode::Auto`], the default, `VAULT_CONFIG_MODE` (`auto`, `vault`,
-    /// `local`) decides first.
+    /// Chooses between Vault and local sources for the fields marked for Vault. Default:
+    /// [`Mode::Auto`], for which `VAULT_CONFIG_MODE` (`auto`, `vault`, `local`) goes first.
     pub fn mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
+        self.settings.mode = mode;
         self
     }
 
-    /// Uses this connection instead of the one the environment describes.
+    /// Uses this connection in place of the one that the environment describes.
     pub fn vault(mut self, vault: Vault) -> Self {
-        self.vault = Some(vault);
+        self.settings.vault = Some(vault);
         self
     }
 
-    /// Whether the process environment may override a field marked for Vault. Default: yes.
+    /// Allows the process environment to override fields marked for Vault, or forbids it. Default:
+    /// allowed.
     pub fn env_overrides(mut self, allowed: bool) -> Self {
-        self.env_overrides = allowed;
+        self.settings.env_overrides = allowed;
         self
     }
 
-    /// Fills `{name}` in paths. Without it, `VAULT_CONFIG_VAR_NAME` does.
+    /// Sets the value of `{name}` in paths. Default: the variable `VAULT_CONFIG_VAR_NAME`.
     pub fn var(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.variables.insert(name.into(), value.into());
+        self.settings.variables.insert(name.into(), value.into());
         self
     }
 
-    /// How long to wait for a server that is not up yet: its connection is refused, it is sealed, a
-    /// standby, or without a leader. Default: 30 s. Zero fails at once, and so does any other
-    /// problem. At most 24 h.
+    /// Sets how long a load waits for a server that is not up yet. Default: 30 s; at most 24 h.
+    ///
+    /// A server is not up yet if it refuses connections, is sealed, is a standby or has no leader. Any
+    /// other problem fails at once. With zero, these do too.
     pub fn startup_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline.min(settings::LONGEST_TIMEOUT);
+        self.settings.startup_deadline = deadline.min(settings::LONGEST_TIMEOUT);
         self
     }
 
-    /// How often [`watch`](Self::watch) reads KV secrets again, give or take a tenth. Default:
-    /// 5 min; a field's own `refresh = ".."` goes first. At least 1 s, at most 24 h.
+    /// Sets how often [`watch`](Self::watch) reads KV secrets again. Default: 5 min; at least 1 s, at
+    /// most 24 h.
+    ///
+    /// Each interval varies by up to a tenth, and a field's own `refresh = ".."` goes before this.
     pub fn refresh_every(mut self, interval: Duration) -> Self {
         self.watch.every = interval.clamp(Duration::from_secs(1), settings::LONGEST_TIMEOUT);
         self
     }
 
-    /// How long a credential that [`watch`](Self::watch) has replaced is left to live, counted from
-    /// when the new one was published. It lives on until every subscriber has taken the new one,
-    /// but not beyond its own end. Default: the rest of its life.
+    /// Sets how long a credential that [`watch`](Self::watch) has replaced stays valid. Default: until
+    /// it expires.
+    ///
+    /// The time begins when the new credential is published. If a subscriber has not taken the new
+    /// one by then, the old one stays valid until all have, or until it expires.
     pub fn overlap(mut self, overlap: Duration) -> Self {
         self.watch.overlap = Some(overlap);
         self
     }
 
-    /// Loads the configuration and keeps it fresh from then on, on a task of its own; see [`Live`].
-    /// In local mode it stays as it was loaded.
+    /// Loads the configuration and keeps it fresh in the background; see [`Live`]. In local mode it
+    /// stays as it was loaded.
     ///
-    /// When it fails, or its future is dropped, nothing is left behind, as with
+    /// A load that fails, or whose future is dropped, leaves nothing behind: see
     /// [`load`](Self::load).
     ///
     /// # Errors
@@ -186,19 +185,19 @@ impl<T: VaultConfig> Loader<T> {
         T: Send + Sync + 'static,
     {
         let options = self.watch;
-        let (mut prepared, guard) = Box::pin(self.prepare(false)).await?;
+        let (mut prepared, guard) = Box::pin(self.settings.prepare::<T>(Purpose::Build)).await?;
         let load = Box::pin(async {
             prepared.gather::<T>().await;
-            let Some((config, read)) = prepared.build::<T>() else {
+            let Some((config, output)) = prepared.build::<T>() else {
                 return Err(prepared.failure());
             };
             Ok(Live::start(Start {
                 name: prepared.name,
                 config,
                 slots: prepared.slots,
-                spans: read.spans,
-                given: prepared.given.into_values().collect(),
-                vault: prepared.vault.and_then(Result::ok),
+                spans: output.spans,
+                fetched: prepared.fetched.into_values().collect(),
+                vault: prepared.connection.and_then(Result::ok),
                 options,
             }))
         });
@@ -207,16 +206,16 @@ impl<T: VaultConfig> Loader<T> {
 
     /// Loads the configuration once.
     ///
-    /// It is for a program that ends before its credentials do, or that has none: nothing renews the
-    /// token and the leases, and each ends when its time is over. A load that gives something that
-    /// expires warns of it once (by `tracing`), with the fields, their sources and the time that is
-    /// left. [`watch`](Self::watch) keeps a configuration fresh; otherwise load it again before then.
+    /// This is for a program that has no credentials, or that ends before they expire: nothing renews
+    /// the token and the leases. If something expires, the load logs one warning (by `tracing`) with
+    /// the fields, their sources and the time that is left. [`watch`](Self::watch) keeps a
+    /// configuration fresh; otherwise load it again before that time.
     ///
-    /// A load that fails leaves nothing behind, nor does one whose future is dropped half way or that
-    /// a panic in a validator or in a type's `Deserialize` ends. The token that it logged in for is
-    /// revoked, with all that was issued under it. A token that was given, or that a [`Vault`] shares
-    /// with others, stays: then each lease that the load was issued is cut short. A load that fails
-    /// waits for that, at most 5 s; one that is dropped leaves it to a task of its runtime.
+    /// A load that fails leaves nothing behind. Neither does one whose future is dropped, or one that
+    /// ends by a panic in a validator or in a type's `Deserialize`. The token that it logged in for
+    /// is revoked, and with it everything that was issued under it. A token that you supplied, or that
+    /// a [`Vault`] shares with others, stays; then each lease of the load is shortened. A load that
+    /// fails waits for this, at most 5 s. For one that is dropped, a task of its runtime does it.
     ///
     /// # Errors
     /// Every problem at once; see [`Error`].
@@ -224,12 +223,12 @@ impl<T: VaultConfig> Loader<T> {
         self.load_with_report().await.map(|(config, _)| config)
     }
 
-    /// Loads the configuration once, from a program without an async runtime; see
+    /// Loads the configuration once, in a program without an async runtime; see
     /// [`load`](Self::load).
     ///
     /// # Errors
-    /// As [`load`](Self::load); and [`ErrorKind::Runtime`] inside an async runtime, which it would
-    /// block.
+    /// As [`load`](Self::load). Inside an async runtime, which it would block, it fails with
+    /// [`ErrorKind::Runtime`].
     pub fn load_blocking(self) -> Result<T, Error> {
         let name = T::schema().name;
         if tokio::runtime::Handle::try_current().is_ok() {
@@ -250,60 +249,66 @@ impl<T: VaultConfig> Loader<T> {
         runtime.block_on(self.load())
     }
 
-    /// Loads the configuration once, see [`load`](Self::load), and says where every field came from.
+    /// Loads the configuration once, with a report of where every field came from; see
+    /// [`load`](Self::load).
     ///
     /// # Errors
     /// As [`load`](Self::load).
     pub async fn load_with_report(self) -> Result<(T, Report), Error> {
-        let (mut prepared, guard) = Box::pin(self.prepare(false)).await?;
+        let (mut prepared, guard) = Box::pin(self.settings.prepare::<T>(Purpose::Build)).await?;
         let load = Box::pin(async {
             prepared.gather::<T>().await;
-            let Some((config, read)) = prepared.build::<T>() else {
+            let Some((config, output)) = prepared.build::<T>() else {
                 return Err(prepared.failure());
             };
-            prepared.warn_of_what_expires();
-            Ok((config, prepared.report(read.fields)))
+            prepared.warn_of_expiry();
+            Ok((config, prepared.report(output.fields)))
         });
         guard.hand_over(load).await
     }
 
-    /// Does all that a load does without making credentials: it logs in, reads every secret, and
-    /// asks whether the token may read the paths that would make a credential. The values are
-    /// checked against their types and dropped. The token that it logged in for is revoked at the
-    /// end, unless a [`Vault`] shares it with others.
+    /// Checks that the configuration would load, without requesting any credential.
+    ///
+    /// It logs in, reads every secret, and asks the server whether the token may request each
+    /// credential. The values are checked against their types and dropped. The token that it logged
+    /// in for is revoked at the end, unless a [`Vault`] shares it with others.
+    ///
+    /// Validators of structs that hold a credential are not run. A check cannot show that an engine
+    /// is mounted or that a role exists: a token with access to every path passes.
     ///
     /// # Errors
-    /// As [`load`](Self::load). Validators of structs that hold a credential are not run. It does
-    /// not show that an engine is mounted or that a role exists: a token that may read everything
-    /// passes.
+    /// As [`load`](Self::load).
     pub async fn check(self) -> Result<Report, Error> {
-        let (mut prepared, guard) = Box::pin(self.prepare(false)).await?;
+        let (mut prepared, guard) = Box::pin(self.settings.prepare::<T>(Purpose::Check)).await?;
         let check = Box::pin(async {
-            prepared.ask(true).await;
-            let (_, read) = prepared.read::<T>(Purpose::Check);
-            prepared.problems.extend(read.problems);
+            prepared.fetch(Purpose::Check).await;
+            let (_, output) = prepared.read::<T>(Purpose::Check);
+            prepared.problems.extend(output.problems);
             match prepared.problems.is_empty() {
-                true => Ok(prepared.report(read.fields)),
+                true => Ok(prepared.report(output.fields)),
                 false => Err(prepared.error()),
             }
         });
         guard.end_after(check).await
     }
 
-    /// Reads the fields marked for Vault once, for a figment of your own; see [`Resolved`]. Nothing
-    /// renews what it gives, and a failure leaves nothing behind: see [`load`](Self::load).
+    /// Reads the fields marked for Vault once, as a provider for a figment of your own; see
+    /// [`Resolved`].
+    ///
+    /// Nothing renews the credentials among them, and a failure leaves nothing behind: see
+    /// [`load`](Self::load).
     ///
     /// # Errors
-    /// As [`load`](Self::load), for the fields marked for Vault. A value that does not read as its
-    /// field's type is told by figment's `extract` instead, with figment's own words.
+    /// As [`load`](Self::load), for the fields marked for Vault. A value that does not fit its field's
+    /// type is an error of figment's `extract` instead.
     pub async fn resolve(mut self) -> Result<Resolved, Error> {
-        self.mode = Mode::Vault;
-        let (mut prepared, guard) = Box::pin(self.prepare(true)).await?;
-        prepared.sentence = Some("Secrets for a figment are read from Vault alone.".to_owned());
+        self.settings.mode = Mode::Vault;
+        let (mut prepared, guard) = Box::pin(self.settings.prepare::<T>(Purpose::Provide)).await?;
+        prepared.mode = Some("Secrets for a figment are read from Vault alone.".to_owned());
         let load = Box::pin(async {
             prepared.gather::<T>().await;
-            let (_, read) = prepared.read::<T>(Purpose::Provide);
-            let (wrong, other): (Vec<_>, Vec<_>) = read
+            let (_, output) = prepared.read::<T>(Purpose::Provide);
+            let (mismatches, other): (Vec<_>, Vec<_>) = output
                 .problems
                 .into_iter()
                 .partition(|problem| problem.kind() == ErrorKind::WrongType);
@@ -311,320 +316,29 @@ impl<T: VaultConfig> Loader<T> {
             if !prepared.problems.is_empty() {
                 return Err(prepared.failure());
             }
-            prepared.warn_of_what_expires();
-            let figment = provider::figment(&prepared.slots, &read.shapes, &wrong);
-            Ok(Resolved::new(figment, prepared.report(read.fields)))
+            prepared.warn_of_expiry();
+            let figment = provider::figment(&prepared.slots, &output.shapes, &mismatches);
+            Ok(Resolved::new(figment, prepared.report(output.fields)))
         });
         guard.hand_over(load).await
-    }
-
-    async fn prepare(self, provider: bool) -> Result<(Prepared, CustodyGuard), Error> {
-        let schema = T::schema();
-        if let Some(refusal) = schema.refusal() {
-            return Err(Error::single(schema.name, refusal));
-        }
-        // Without a figment of the user's own there is no profile that anybody chose.
-        let profiled = self.figment.is_some();
-        let layers = Layers::new(self.figment.unwrap_or_default());
-        let variables = Variables {
-            given: self.variables,
-            environment: self.environment.clone(),
-            profile: profiled.then(|| layers.profile().to_string()),
-            unset: Unset::Problem,
-        };
-        let leaves = plan::leaves(&schema, self.env_prefix.as_deref(), &variables);
-        let decision = mode::decide(self.mode, self.vault.as_ref(), &self.environment);
-        let vault_mode = decision.as_ref().map_or(true, |decision| decision.vault);
-        let wanted = looks_into_dotenv(&leaves, vault_mode, &self.environment);
-        let choice = if provider { Choice::None } else { self.dotenv };
-        let dotenv = Dotenv::read(&choice, wanted).await;
-        let mut problems = resolve::general(&dotenv, &layers);
-        let login = match schema.has_secrets() {
-            true => auth::configured(&self.environment),
-            false => Vec::new(),
-        };
-        let chosen = decision.and_then(|decision| decision.settle(&login, &dotenv));
-        let chosen = chosen.unwrap_or_else(|cause| {
-            problems.push(Problem::general(cause));
-            // Whatever was meant, Vault mode is the one that never serves a secret from a file. Nothing is sent.
-            Chosen { vault: true, sentence: None }
-        });
-        let (clashes, clashing) = plan::duplicates(&leaves);
-        problems.extend(clashes);
-        let unknown = unknown_keys(&schema, &layers, &mut problems);
-        let sources = Sources {
-            environment: &self.environment,
-            env_overrides: self.env_overrides,
-            local: (!provider).then_some((&dotenv, &layers)),
-            vault_mode: chosen.vault,
-        };
-        let (mut slots, mut pending) = sources.look_up(leaves);
-        resolve::leave_out(&mut slots, &mut pending, &clashing);
-        let is_own = self.vault.is_none();
-        let vault = connection(
-            self.vault,
-            &self.environment,
-            chosen.sentence.is_some() && !pending.is_empty(),
-        );
-        log(&chosen, schema.name, &slots);
-        let guard = CustodyGuard::new(vault.as_ref().and_then(|vault| vault.as_ref().ok()), is_own);
-        let prepared = Prepared {
-            name: schema.name,
-            slots,
-            pending,
-            vault,
-            custody: guard.custody(),
-            deadline: self.deadline,
-            problems,
-            sentence: chosen.sentence,
-            unknown,
-            unused: Vec::new(),
-            given: BTreeMap::new(),
-        };
-        Ok((prepared, guard))
     }
 }
 
 impl<T> std::fmt::Debug for Loader<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Loader")
-            .field("mode", &self.mode)
-            .field("dotenv", &self.dotenv)
-            .field("environment", &self.environment)
-            .field("vault", &self.vault)
+            .field("mode", &self.settings.mode)
+            .field("dotenv", &self.settings.dotenv)
+            .field("environment", &self.settings.environment)
+            .field("vault", &self.settings.vault)
             .finish_non_exhaustive()
     }
 }
 
-/// Everything that can be known before the first request.
-struct Prepared {
-    name: &'static str,
-    slots: Vec<Slot>,
-    pending: Pending,
-    vault: Option<Result<Vault, Vec<Cause>>>,
-    /// Where what is obtained over the connection stays until the caller has it.
-    custody: Option<Arc<Custody>>,
-    deadline: Duration,
-    problems: Vec<Problem>,
-    sentence: Option<String>,
-    unknown: Vec<(String, String)>,
-    unused: Vec<(String, String)>,
-    given: BTreeMap<Request, Given>,
-}
-
-impl Prepared {
-    /// Asks for everything; but for a configuration that cannot load as it is, nothing is minted: a
-    /// service that starts again and again would leave a credential behind each time.
-    async fn gather<T: VaultConfig>(&mut self) {
-        let mints = self.pending.iter().any(|(_, engine)| engine.request().mints());
-        if mints && self.is_doomed::<T>() {
-            self.ask(true).await;
-            if self.is_doomed::<T>() {
-                return;
-            }
-        }
-        self.ask(false).await;
-    }
-
-    /// The struct; or everything that is wrong, among the problems.
-    fn build<T: VaultConfig>(&mut self) -> Option<(T, Read)> {
-        let (built, mut read) = self.read::<T>(Purpose::Build);
-        self.problems.append(&mut read.problems);
-        built.filter(|_| self.problems.is_empty()).map(|config| (config, read))
-    }
-
-    fn is_doomed<T: VaultConfig>(&self) -> bool {
-        !self.problems.is_empty() || !self.read::<T>(Purpose::Build).1.problems.is_empty()
-    }
-
-    fn read<T: VaultConfig>(&self, purpose: Purpose) -> (Option<T>, Read) {
-        let mut reader = Reader::new(&self.slots, purpose);
-        let built = T::__read(&mut reader);
-        (built, reader.into_read())
-    }
-
-    async fn ask(&mut self, check: bool) {
-        let pending = self.pending.clone();
-        if let Some(custody) = &self.custody {
-            let asked = wait_for(custody, pending, &mut self.slots, self.deadline, check).await;
-            self.unused = asked.unused;
-            self.given =
-                asked.given.into_iter().map(|given| (given.request.clone(), given)).collect();
-        } else if let Some(Err(causes)) = &self.vault {
-            let mut causes = causes.iter().cloned();
-            if let Some(cause) = causes.next().map(Arc::new) {
-                resolve::fail_all(&mut self.slots, &pending, &cause);
-            }
-            self.problems.extend(causes.map(Problem::general));
-        }
-    }
-
-    fn warn_of_what_expires(&self) {
-        if let Some(custody) = &self.custody {
-            let now = custody.vault().clock().now();
-            expiry::warn(self.name, &self.slots, self.given.values(), now);
-        }
-    }
-
-    /// Of a load that fails.
-    fn failure(self) -> Error {
-        let unseen = self.unseen();
-        self.error().with_unseen(unseen)
-    }
-
-    /// The credentials that were not requested, since the load fails without them: the next one may fail for those.
-    fn unseen(&self) -> Option<String> {
-        let not_requested = self.pending.iter().filter_map(|(index, engine)| {
-            let slot =
-                self.slots.get(*index).filter(|slot| matches!(slot.found, Found::Skipped))?;
-            Some((engine.request(), slot)).filter(|(request, _)| request.mints())
-        });
-        let (requests, slots): (BTreeSet<_>, Vec<_>) = not_requested.unzip();
-        let (credentials, their) = match requests.len() {
-            0 => return None,
-            1 => ("1 credential was".to_owned(), "its"),
-            count => (format!("{count} credentials were"), "their"),
-        };
-        let paths = text::listed(slots.iter().map(|slot| slot.leaf.path.clone()));
-        Some(format!(
-            "{credentials} not requested, since the configuration cannot load as it is: problems of {their} own may \
-             follow ({paths})."
-        ))
-    }
-
-    fn error(self) -> Error {
-        Error::new(self.name, self.problems, self.sentence)
-    }
-
-    fn report(self, fields: Vec<(String, crate::Provenance)>) -> Report {
-        Report::new(self.sentence.unwrap_or_default(), fields, self.unused, self.unknown)
-    }
-}
-
-/// Asks again for what failed only because the server is not up yet, until the deadline. What was
-/// answered is kept: a credential is never made twice.
-async fn wait_for(
-    custody: &Arc<Custody>,
-    mut pending: Pending,
-    slots: &mut [Slot],
-    deadline: Duration,
-    check: bool,
-) -> Asked {
-    let (end, mut tries, mut told) = (Instant::now() + deadline, 0, None);
-    let mut asked = Asked::default();
-    loop {
-        let more = match check {
-            true => resolve::verify(custody, pending.clone(), slots).await,
-            false => resolve::fetch(custody, pending.clone(), slots).await,
-        };
-        asked.unused.extend(more.unused);
-        asked.given.extend(more.given);
-        pending.retain(|(index, _)| slots.get(*index).is_some_and(Slot::waits_for_the_server));
-        let Some(cause) = pending.first().and_then(|(index, _)| slots.get(*index)?.failure())
-        else {
-            return asked;
-        };
-        tries += 1;
-        let left = end.saturating_duration_since(Instant::now());
-        let Some(wait) = retry::startup_wait(tries, fastrand::f64(), left) else {
-            resolve::waited(slots, &pending, deadline);
-            return asked;
-        };
-        if told != Some(cause.kind) {
-            let address = custody.vault().addresses().shown();
-            tracing::warn!(%address, "waiting for Vault: {}", cause.message);
-            told = Some(cause.kind);
-        }
-        tokio::time::sleep(wait).await;
-    }
-}
-
-fn log(chosen: &Chosen, name: &str, slots: &[Slot]) {
-    let Some(sentence) = &chosen.sentence else { return };
-    match slots.iter().filter(|slot| slot.is_served_by_dotenv()).count() {
-        0 => tracing::info!(config = name, "{sentence}"),
-        served => {
-            tracing::warn!(config = name, served, "secrets are served from .env. {sentence}");
-        }
-    }
-}
-
-/// Whether there is a field that the environment does not settle, and that the `.env` file may.
-fn looks_into_dotenv(leaves: &[Leaf], vault_mode: bool, environment: &Environment) -> bool {
-    leaves.iter().any(|leaf| {
-        let from_vault = leaf.is_vault() && vault_mode && !leaf.decrypts();
-        !from_vault && !leaf.variables.iter().any(|variable| environment.is_set(variable))
-    })
-}
-
-fn connection(
-    given: Option<Vault>,
-    environment: &Environment,
-    needed: bool,
-) -> Option<Result<Vault, Vec<Cause>>> {
-    if !needed {
-        return None;
-    }
-    Some(given.map_or_else(|| Vault::connect(environment), Ok))
-}
-
-fn unknown_keys(
-    schema: &Schema,
-    layers: &Layers,
-    problems: &mut Vec<Problem>,
-) -> Vec<(String, String)> {
-    let (denied, rest): (Vec<_>, Vec<_>) =
-        layers.unknown(schema).into_iter().partition(|unknown| unknown.denied);
-    problems.extend(too_many(denied));
-    problems.extend(layers.not_tables(schema).into_iter().map(|(path, layer)| {
-        let what = format!("the key {path} is not a table, and a struct is read from it");
-        let help = format!("write its fields below it: {path}.name");
-        Problem::general(Cause::new(ErrorKind::WrongType, what, help).at(layer))
-    }));
-    rest.into_iter().map(|unknown| (unknown.path, unknown.layer)).collect()
-}
-
-/// A file of something else has thousands of them: slips go first.
-fn too_many(mut denied: Vec<Unknown>) -> Vec<Problem> {
-    if denied.len() > text::MANY {
-        denied.sort_by_key(|unknown| unknown.slip().is_none());
-    }
-    let more = denied.split_off(denied.len().min(text::MANY));
-    let mut problems: Vec<_> = denied.iter().map(Unknown::problem).collect();
-    if let Some(first) = more.first() {
-        let names = text::listed(more.iter().map(|unknown| text::name(&unknown.path)));
-        let what = format!("no field takes {} more keys: {names}", more.len());
-        let cause = Cause::new(ErrorKind::UnknownKey, what, "take them away");
-        problems.push(Problem::general(cause.at(first.layer.clone())));
-    }
-    problems
-}
-
-impl Unknown {
-    fn key(&self) -> &str {
-        self.path.rsplit('.').next().unwrap_or(&self.path)
-    }
-
-    fn slip(&self) -> Option<&str> {
-        text::nearest(self.key(), self.known.iter().copied())
-    }
-
-    fn problem(&self) -> Problem {
-        let help = match self.slip() {
-            Some(near) => format!("did you mean {near}?"),
-            None => {
-                let known = text::nearest_few(self.key(), self.known.iter().copied());
-                format!("take it away; the keys here are {known}")
-            }
-        };
-        let what = format!("no field takes the key {}", text::name(&self.path));
-        Problem::general(Cause::new(ErrorKind::UnknownKey, what, help).at(self.layer.clone()))
-    }
-}
-
 impl Vault {
-    /// Fetches the fields of `T` that are marked for Vault once, for a figment of your own; see
-    /// [`Resolved`]. Nothing renews what it gives: see [`Loader::load`](Loader::load).
+    /// Reads the fields of `T` that are marked for Vault once, as a provider for a figment of your
+    /// own; see [`Resolved`]. Nothing renews the credentials among them: see
+    /// [`Loader::load`](Loader::load).
     ///
     /// # Errors
     /// Every problem at once; see [`Error`].

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use crate::leased::Facts;
+use crate::leased::LeaseInfo;
 use crate::text::{self, printable, sentence};
 
 /// Where the value of one field came from. Never the value.
@@ -33,15 +33,15 @@ pub enum Provenance {
         source: String,
         /// The version of a KV v2 secret.
         version: Option<u64>,
-        /// How long it is good for, in seconds: a lease, or what ends by itself, such as a
+        /// The time to live in seconds, of a lease or of a value that expires without one, such as a
         /// certificate.
         ttl_seconds: Option<u64>,
-        /// When it ends, if it is not renewed.
+        /// When it expires, if it is not renewed.
         expires_at: Option<SystemTime>,
         /// Whether its lease can be renewed.
         renewable: bool,
     },
-    /// Vault or OpenBao, but it was not made: a check makes no credential, and only asks whether the token may.
+    /// Vault or OpenBao, in a check: no credential was issued, and the token may request one.
     NotMade {
         /// The source, such as `database database/creds/readonly`.
         source: String,
@@ -53,16 +53,16 @@ pub enum Provenance {
 }
 
 impl Provenance {
-    /// What a [`Leased`](crate::Leased) tells.
-    pub(crate) fn facts(&self) -> Option<Facts> {
+    /// What a [`Leased`](crate::Leased) holds besides the value.
+    pub(crate) fn lease_info(&self) -> Option<LeaseInfo> {
         let Self::Vault { ttl_seconds, expires_at, renewable, .. } = self else {
             return None;
         };
         let ttl = ttl_seconds.map(Duration::from_secs);
-        Some(Facts { ttl, expires_at: *expires_at, renewable: *renewable })
+        Some(LeaseInfo { ttl, expires_at: *expires_at, renewable: *renewable })
     }
 
-    /// Every text in it on one line, and shown as it is.
+    /// With every text on one line and printable.
     fn shown(self) -> Self {
         match self {
             Self::Env { variable } => Self::Env { variable: sentence(variable) },
@@ -105,10 +105,11 @@ impl fmt::Display for Provenance {
     }
 }
 
-/// Where every field of a loaded configuration came from, and what nobody uses.
+/// Where every field of a loaded configuration came from, and which keys no field uses.
 ///
-/// `Display` prints a line a field, and so does `Debug`. No value is ever in it. Names that come from elsewhere, such
-/// as those of keys, are on one line, with what is no character of its own escaped as `{:?}` does.
+/// `Display` and `Debug` print one line for each field. A report never holds a value. Names that come from outside of
+/// the program, such as those of keys, are on one line, and characters that are not printable are escaped as `{:?}`
+/// does.
 #[derive(Clone)]
 pub struct Report {
     mode: String,
@@ -142,7 +143,7 @@ impl Report {
         &self.mode
     }
 
-    /// Each field's path and where its value came from, in the order of the struct.
+    /// Each field's path and the origin of its value, in the order of the struct.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &Provenance)> {
         self.fields.iter().map(|(path, provenance)| (path.as_str(), provenance))
     }
@@ -153,7 +154,7 @@ impl Report {
         self.fields.iter().find(|(path, _)| path == field).map(|(_, provenance)| provenance)
     }
 
-    /// Keys of secrets that were read and that no field uses: the secret's source and the key.
+    /// Keys of the secrets that no field uses: the secret's source and the key.
     pub fn unused_keys(&self) -> impl Iterator<Item = (&str, &str)> {
         self.unused.iter().map(|(source, key)| (source.as_str(), key.as_str()))
     }
@@ -183,10 +184,10 @@ impl fmt::Debug for Report {
     }
 }
 
-/// A line a key, and one for all that are too many of one source.
+/// One line for each key, and one for the number of keys of a source that are not shown.
 fn write_keys<'a>(
     f: &mut fmt::Formatter<'_>,
-    are: &str,
+    label: &str,
     keys: impl Iterator<Item = (String, &'a str)>,
 ) -> fmt::Result {
     let mut by_source: Vec<(String, Vec<&str>)> = Vec::new();
@@ -199,12 +200,12 @@ fn write_keys<'a>(
     for (source, keys) in by_source {
         let (shown, more) = keys.split_at(keys.len().min(text::MANY));
         for key in shown {
-            writeln!(f, "  {are}: key {} of {source}", text::name(key))?;
+            writeln!(f, "  {label}: key {} of {source}", text::name(key))?;
         }
         match more.len() {
             0 => {}
-            1 => writeln!(f, "  {are}: 1 more key of {source}")?,
-            more => writeln!(f, "  {are}: {more} more keys of {source}")?,
+            1 => writeln!(f, "  {label}: 1 more key of {source}")?,
+            more => writeln!(f, "  {label}: {more} more keys of {source}")?,
         }
     }
     Ok(())
@@ -220,7 +221,7 @@ mod tests {
             (0..count).map(|n| (of.to_owned(), format!("key{n}"))).collect()
         };
         let unused = [keys("kv a", 2), keys("kv b", 10_000), keys("kv c", 13)].concat();
-        // By the keys' names, as figment has them: one of this file, one of that.
+        // figment orders keys by name, so that those of two files alternate.
         let files = keys("", 10_000).into_iter().zip(["app.toml", "env.toml"].into_iter().cycle());
         let unknown = files.map(|((_, key), file)| (key, file.to_owned())).collect();
         let report = Report::new(String::new(), Vec::new(), unused, unknown);

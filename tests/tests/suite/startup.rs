@@ -99,3 +99,27 @@ async fn what_was_answered_is_not_asked_again() {
     let asked = server.requests();
     assert_eq!(asked.iter().filter(|request| request.path() == "/v1/early/creds/app").count(), 1);
 }
+
+/// The failure of an earlier attempt does not outlive it.
+#[tokio::test]
+async fn a_check_of_a_credential_waits_no_longer_than_until_the_server_is_up() {
+    #[derive(Debug, VaultConfig)]
+    struct Issued {
+        #[vault(read = "early/creds/app", key = "password")]
+        _password: SecretString,
+    }
+    let refusals = AtomicU32::new(5);
+    let server = ScriptedServer::start(move |request| {
+        let count = |left: u32| left.checked_sub(1);
+        let is_refused = refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count).is_ok();
+        match request.path() {
+            "/v1/sys/health" => ScriptedAnswer::status(503),
+            _ if is_refused => ScriptedAnswer::json(503, &json!({ "errors": ["Vault is sealed"] })),
+            _ => ScriptedAnswer::json(200, &json!({ "data": { "early/creds/app": ["read"] } })),
+        }
+    })
+    .await;
+    let variables = [("VAULT_ADDR", &*server.address()), ("VAULT_TOKEN", "t")];
+    let report = loader::<Issued>(&variables).check().await.unwrap();
+    assert!(report.to_string().contains("not made"), "{report}");
+}

@@ -25,8 +25,8 @@ use watched::WatchedSecret;
 
 use crate::VaultConfig;
 use crate::error::{Cause, Error, ErrorKind};
-use crate::load::read::{Slot, Span};
-use crate::load::resolve::Given;
+use crate::load::{ByteSpan, Fetched, Slots};
+use crate::schema::plan::LeafId;
 use crate::vault::Vault;
 
 /// A configuration that is kept fresh in the background. Made by
@@ -83,9 +83,9 @@ struct Shared<T> {
 pub(crate) struct Start<T> {
     pub(crate) name: &'static str,
     pub(crate) config: T,
-    pub(crate) slots: Vec<Slot>,
-    pub(crate) spans: Vec<(usize, Span)>,
-    pub(crate) given: Vec<Given>,
+    pub(crate) slots: Slots,
+    pub(crate) spans: Vec<(LeafId, ByteSpan)>,
+    pub(crate) fetched: Vec<Fetched>,
     pub(crate) vault: Option<Vault>,
     pub(crate) options: Options,
 }
@@ -99,7 +99,7 @@ pub(crate) struct Options {
 
 impl<T: VaultConfig + Send + Sync + 'static> Live<T> {
     pub(crate) fn start(start: Start<T>) -> Self {
-        let Start { name, config, slots, spans, given, vault, options } = start;
+        let Start { name, config, slots, spans, fetched, vault, options } = start;
         let clock: Arc<dyn Clock> = match &vault {
             Some(vault) => Arc::clone(vault.clock()),
             None => Arc::new(SystemClock::default()),
@@ -114,12 +114,12 @@ impl<T: VaultConfig + Send + Sync + 'static> Live<T> {
             status: Mutex::new(Status::at_rest()),
         });
         let (commands, receiver) = mpsc::unbounded_channel();
-        let sources: Vec<WatchedSecret> = given
+        let sources: Vec<WatchedSecret> = fetched
             .into_iter()
-            .map(|given| {
-                let leaves = given.fields.iter().filter_map(|(leaf, _)| slots.get(*leaf));
+            .map(|fetched| {
+                let leaves = fetched.fields.iter().filter_map(|field| slots.get(field.id));
                 let names = leaves.map(|slot| slot.leaf.path.clone()).collect();
-                WatchedSecret::new(given, names, options.every, now)
+                WatchedSecret::new(fetched, names, options.every, now)
             })
             .collect();
         if let Some(vault) = vault.filter(|_| !sources.is_empty()) {
@@ -253,11 +253,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Every leaf has a part; one that was never read changes with everything.
-fn parts(slots: &[Slot], spans: &[(usize, Span)]) -> Vec<Part> {
+fn parts(slots: &Slots, spans: &[(LeafId, ByteSpan)]) -> Vec<Part> {
     let mut parts =
-        vec![Part { span: Span { start: 0, end: usize::MAX }, changed: 0 }; slots.len()];
+        vec![Part { span: ByteSpan { start: 0, end: usize::MAX }, changed: 0 }; slots.len()];
     for (leaf, span) in spans {
-        if let Some(part) = parts.get_mut(*leaf) {
+        if let Some(part) = parts.get_mut(leaf.index()) {
             part.span = *span;
         }
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::load::read::Span;
+use crate::load::ByteSpan;
 
 /// What everybody reads.
 pub(super) struct Published<T> {
@@ -62,7 +62,7 @@ pub(super) struct Edition<T> {
 /// Where one field lies in the struct, and the number of the edition that changed it last.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part {
-    pub(super) span: Span,
+    pub(super) span: ByteSpan,
     pub(super) changed: u64,
 }
 

@@ -7,7 +7,7 @@ use super::schedule::{self, IssueBudget, MetadataProbe};
 use super::status::{Action, SourceStatus, State};
 use crate::engine::{Facts, Refresh, Request, SecretVersion};
 use crate::error::{Cause, ErrorKind};
-use crate::load::resolve::{Given, Pending};
+use crate::load::{Fetched, PendingLeaf};
 use crate::time::backoff::Urgency;
 use crate::time::clock::Reading;
 use crate::time::{Deadline, Lifetime, RotationSchedule, Step, backoff};
@@ -18,7 +18,7 @@ const SHORTEST_PERIOD: Duration = Duration::from_secs(30);
 
 pub(super) struct WatchedSecret {
     pub(super) request: Request,
-    pub(super) fields: Pending,
+    pub(super) fields: Vec<PendingLeaf>,
     /// The fields' paths.
     pub(super) names: Vec<String>,
     /// How often it is read again; `None` for never.
@@ -242,15 +242,15 @@ impl LeaseState {
 }
 
 impl WatchedSecret {
-    pub(super) fn new(given: Given, names: Vec<String>, every: Duration, now: Reading) -> Self {
+    pub(super) fn new(fetched: Fetched, names: Vec<String>, every: Duration, now: Reading) -> Self {
         let asked: Vec<_> =
-            given.fields.iter().filter_map(|(_, engine)| engine.refresh()).collect();
+            fetched.fields.iter().filter_map(|field| field.vault_source.refresh()).collect();
         let is_paced = asked.iter().any(|refresh| matches!(refresh, Refresh::Every(_)));
-        let every = interval(&asked, given.fields.len(), every);
-        let every = every.filter(|_| given.request.can_change());
+        let every = interval(&asked, fetched.fields.len(), every);
+        let every = every.filter(|_| fetched.request.can_change());
         let mut source = Self {
-            request: given.request,
-            fields: given.fields,
+            request: fetched.request,
+            fields: fetched.fields,
             names,
             every,
             is_paced,
@@ -268,7 +268,7 @@ impl WatchedSecret {
             metadata: MetadataProbe::default(),
             may_not_renew: None,
         };
-        match given.facts {
+        match fetched.meta {
             Some(facts) => drop(source.settle(facts, now, true)),
             None => source.absent(now, true),
         }

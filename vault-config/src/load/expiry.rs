@@ -1,66 +1,67 @@
-//! What a load holds that expires, and that nothing renews.
+//! Warns of what a load obtained that expires, and that nothing renews.
 
 use std::time::Duration;
 
 use crate::engine::Facts;
-use crate::load::read::{Found, Slot};
-use crate::load::resolve::Given;
+use crate::load::fetch::Fetched;
+use crate::load::slot::{Resolution, Slot, Slots};
 use crate::report::Provenance;
 use crate::time::clock::Reading;
 
-/// What one request gave, and when it expires.
+/// One secret or credential, and when it expires.
 struct Expiry {
     fields: Vec<String>,
     source: String,
     after: Duration,
-    cause: Cause,
+    cause: ExpiryCause,
 }
 
-/// Why it expires then.
+/// What ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
+enum ExpiryCause {
     Itself,
     Token,
     Rotation,
 }
 
-/// Warns once of all that expires.
+/// Warns once, of everything that expires.
 pub(crate) fn warn<'a>(
     name: &str,
-    slots: &[Slot],
-    given: impl Iterator<Item = &'a Given>,
+    slots: &Slots,
+    fetched: impl Iterator<Item = &'a Fetched>,
     now: Reading,
 ) {
-    let mut all: Vec<_> = given.filter_map(|given| expiry(slots, given, now)).collect();
+    let mut all: Vec<_> = fetched.filter_map(|fetched| expiry(slots, fetched, now)).collect();
     all.sort_by_key(|expiry| expiry.after);
     if !all.is_empty() {
         tracing::warn!(config = name, "{}", message(&all));
     }
 }
 
-fn expiry(slots: &[Slot], given: &Given, now: Reading) -> Option<Expiry> {
-    let (after, cause) = expires_after(given.facts.as_ref()?, now)?;
-    let is_held = |slot: &&Slot| matches!(slot.found, Found::Value(_, Provenance::Vault { .. }));
-    let fields = given.fields.iter().filter_map(|(leaf, _)| slots.get(*leaf)).filter(is_held);
-    let fields: Vec<_> = fields.map(|slot| slot.leaf.path.clone()).collect();
-    (!fields.is_empty()).then(|| Expiry { fields, source: given.request.name(), after, cause })
+fn expiry(slots: &Slots, fetched: &Fetched, now: Reading) -> Option<Expiry> {
+    let (after, cause) = expires_after(fetched.meta.as_ref()?, now)?;
+    let is_held =
+        |slot: &&Slot| matches!(slot.resolution, Resolution::Value(_, Provenance::Vault { .. }));
+    let slots = fetched.fields.iter().filter_map(|field| slots.get(field.id));
+    let fields: Vec<_> = slots.filter(is_held).map(|slot| slot.leaf.path.clone()).collect();
+    (!fields.is_empty()).then(|| Expiry { fields, source: fetched.request.name(), after, cause })
 }
 
-/// A lease ends with its token, if not before. `None` for what does not expire.
-fn expires_after(facts: &Facts, now: Reading) -> Option<(Duration, Cause)> {
-    let own = |ttl: Duration| (!ttl.is_zero()).then_some((ttl, Cause::Itself));
-    let life = facts.life.and_then(own);
-    let rotation = facts.rotation.as_ref().map(|rotation| (rotation.ttl, Cause::Rotation));
-    let Some(lease) = &facts.lease else { return life.or(rotation) };
+/// `None` if it does not expire. A lease expires with its token at the latest.
+fn expires_after(meta: &Facts, now: Reading) -> Option<(Duration, ExpiryCause)> {
+    let own = |ttl: Duration| (!ttl.is_zero()).then_some((ttl, ExpiryCause::Itself));
+    let life = meta.life.and_then(own);
+    let rotation = meta.rotation.as_ref().map(|rotation| (rotation.ttl, ExpiryCause::Rotation));
+    let Some(lease) = &meta.lease else { return life.or(rotation) };
     let token =
-        facts.issued.as_ref().and_then(|issued| issued.token.term().as_ref()?.remaining(now));
-    let token = token.map(|left| (left, Cause::Token));
-    // Of two that end within one second, the lease is what is named.
+        meta.issued.as_ref().and_then(|issued| issued.token.term().as_ref()?.remaining(now));
+    let token = token.map(|left| (left, ExpiryCause::Token));
+    // If both expire within the same second, the lease is named.
     let all = own(lease.ttl).into_iter().chain(life).chain(token);
     all.min_by_key(|(after, _)| whole_seconds(*after))
 }
 
-/// Rounded up: a life of an hour that has just begun is an hour.
+/// Rounded up: a lease of an hour that was issued a moment ago shows as an hour.
 fn whole_seconds(after: Duration) -> u64 {
     after.as_secs() + u64::from(after.subsec_nanos() > 0)
 }
@@ -84,9 +85,9 @@ impl Expiry {
         let after = humantime::format_duration(Duration::from_secs(whole_seconds(self.after)));
         let source = &self.source;
         match self.cause {
-            Cause::Itself => format!("{fields} ({source}) in {after}"),
-            Cause::Token => format!("{fields} ({source}) in {after}, with its token"),
-            Cause::Rotation => {
+            ExpiryCause::Itself => format!("{fields} ({source}) in {after}"),
+            ExpiryCause::Token => format!("{fields} ({source}) in {after}, with its token"),
+            ExpiryCause::Rotation => {
                 format!("{fields} ({source}) in {after}, when its password is rotated")
             }
         }
@@ -97,7 +98,7 @@ impl Expiry {
 mod tests {
     use super::*;
 
-    fn expiry(number: u64, cause: Cause) -> Expiry {
+    fn expiry(number: u64, cause: ExpiryCause) -> Expiry {
         Expiry {
             fields: vec![format!("field{number}")],
             source: format!("path/{number}"),
@@ -108,9 +109,9 @@ mod tests {
 
     #[test]
     fn what_expires_is_named_with_its_time_and_the_way_out() {
-        let mut token = expiry(2, Cause::Token);
+        let mut token = expiry(2, ExpiryCause::Token);
         token.fields.push("other".to_owned());
-        let all = [expiry(1, Cause::Itself), token, expiry(3, Cause::Rotation)];
+        let all = [expiry(1, ExpiryCause::Itself), token, expiry(3, ExpiryCause::Rotation)];
         assert_eq!(
             message(&all),
             "loaded once, and nothing renews what expires: field1 (path/1) in 1m; field2, other \
@@ -121,7 +122,7 @@ mod tests {
 
     #[test]
     fn of_many_the_first_are_named_and_the_others_counted() {
-        let all = |count| (1..=count).map(|n| expiry(n, Cause::Itself)).collect::<Vec<_>>();
+        let all = |count| (1..=count).map(|n| expiry(n, ExpiryCause::Itself)).collect::<Vec<_>>();
         assert!(message(&all(8)).contains("field8 (path/8) in 8m; use"));
         let shown = message(&all(10));
         assert!(shown.contains("field8 (path/8) in 8m; 2 more later; use"), "{shown}");

@@ -11,7 +11,7 @@ use crate::vault::Vault;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Mode {
-    /// Vault as soon as an address is configured, local otherwise. A login that is configured without
+    /// Vault if an address is configured, else local. A login that is configured without
     /// an address, such as `VAULT_ROLE_ID`, is an error where a field is marked for Vault.
     #[default]
     Auto,
@@ -21,41 +21,43 @@ pub enum Mode {
     Local,
 }
 
-pub(crate) struct Chosen {
-    pub(crate) vault: bool,
-    pub(crate) sentence: Option<String>,
+/// The mode of one load.
+pub(crate) struct ModeDecision {
+    pub(crate) is_vault: bool,
+    /// The mode, why it was chosen and how to choose the other. `None` if the choice failed.
+    pub(crate) explanation: Option<String>,
 }
 
-/// The mode, before the `.env` file is read: which one it is decides whether that file is looked into.
-pub(crate) struct Decision {
-    pub(crate) vault: bool,
-    why: String,
-    other: String,
+/// The mode before the `.env` file is read, since the mode decides whether that file is needed.
+pub(crate) struct ProvisionalMode {
+    pub(crate) is_vault: bool,
+    reason: String,
+    /// How to choose the other mode.
+    alternative: String,
     is_without_address: bool,
 }
 
-enum SaidBy {
+enum DecidedBy {
     Program,
     Environment,
-    Nobody,
+    Default,
 }
 
 const VARIABLE: &str = "VAULT_CONFIG_MODE";
 
-/// The mode and why, and how to have the other.
 pub(crate) fn decide(
     mode: Mode,
     vault: Option<&Vault>,
     environment: &Environment,
-) -> Result<Decision, Cause> {
-    let (mode, said_by) = match mode {
+) -> Result<ProvisionalMode, Cause> {
+    let (mode, decided_by) = match mode {
         Mode::Auto => from_environment(environment)?,
-        mode => (mode, SaidBy::Program),
+        mode => (mode, DecidedBy::Program),
     };
     let address = match (mode, vault) {
         (Mode::Auto, Some(vault)) => {
             let addresses = vault.addresses();
-            Some(said(&addresses.first.said_by, Some(addresses)))
+            Some(address_reason(&addresses.first.said_by, Some(addresses)))
         }
         (Mode::Auto, None) => configured(environment)?,
         _ => None,
@@ -66,24 +68,32 @@ pub(crate) fn decide(
     };
     let variable = |other| (format!("{VARIABLE} says so"), format!("{VARIABLE}={other}"));
     let is_without_address = mode == Mode::Auto && address.is_none();
-    let (vault, (why, other)) = match (mode, said_by, address) {
-        (Mode::Vault, SaidBy::Program, _) => (true, program("Vault", "Local", FILES)),
-        (Mode::Local, SaidBy::Program, _) => (false, program("Local", "Vault", SECRETS)),
+    let (is_vault, (reason, alternative)) = match (mode, decided_by, address) {
+        (Mode::Vault, DecidedBy::Program, _) => (true, program("Vault", "Local", FILES)),
+        (Mode::Local, DecidedBy::Program, _) => (false, program("Local", "Vault", SECRETS)),
         (Mode::Vault, ..) => (true, with(variable("local"), FILES)),
         (Mode::Local, ..) => (false, with(variable("vault"), SECRETS)),
-        (Mode::Auto, _, Some(said)) => (true, (said, format!("{VARIABLE}=local {FILES}"))),
+        (Mode::Auto, _, Some(reason)) => (true, (reason, format!("{VARIABLE}=local {FILES}"))),
         (Mode::Auto, _, None) => {
-            let why = "no Vault address is configured".to_owned();
-            (false, (why, "set VAULT_ADDR to read secrets from Vault".to_owned()))
+            let reason = "no Vault address is configured".to_owned();
+            (false, (reason, "set VAULT_ADDR to read secrets from Vault".to_owned()))
         }
     };
-    Ok(Decision { vault, why, other, is_without_address })
+    Ok(ProvisionalMode { is_vault, reason, alternative, is_without_address })
 }
 
-impl Decision {
-    /// A login that is configured means that secrets come from Vault. That the address is missing, with the variables in
-    /// `login`, is an error then: development's secrets may be at hand, and would be served in production.
-    pub(crate) fn settle(self, login: &[String], dotenv: &Dotenv) -> Result<Chosen, Cause> {
+impl ModeDecision {
+    /// The mode of a load whose choice of mode failed. Only Vault mode never serves a secret from a file. Nothing is
+    /// sent.
+    pub(crate) fn failed() -> Self {
+        Self { is_vault: true, explanation: None }
+    }
+}
+
+impl ProvisionalMode {
+    /// Refuses a configured login without an address; `login` are its variables. A login means that secrets come from
+    /// Vault: in local mode, production would run on the secrets of development.
+    pub(crate) fn settle(self, login: &[String], dotenv: &Dotenv) -> Result<ModeDecision, Cause> {
         let stray = if self.is_without_address { stray(dotenv) } else { String::new() };
         if let Some(first) = login.first().filter(|_| self.is_without_address) {
             let are = if login.len() == 1 { "says" } else { "say" };
@@ -94,34 +104,34 @@ impl Decision {
             let help = format!("set VAULT_ADDR, or {VARIABLE}=local to use local sources");
             return Err(Cause::new(ErrorKind::Setting, what, help).at(format!("env {first}")));
         }
-        let Self { vault, why, other, .. } = self;
-        let name = if vault { "Vault" } else { "Local" };
-        let sentence = text::sentence(format!("{name} mode, because {why}{stray}; {other}."));
-        Ok(Chosen { vault, sentence: Some(sentence) })
+        let Self { is_vault, reason, alternative, .. } = self;
+        let name = if is_vault { "Vault" } else { "Local" };
+        let explanation = format!("{name} mode, because {reason}{stray}; {alternative}.");
+        Ok(ModeDecision { is_vault, explanation: Some(text::sentence(explanation)) })
     }
 }
 
 const FILES: &str = "reads .env and files instead";
 const SECRETS: &str = "reads secrets from Vault";
 
-fn with((why, other): (String, String), reads: &str) -> (String, String) {
-    (why, format!("{other} {reads}"))
+fn with((reason, alternative): (String, String), reads: &str) -> (String, String) {
+    (reason, format!("{alternative} {reads}"))
 }
 
-/// A `.env` file names a server, but is not where a connection is configured.
+/// A hint, if the `.env` file names a server: a connection is configured by the process environment alone.
 fn stray(dotenv: &Dotenv) -> String {
-    let name = ["VAULT_ADDR", "BAO_ADDR"].into_iter().find(|name| dotenv.get(name).is_some());
+    let name = ["VAULT_ADDR", "BAO_ADDR"].into_iter().find(|name| dotenv.is_set(name));
     name.map_or_else(String::new, |name| {
         let file = dotenv.path().display();
         format!(" ({file} sets {name}, which is read from the process environment only)")
     })
 }
 
-fn from_environment(environment: &Environment) -> Result<(Mode, SaidBy), Cause> {
+fn from_environment(environment: &Environment) -> Result<(Mode, DecidedBy), Cause> {
     match environment.get(VARIABLE)?.as_deref().map(String::as_str) {
-        None | Some("auto") => Ok((Mode::Auto, SaidBy::Nobody)),
-        Some("vault") => Ok((Mode::Vault, SaidBy::Environment)),
-        Some("local") => Ok((Mode::Local, SaidBy::Environment)),
+        None | Some("auto") => Ok((Mode::Auto, DecidedBy::Default)),
+        Some("vault") => Ok((Mode::Vault, DecidedBy::Environment)),
+        Some("local") => Ok((Mode::Local, DecidedBy::Environment)),
         Some(_) => Err(Cause::new(ErrorKind::Setting, "names no mode", "use auto, vault or local")
             .at(format!("env {VARIABLE}"))),
     }
@@ -130,14 +140,14 @@ fn from_environment(environment: &Environment) -> Result<(Mode, SaidBy), Cause> 
 fn configured(environment: &Environment) -> Result<Option<String>, Cause> {
     let found = settings::configured_address(environment)?;
     Ok(found.map(|(variable, value)| {
-        said(&variable, Addresses::parse(&value, &variable).ok().as_ref())
+        address_reason(&variable, Addresses::parse(&value, &variable).ok().as_ref())
     }))
 }
 
-/// A malformed address is told as a problem of its own, and not quoted.
-fn said(by: &str, addresses: Option<&Addresses>) -> String {
+/// A malformed address is not quoted here: it is a problem of its own.
+fn address_reason(origin: &str, addresses: Option<&Addresses>) -> String {
     match addresses {
-        Some(addresses) => format!("{by} is {}", addresses.shown()),
-        None => format!("{by} is set"),
+        Some(addresses) => format!("{origin} is {}", addresses.shown()),
+        None => format!("{origin} is set"),
     }
 }

@@ -1,40 +1,39 @@
-//! What Vault gave, as a layer of the user's own figment.
+//! The fields marked for Vault, as a provider for the user's own figment.
 
 use figment::error::Kind;
 use figment::value::{Dict, Empty, Map, Num, Tag, Value as Figured};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use crate::error::Problem;
-use crate::load::read::{Found, Slot};
+use crate::load::slot::{Resolution, Slot, Slots};
 use crate::report::{Provenance, Report};
-use crate::schema::plan::Leaf;
+use crate::schema::plan::{Leaf, LeafId};
 use crate::text::printable;
 use crate::value::Value;
 
 /// The values of a configuration's fields that are marked for Vault, as a provider for a figment of
 /// your own.
 ///
-/// [`Vault::resolve`](crate::Vault::resolve) fetches them, once: nothing renews a credential among
-/// them, which [`Loader::watch`](crate::Loader::watch) does. The struct then derives `Deserialize` as
-/// well.
+/// [`Vault::resolve`](crate::Vault::resolve) fetches them once. Nothing renews a credential among
+/// them; [`Loader::watch`](crate::Loader::watch) does. The struct derives `Deserialize` as well.
 ///
-///  * **Profile**: none is selected. Values stand in figment's global profile, above every other: a
-///    file's `[production]` table cannot replace a secret. The process environment already had its
-///    say: a field that its variable overrides was not fetched.
+///  * **Profile**: none is selected. The values are in figment's global profile, which goes before
+///    every other: a file's `[production]` table cannot replace a secret. The process environment
+///    went first: a field whose variable is set was not fetched.
 ///  * **Metadata**: one record a field, so an error reads `… for key "default.port" in vault kv
 ///    secret/my-app/db#port`.
 ///  * **Data**: each value in the shape its field's type asks for: `"5432"` is a number for a
-///    `u16`. An optional field that Vault has nothing for is `None`, whatever a layer below says. A
+///    `u16`. An optional field that has no value in Vault is `None`, even if a lower layer has one. A
 ///    required field with a default is left out, so give it `#[serde(default)]`, and keep its key
-///    out of the layers below. figment merges maps: keys of a table that a layer below has for a
-///    `whole` secret stay beside the secret's.
+///    out of the lower layers. figment merges maps: if a lower layer has a table for a `whole`
+///    secret, its keys stay beside those of the secret.
 ///
-/// A value that does not fit its field's type makes `extract` fail without being quoted. Extract
-/// the type that was resolved: another type that asks for another shape gets figment's own error,
-/// which quotes. The `Debug` of a `Figment` shows its values, and figment does not wipe them;
-/// [`VaultConfig::load`](crate::VaultConfig::load) has neither trait.
+/// A value that does not fit its field's type makes `extract` fail with an error that does not quote
+/// it. Extract the same type that was resolved: for another type, which asks for another shape,
+/// figment's own error quotes the value. The `Debug` of a `Figment` shows its values, and figment
+/// does not wipe them. Neither is true of [`VaultConfig::load`](crate::VaultConfig::load).
 ///
-/// figment has no 128-bit numbers and no maps keyed by numbers; it refuses both.
+/// figment refuses 128-bit numbers and maps whose keys are numbers.
 ///
 /// ```no_run
 /// use figment::{Figment, providers::Serialized};
@@ -85,47 +84,52 @@ impl Provider for Resolved {
         self.figment.data()
     }
 
-    // The trait's one channel for a record per value; `Figment` itself passes its own on through it.
+    // Only this method can give a record for each value; `Figment` itself uses it for its own records.
     fn __metadata_map(&self) -> Option<Map<Tag, Metadata>> {
         self.figment.__metadata_map()
     }
 }
 
-/// One layer a field, in the struct's order.
-pub(crate) fn figment(slots: &[Slot], shapes: &[(usize, Value)], wrong: &[Problem]) -> Figment {
-    let shape = |index| shapes.iter().find(|(of, _)| *of == index).map(|(_, shape)| figured(shape));
+/// A figment with one layer for each field, in the struct's order. `mismatches` are the values that do not fit their
+/// types.
+pub(crate) fn figment(
+    slots: &Slots,
+    shapes: &[(LeafId, Value)],
+    mismatches: &[Problem],
+) -> Figment {
+    let shape = |id| shapes.iter().find(|(of, _)| *of == id).map(|(_, shape)| figured(shape));
     let mut figment = Figment::new();
-    for (index, slot) in slots.iter().enumerate() {
-        // Nothing in Vault is an answer too: no layer below may stand in for a secret that is gone.
-        let absent = matches!(slot.found, Found::Absent(_)) && slot.leaf.optional;
-        let nothing = absent.then_some(Figured::Empty(Tag::Default, Empty::None));
-        if let Some(value) = shape(index).or(nothing) {
+    for slot in slots.iter() {
+        // An absence is a value too: no lower layer may stand in for a secret that was deleted.
+        let is_none = matches!(slot.resolution, Resolution::Absent(_)) && slot.leaf.optional;
+        let none = is_none.then_some(Figured::Empty(Tag::Default, Empty::None));
+        if let Some(value) = shape(slot.leaf.id).or(none) {
             let (path, name) = (path(&slot.leaf), name(slot));
-            figment = figment.merge(One { path, name, content: Ok(value) });
+            figment = figment.merge(FieldProvider { path, name, content: Ok(value) });
         }
     }
-    let wrong = wrong.iter().map(|problem| {
+    let mismatches = mismatches.iter().map(|problem| {
         let slot = slots.iter().find(|slot| Some(slot.leaf.path.as_str()) == problem.field());
-        Figment::from(One {
+        Figment::from(FieldProvider {
             path: slot.map(|slot| path(&slot.leaf)).unwrap_or_default(),
             name: slot.map(name).unwrap_or_default(),
             content: Err(problem.message().to_owned()),
         })
     });
-    figment.merge(Wrong(wrong.collect()))
+    figment.merge(Mismatches(mismatches.collect()))
 }
 
-/// One field: figment keeps one record a provider.
-struct One {
+/// One field. figment keeps one record for each provider.
+struct FieldProvider {
     path: Vec<&'static str>,
     name: String,
     content: Result<Figured, String>,
 }
 
-impl Provider for One {
+impl Provider for FieldProvider {
     fn metadata(&self) -> Metadata {
         Metadata::named(self.name.clone()).interpolater(|profile: &Profile, keys: &[&str]| {
-            // The global profile is how the value wins, not where the user put it.
+            // The value is in the global profile to go before the others; the user did not put it there.
             let profile = if *profile == Profile::Global { &Profile::Default } else { profile };
             format!("{profile}.{}", keys.join("."))
         })
@@ -143,11 +147,11 @@ impl Provider for One {
     }
 }
 
-/// The values that do not fit, one figment each: merging them one by one keeps two errors of
-/// several.
-struct Wrong(Vec<Figment>);
+/// The values that do not fit their types, one figment each. Merged one by one, figment would keep only two of their
+/// errors.
+struct Mismatches(Vec<Figment>);
 
-impl Provider for Wrong {
+impl Provider for Mismatches {
     fn metadata(&self) -> Metadata {
         Metadata::named("vault")
     }
@@ -166,14 +170,16 @@ impl Provider for Wrong {
 }
 
 fn path(leaf: &Leaf) -> Vec<&'static str> {
-    leaf.keys.iter().filter_map(|names| names.first().copied()).collect()
+    leaf.names.keys.iter().filter_map(|names| names.first().copied()).collect()
 }
 
-/// The source alone: versions and leases are in the report.
+/// The source without its version and lease, which are in the report.
 fn name(slot: &Slot) -> String {
-    match &slot.found {
-        Found::Value(_, Provenance::Vault { source, .. }) => printable(&format!("vault {source}")),
-        Found::Value(_, provenance) => printable(&provenance.to_string()),
+    match &slot.resolution {
+        Resolution::Value(_, Provenance::Vault { source, .. }) => {
+            printable(&format!("vault {source}"))
+        }
+        Resolution::Value(_, provenance) => printable(&provenance.to_string()),
         _ => Provenance::Default.to_string(),
     }
 }

@@ -64,7 +64,7 @@ impl Schema {
             text.push_str(&comment(field.doc));
             text.push_str(&comment(&format!("{}{}", field.ty, note(leaf, field))));
             let mark = if field.is_required() { "" } else { "# " };
-            for variable in &leaf.variables {
+            for variable in &leaf.names.variables {
                 text.push_str(&format!("{mark}{variable}=\n"));
             }
         }
@@ -81,7 +81,7 @@ impl Schema {
             "| field | type | variable | source in Vault | when absent | what it is |\n|---|---|---|---|---|---|\n"
                 .to_owned();
         for (leaf, field) in self.leaves(Unset::Kept).iter().zip(self.leaf_fields()) {
-            let variables: Vec<_> = leaf.variables.iter().map(|v| format!("`{v}`")).collect();
+            let variables: Vec<_> = leaf.names.variables.iter().map(|v| format!("`{v}`")).collect();
             let source = source(leaf).map_or_else(String::new, |source| format!("`{source}`"));
             let row = [
                 format!("`{}`", leaf.path),

@@ -9,7 +9,6 @@ pub use nesting::Nesting;
 use crate::VaultConfig;
 use crate::engine::Declare;
 use crate::error::{Cause, ErrorKind};
-use crate::load::read::{Outlook, Reader};
 
 /// The compile-time plan of a configuration: every field, where it comes from, what it is called.
 ///
@@ -74,7 +73,7 @@ impl Schema {
     }
 
     /// For documents: in an optional struct no field has to be set.
-    fn all_optional(mut self) -> Self {
+    pub(crate) fn all_optional(mut self) -> Self {
         for field in &mut self.fields {
             field.within_optional = true;
             if let Origin::Nested { schema, .. } = &mut field.origin {
@@ -94,57 +93,12 @@ impl Schema {
         })
     }
 
-    fn leaf_count(&self) -> usize {
+    pub(crate) fn leaf_count(&self) -> usize {
         let leaves = |field: &Field| match &field.origin {
             Origin::Nested { schema, .. } => schema.leaf_count(),
             _ => 1,
         };
         self.fields.iter().map(leaves).sum()
-    }
-}
-
-/// A struct of which nothing is set anywhere is `None`; as soon as one of its fields is, all have
-/// to be.
-#[diagnostic::do_not_recommend]
-impl<T: VaultConfig> VaultConfig for Option<T> {
-    fn schema() -> Schema {
-        Schema::__of::<Self>()
-    }
-
-    fn __schema(nesting: &Nesting<'_>) -> Schema {
-        T::__schema(nesting).all_optional()
-    }
-
-    fn __read(reader: &mut Reader<'_>) -> Option<Self> {
-        let count = T::schema().leaf_count();
-        match reader.outlook(count) {
-            Outlook::Found(by) => {
-                reader.switched_on(by, |reader| reader.behind::<Self, _>(T::__read)).map(Some)
-            }
-            Outlook::Failed => {
-                reader.fail::<Self>(count);
-                None
-            }
-            Outlook::Absent => {
-                reader.skip::<Self>(count);
-                Some(None)
-            }
-        }
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<T: VaultConfig> VaultConfig for Box<T> {
-    fn schema() -> Schema {
-        Schema::__of::<Self>()
-    }
-
-    fn __schema(nesting: &Nesting<'_>) -> Schema {
-        T::__schema(nesting)
-    }
-
-    fn __read(reader: &mut Reader<'_>) -> Option<Self> {
-        reader.behind::<Self, _>(T::__read).map(Box::new)
     }
 }
 

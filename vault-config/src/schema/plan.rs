@@ -6,19 +6,28 @@ use std::sync::Arc;
 use crate::engine::{Engine, Scope, Variables};
 use crate::error::{Cause, ErrorKind, Problem};
 use crate::schema::{Field, Origin, Schema};
+use crate::source::FieldNames;
+
+/// Identifies a leaf of one plan: its place in the plan's order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LeafId(usize);
+
+impl LeafId {
+    /// For a list with one item for each leaf of the plan.
+    pub(crate) fn index(self) -> usize {
+        self.0
+    }
+}
 
 pub(crate) struct Leaf {
+    pub(crate) id: LeafId,
     /// Rust names, joined by dots.
     pub(crate) path: String,
     pub(crate) ty: &'static str,
-    /// For each segment, its names in files.
-    pub(crate) keys: Vec<Vec<&'static str>>,
-    /// One variable, or one for each part of a pair.
-    pub(crate) variables: Vec<String>,
+    /// What the plain sources call it.
+    pub(crate) names: FieldNames,
     /// Whether the type has a value for absence.
     pub(crate) optional: bool,
-    /// The parts of a pair; none for any other field.
-    pub(crate) parts: &'static [&'static str],
     pub(crate) origin: LeafOrigin,
 }
 
@@ -50,19 +59,13 @@ impl Leaf {
     /// The field takes a secret with all its keys, whose names are no secrets.
     pub(crate) fn is_whole(&self) -> bool {
         match &self.origin {
-            LeafOrigin::Vault(engine) => engine.key().is_none() && self.parts.is_empty(),
+            LeafOrigin::Vault(engine) => engine.key().is_none() && self.names.parts.is_empty(),
             _ => false,
         }
     }
 
-    pub(crate) fn key(&self) -> String {
-        let segments: Vec<_> =
-            self.keys.iter().filter_map(|names| names.first().copied()).collect();
-        segments.join(".")
-    }
-
-    pub(crate) fn problem(&self, looked: Vec<String>, cause: Arc<Cause>) -> Problem {
-        Problem::of_field(&self.path, self.ty, looked, cause)
+    pub(crate) fn problem(&self, tried: Vec<String>, cause: Arc<Cause>) -> Problem {
+        Problem::of_field(&self.path, self.ty, tried, cause)
     }
 }
 
@@ -104,7 +107,10 @@ fn collect(schema: &Schema, parent: &Parent, variables: &Variables, leaves: &mut
                 };
                 collect(inner, &parent, variables, leaves);
             }
-            Origin::Plain => leaves.push(at.leaf(field, &[], LeafOrigin::Plain)),
+            Origin::Plain => {
+                let id = LeafId(leaves.len());
+                leaves.push(at.leaf(id, field, &[], LeafOrigin::Plain));
+            }
             Origin::Vault(declaration) => {
                 let scope =
                     Scope { field: field.name, kv: parent.kv, mount: parent.mount, variables };
@@ -117,7 +123,8 @@ fn collect(schema: &Schema, parent: &Parent, variables: &Variables, leaves: &mut
                     Ok(engine) => LeafOrigin::Vault(engine),
                     Err(cause) => LeafOrigin::Unbound(Arc::new(cause)),
                 };
-                leaves.push(at.leaf(field, declaration.parts(), origin));
+                let id = LeafId(leaves.len());
+                leaves.push(at.leaf(id, field, declaration.parts(), origin));
             }
         }
     }
@@ -143,24 +150,31 @@ impl Parent {
         }
     }
 
-    fn leaf(self, field: &Field, parts: &'static [&'static str], origin: LeafOrigin) -> Leaf {
+    fn leaf(
+        self,
+        id: LeafId,
+        field: &Field,
+        parts: &'static [&'static str],
+        origin: LeafOrigin,
+    ) -> Leaf {
         let base = field.env.map_or(self.env, str::to_owned);
         let variables = match parts {
             [] => vec![base],
             parts => parts.iter().map(|part| format!("{base}_{}", part.to_uppercase())).collect(),
         };
-        let (path, keys, ty, optional) = (self.path, self.keys, field.ty, field.optional);
-        Leaf { path, ty, keys, variables, optional, parts, origin }
+        let is_secret = !matches!(origin, LeafOrigin::Plain);
+        let names = FieldNames { variables, parts, keys: self.keys, is_secret };
+        Leaf { id, path: self.path, ty: field.ty, names, optional: field.optional, origin }
     }
 }
 
 /// Fields that one variable would set: their problems, and their leaves.
-pub(crate) fn duplicates(leaves: &[Leaf]) -> (Vec<Problem>, BTreeSet<usize>) {
-    let mut owners: BTreeMap<&str, usize> = BTreeMap::new();
+pub(crate) fn duplicates(leaves: &[Leaf]) -> (Vec<Problem>, BTreeSet<LeafId>) {
+    let mut owners: BTreeMap<&str, &Leaf> = BTreeMap::new();
     let (mut problems, mut clashing) = (Vec::new(), BTreeSet::new());
-    for (index, leaf) in leaves.iter().enumerate() {
-        for variable in &leaf.variables {
-            let Some(first) = owners.insert(variable, index) else { continue };
+    for leaf in leaves {
+        for variable in &leaf.names.variables {
+            let Some(first) = owners.insert(variable, leaf) else { continue };
             let cause = Arc::new(
                 Cause::new(
                     ErrorKind::DuplicateEnv,
@@ -169,10 +183,9 @@ pub(crate) fn duplicates(leaves: &[Leaf]) -> (Vec<Problem>, BTreeSet<usize>) {
                 )
                 .at(format!("env {variable}")),
             );
-            for index in [first, index] {
-                let problem = |leaf: &Leaf| leaf.problem(Vec::new(), Arc::clone(&cause));
-                problems.extend(leaves.get(index).map(problem));
-                clashing.insert(index);
+            for leaf in [first, leaf] {
+                problems.push(leaf.problem(Vec::new(), Arc::clone(&cause)));
+                clashing.insert(leaf.id);
             }
         }
     }

@@ -1,10 +1,12 @@
-//! The process environment, or one injected in its place. It is read by name and never written.
+//! The process environment, or variables that the program gives in its place. It is read by name and never written.
 
 use std::collections::BTreeMap;
 
 use secrecy::zeroize::Zeroizing;
 
 use crate::error::{Cause, ErrorKind};
+use crate::report::Provenance;
+use crate::source::{FieldNames, Source, SourceRole, SourceValue};
 
 #[derive(Clone, Default)]
 pub(crate) enum Environment {
@@ -27,7 +29,7 @@ impl Environment {
         Ok(self.raw(name)?.filter(|value| !value.is_empty()))
     }
 
-    /// Whether it is set to anything, be it text or not.
+    /// Whether the variable is set and not empty. Its value may be no text.
     pub(crate) fn is_set(&self, name: &str) -> bool {
         match self {
             Self::Given(variables) => variables.get(name).is_some_and(|value| !value.is_empty()),
@@ -35,7 +37,7 @@ impl Environment {
         }
     }
 
-    /// As set, even when empty: the official client lets an empty `BAO_*` hide its `VAULT_*`.
+    /// The value even if it is empty: in the official client an empty `BAO_*` hides its `VAULT_*`.
     pub(crate) fn raw(&self, name: &str) -> Result<Option<Zeroizing<String>>, Cause> {
         match self {
             Self::Given(variables) => Ok(variables.get(name).cloned()),
@@ -55,6 +57,23 @@ impl Environment {
     }
 }
 
+impl Source for Environment {
+    fn role(&self) -> SourceRole {
+        SourceRole::Override
+    }
+
+    fn find(&self, field: &FieldNames) -> Result<Option<SourceValue>, Cause> {
+        let read = |variable: &str| Ok(self.get(variable)?.map(|text| text.as_str().to_owned()));
+        let value = field.assemble("env", read)?;
+        let provenance = || Provenance::Env { variable: field.variables.join(", ") };
+        Ok(value.map(|value| SourceValue { value, provenance: provenance() }))
+    }
+
+    fn tried(&self, field: &FieldNames) -> Option<String> {
+        Some(format!("env {}: not set", field.variables.join(", ")))
+    }
+}
+
 impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -64,8 +83,7 @@ impl std::fmt::Debug for Environment {
     }
 }
 
-/// The official client's variables: `BAO_X` before `VAULT_X`, and a `BAO_X` set to nothing hides
-/// `VAULT_X`.
+/// The official client's variables: `BAO_X` goes before `VAULT_X`, and an empty `BAO_X` hides `VAULT_X`.
 pub(crate) struct OfficialEnv<'a>(pub(crate) &'a Environment);
 
 impl OfficialEnv<'_> {
@@ -79,7 +97,7 @@ impl OfficialEnv<'_> {
         Ok(None)
     }
 
-    /// `read` says what is wrong without quoting; the variable's name is added here.
+    /// Parses a variable. The error of `read` must not quote the value; the variable's name is added here.
     pub(crate) fn parse<T>(
         &self,
         name: &str,
@@ -93,7 +111,7 @@ impl OfficialEnv<'_> {
     }
 }
 
-/// As the official client reads a switch: it takes anything else for an error, and so do we.
+/// Reads a switch as the official client does, for which any other word is an error.
 pub(crate) fn truth(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),

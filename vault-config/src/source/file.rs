@@ -1,7 +1,7 @@
-//! Files that are read whole: no more of them than a limit, and within a bounded time.
+//! Reads whole files, up to a size limit and within a bounded time.
 //!
-//! A pipe is a file too: a shell's `<(..)`, or what a password manager answers when it is opened. Opened as a file, one
-//! that nothing writes to would wait for ever; so it is opened without waiting, on a thread of its own.
+//! A pipe is a file too: a shell's `<(..)`, or the answer of a password manager. To open it like a regular file would
+//! block until there is a writer, possibly for ever. It is opened in non-blocking mode instead, on a thread of its own.
 
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -11,24 +11,24 @@ use std::time::Duration;
 
 use secrecy::zeroize::Zeroizing;
 
-/// The most that is read of a `.env` file, and of one with a token, an id, a JWT, a password or a key.
+/// The size limit of a `.env` file, and of a file with a token, an id, a JWT, a password or a key.
 pub(crate) const MOST_OF_TEXT: u64 = 1024 * 1024;
-/// The most that is read of a PEM file, which may hold all authorities of a company.
+/// The size limit of a PEM file, which may hold all authorities of a company.
 pub(crate) const MOST_OF_PEM: u64 = 16 * 1024 * 1024;
 
-/// How long a pipe may take to be written to its end.
+/// How long a pipe may take until it is written to its end.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The same where the thread waits that asks: it may be one of a runtime.
+/// The same where the calling thread is blocked: it may be a thread of a runtime.
 const PATIENCE_OF_A_THREAD: Duration = Duration::from_secs(1);
 
 /// Why a file is not read.
 #[derive(Debug)]
 pub(crate) enum Unreadable {
     Io(io::Error),
-    /// It is of this kind, which is no file to read.
+    /// It is of this kind, which cannot be read as a file.
     NoFile(&'static str),
     TooLarge(u64),
-    /// A pipe that was not written to its end in that time.
+    /// A pipe that was not written to its end within this time.
     Silent(Duration),
 }
 
@@ -62,7 +62,7 @@ impl fmt::Display for Unreadable {
 
 pub(crate) type Bytes = Zeroizing<Vec<u8>>;
 
-/// A file with at most `most` bytes.
+/// Reads a file of at most `most` bytes.
 pub(crate) async fn read(path: &Path, most: u64) -> Result<Bytes, Unreadable> {
     match kind_of(path)? {
         Kind::Regular(metadata) => read_regular(path, &metadata, most),
@@ -74,7 +74,7 @@ pub(crate) async fn read(path: &Path, most: u64) -> Result<Bytes, Unreadable> {
     }
 }
 
-/// The same where nothing can be awaited. The thread waits for a pipe, though not for long.
+/// The same for callers that cannot await. A pipe blocks the thread, but not for long.
 pub(crate) fn read_now(path: &Path, most: u64) -> Result<Bytes, Unreadable> {
     match kind_of(path)? {
         Kind::Regular(metadata) => read_regular(path, &metadata, most),
@@ -86,7 +86,7 @@ pub(crate) fn read_now(path: &Path, most: u64) -> Result<Bytes, Unreadable> {
     }
 }
 
-/// Whether reading it takes from it, so that it cannot be read again.
+/// Whether it is a pipe, which can be read only once.
 pub(crate) fn is_pipe(path: &Path) -> bool {
     matches!(kind_of(path), Ok(Kind::Pipe))
 }
@@ -127,13 +127,13 @@ fn read_regular(path: &Path, metadata: &Metadata, most: u64) -> Result<Bytes, Un
     if metadata.len() > most {
         return Err(Unreadable::TooLarge(most));
     }
-    // Files of /proc say that they are empty, and others grow.
+    // Files in /proc have the size 0, and other files may grow meanwhile.
     let mut bytes = room(if metadata.len() == 0 { most } else { metadata.len() });
     File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
     checked(bytes, most)
 }
 
-/// All at once: what grows leaves copies behind that nothing wipes.
+/// A buffer of the full size: a buffer that grows leaves copies behind that are not wiped.
 fn room(bytes: u64) -> Bytes {
     Zeroizing::new(Vec::with_capacity(usize::try_from(bytes + 1).unwrap_or_default()))
 }
@@ -145,8 +145,8 @@ fn checked(bytes: Bytes, most: u64) -> Result<Bytes, Unreadable> {
     }
 }
 
-/// On a thread with a runtime of its own, since there may be none, or one without I/O. It ends in time, whatever
-/// happens.
+/// Reads on a thread with its own runtime: the caller may have none, or one without I/O. The thread ends within
+/// `patience`.
 #[cfg(unix)]
 fn read_pipe(
     path: &Path,

@@ -4,25 +4,16 @@ use figment::value::{Dict, Num, Value as Figured};
 use figment::{Figment, Metadata, Profile};
 
 use crate::error::{Cause, ErrorKind};
-use crate::schema::{Field, Origin, Schema};
+use crate::report::Provenance;
+use crate::source::{FieldNames, Source, SourceKey, SourceKeyContent, SourceRole, SourceValue};
 use crate::text::printable;
 use crate::value::Value;
 
 pub(crate) struct Layers {
     figment: Figment,
     root: Dict,
-    /// Every layer that could not be read.
-    pub(crate) problems: Vec<Cause>,
-}
-
-/// A key of a layer that no field takes.
-pub(crate) struct Unknown {
-    pub(crate) path: String,
-    pub(crate) layer: String,
-    /// The names it could have been meant for.
-    pub(crate) known: Vec<&'static str>,
-    /// `deny_unknown` stands on the struct or on one around it.
-    pub(crate) denied: bool,
+    /// One for each layer that could not be read.
+    problems: Vec<Cause>,
 }
 
 impl Layers {
@@ -38,17 +29,12 @@ impl Layers {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.root.is_empty()
-    }
-
     pub(crate) fn profile(&self) -> &Profile {
         self.figment.profile()
     }
 
-    /// The value at a field's path, where each segment may have several names, and the layer it
-    /// came from.
-    pub(crate) fn get(&self, path: &[Vec<&'static str>]) -> Option<(Value, String)> {
+    /// The value at a path whose segments may have several names each, with its layer and its key.
+    fn get(&self, path: &[Vec<&'static str>]) -> Option<(Value, String)> {
         let (last, parents) = path.split_last()?;
         let mut dict = &self.root;
         for names in parents {
@@ -61,71 +47,6 @@ impl Layers {
         Some((convert(value), self.describe(path, name, value)))
     }
 
-    /// Every key that no field takes.
-    pub(crate) fn unknown(&self, schema: &Schema) -> Vec<Unknown> {
-        let mut unknown = Vec::new();
-        self.collect_unknown(schema, &self.root, "", schema.deny_unknown, &mut unknown);
-        unknown
-    }
-
-    /// Values that stand where a struct inside the struct has its table: their paths and layers.
-    pub(crate) fn not_tables(&self, schema: &Schema) -> Vec<(String, String)> {
-        let mut wrong = Vec::new();
-        self.collect_not_tables(schema, &self.root, "", &mut wrong);
-        wrong
-    }
-
-    fn collect_not_tables(
-        &self,
-        schema: &Schema,
-        dict: &Dict,
-        prefix: &str,
-        wrong: &mut Vec<(String, String)>,
-    ) {
-        for field in &schema.fields {
-            let Origin::Nested { schema, .. } = &field.origin else { continue };
-            match names(field).find_map(|name| dict.get(name)) {
-                Some(Figured::Dict(_, dict)) => {
-                    self.collect_not_tables(
-                        schema,
-                        dict,
-                        &format!("{prefix}{}.", field.key),
-                        wrong,
-                    );
-                }
-                None | Some(Figured::Empty(..)) => {}
-                Some(value) => wrong.push((format!("{prefix}{}", field.key), self.layer(value))),
-            }
-        }
-    }
-
-    fn collect_unknown(
-        &self,
-        schema: &Schema,
-        dict: &Dict,
-        prefix: &str,
-        denied: bool,
-        unknown: &mut Vec<Unknown>,
-    ) {
-        for (key, value) in dict {
-            let path = format!("{prefix}{key}");
-            let taken = schema.fields.iter().find(|field| names(field).any(|name| name == key));
-            match taken.map(|field| &field.origin) {
-                None => {
-                    let known = schema.fields.iter().flat_map(names).collect();
-                    unknown.push(Unknown { path, layer: self.layer(value), known, denied });
-                }
-                Some(Origin::Nested { schema, .. }) => {
-                    if let Figured::Dict(_, dict) = value {
-                        let (prefix, denied) = (format!("{path}."), denied || schema.deny_unknown);
-                        self.collect_unknown(schema, dict, &prefix, denied, unknown);
-                    }
-                }
-                Some(_) => {}
-            }
-        }
-    }
-
     fn describe(&self, path: &[Vec<&'static str>], name: &str, value: &Figured) -> String {
         let parents = path.iter().take(path.len() - 1).filter_map(|names| names.first().copied());
         let key: Vec<_> = parents.chain([name]).collect();
@@ -135,19 +56,51 @@ impl Layers {
     fn layer(&self, value: &Figured) -> String {
         described(self.figment.get_metadata(value.tag()))
     }
+
+    fn keys_of(&self, table: &Dict) -> Vec<SourceKey> {
+        let key = |(name, value): (&String, &Figured)| SourceKey {
+            name: name.clone(),
+            origin: self.layer(value),
+            content: match value {
+                Figured::Dict(_, table) => SourceKeyContent::Table(self.keys_of(table)),
+                Figured::Empty(..) => SourceKeyContent::Empty,
+                _ => SourceKeyContent::Value,
+            },
+        };
+        table.iter().map(key).collect()
+    }
 }
 
-/// What errors and reports call a layer. The name of a file may hold anything.
+impl Source for Layers {
+    fn role(&self) -> SourceRole {
+        SourceRole::Local
+    }
+
+    fn find(&self, field: &FieldNames) -> Result<Option<SourceValue>, Cause> {
+        let found = self.get(&field.keys);
+        Ok(found.map(|(value, name)| SourceValue { value, provenance: Provenance::Layer { name } }))
+    }
+
+    fn tried(&self, field: &FieldNames) -> Option<String> {
+        (!self.root.is_empty()).then(|| format!("files: no key {}", field.key()))
+    }
+
+    fn problems(&self) -> &[Cause] {
+        &self.problems
+    }
+
+    fn keys(&self) -> Vec<SourceKey> {
+        self.keys_of(&self.root)
+    }
+}
+
+/// What errors and reports call a layer. A file's name may hold characters that are not printable.
 fn described(metadata: Option<&Metadata>) -> String {
     let Some(metadata) = metadata else { return "figment".to_owned() };
     match &metadata.source {
         Some(source) => printable(&format!("{source} ({})", metadata.name)),
         None => printable(&metadata.name),
     }
-}
-
-fn names(field: &Field) -> impl Iterator<Item = &'static str> {
-    std::iter::once(field.key).chain(field.aliases.iter().copied())
 }
 
 fn convert(value: &Figured) -> Value {
@@ -183,7 +136,7 @@ fn digits(number: Num) -> String {
     }
 }
 
-/// Never a parser's own message: it shows the offending line or value.
+/// Takes only the place from a parser's message, which quotes the line or the value.
 fn unreadable(error: &figment::Error) -> Cause {
     let place = match &error.kind {
         figment::error::Kind::Message(text) => place(text),
@@ -197,7 +150,7 @@ fn unreadable(error: &figment::Error) -> Cause {
         .at(described(error.metadata.as_ref()))
 }
 
-/// `line 3 column 7` or `line 3, column 7`, as the parsers of TOML, JSON and YAML say it last.
+/// `line 3 column 7` or `line 3, column 7`, which the parsers of TOML, JSON and YAML write last.
 fn place(message: &str) -> Option<(u32, u32)> {
     let (_, rest) = message.rsplit_once("line ")?;
     let (line, rest) = rest.split_once([' ', ','])?;

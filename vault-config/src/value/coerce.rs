@@ -1,5 +1,4 @@
-//! Text until the type asks: one value read into the type of a field, with errors that never quote
-//! it.
+//! Reads one raw value as the type of a field. Text becomes what the type asks for, and no error quotes the value.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,39 +12,39 @@ use serde::de::{
     SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 
-use crate::leased::{self, Facts};
+use crate::leased::{self, LeaseInfo};
 use crate::text::listed;
 use crate::value::Value;
 
-/// Reads one field. `Absent` lets a type say whether it has a value for absence, as `Option` does.
+/// Reads one field. Without a value it shows whether the type accepts absence, as `Option` does.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub struct FieldDeserializer<'a> {
     value: Option<&'a Value>,
     shape: Option<&'a RefCell<Value>>,
-    /// Whether it stands in JSON text: all of that text is the value, its keys too.
+    /// Whether the value is part of a JSON text. Such a text is a secret as a whole, with its keys.
     in_text: bool,
-    facts: Option<Facts>,
+    lease: Option<LeaseInfo>,
 }
 
 impl<'a> FieldDeserializer<'a> {
     pub(crate) fn new(value: &'a Value) -> Self {
-        Self { value: Some(value), shape: None, in_text: false, facts: None }
+        Self { value: Some(value), shape: None, in_text: false, lease: None }
     }
 
     pub(crate) fn absent() -> Self {
-        Self { value: None, shape: None, in_text: false, facts: None }
+        Self { value: None, shape: None, in_text: false, lease: None }
     }
 
-    /// Also keeps the value in the shape the type asked for: `"5432"` read as a `u16` is the number
-    /// 5432.
+    /// Also writes the value to `shape` in the shape that the type asks for: `"5432"` read as a `u16`
+    /// is the number 5432.
     pub(crate) fn shaped(value: &'a Value, shape: &'a RefCell<Value>) -> Self {
-        Self { value: Some(value), shape: Some(shape), in_text: false, facts: None }
+        Self { value: Some(value), shape: Some(shape), in_text: false, lease: None }
     }
 
-    /// For how long it was given, for a type that asks.
-    pub(crate) fn given_for(self, facts: Option<Facts>) -> Self {
-        Self { facts, ..self }
+    /// Adds the lease, for a type that asks for it.
+    pub(crate) fn with_lease(self, lease: Option<LeaseInfo>) -> Self {
+        Self { lease, ..self }
     }
 
     fn present(&self) -> Result<&'a Value, Fault> {
@@ -58,30 +57,30 @@ impl<'a> FieldDeserializer<'a> {
         }
     }
 
-    /// Lists, maps and enums from an environment or from `vault kv put` are JSON text.
-    fn structured(&self, opening: &[char]) -> Result<Structured<'a>, Fault> {
+    /// Parses JSON in text, as which the environment and `vault kv put` hold lists, maps and enums.
+    fn structured(&self, opening: &[char]) -> Result<StructuredInput<'a>, Fault> {
         let value = self.present()?;
         if let Value::Text(text) = value
             && text.trim_start().starts_with(opening)
             && let Ok(parsed) = Value::from_json(text)
         {
-            return Ok(Structured::Parsed(parsed));
+            return Ok(StructuredInput::Parsed(parsed));
         }
-        Ok(Structured::Given(value))
+        Ok(StructuredInput::AsIs(value))
     }
 
-    fn within(self, input: &Structured<'_>) -> Self {
-        Self { in_text: self.in_text || matches!(input, Structured::Parsed(_)), ..self }
+    fn within(self, input: &StructuredInput<'_>) -> Self {
+        Self { in_text: self.in_text || matches!(input, StructuredInput::Parsed(_)), ..self }
     }
 }
 
-/// A value, then for how long it was given.
-struct WithFacts<'a> {
+/// A value, then its lease.
+struct ValueAndLease<'a> {
     value: Option<FieldDeserializer<'a>>,
-    facts: Option<Facts>,
+    lease: Option<LeaseInfo>,
 }
 
-impl<'de> SeqAccess<'de> for WithFacts<'_> {
+impl<'de> SeqAccess<'de> for ValueAndLease<'_> {
     type Error = Fault;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
@@ -91,22 +90,22 @@ impl<'de> SeqAccess<'de> for WithFacts<'_> {
         if let Some(value) = self.value.take() {
             return seed.deserialize(value).map(Some);
         }
-        let Some(facts) = self.facts.take() else { return Ok(None) };
+        let Some(lease) = self.lease.take() else { return Ok(None) };
         let number = |seconds: Option<u64>| match seconds {
             Some(seconds) => Value::Number(Zeroizing::new(seconds.to_string())),
             None => Value::Null,
         };
         let since_epoch = |moment: SystemTime| moment.duration_since(SystemTime::UNIX_EPOCH).ok();
-        let facts = Value::List(vec![
-            number(facts.ttl.map(|ttl| ttl.as_secs())),
-            number(facts.expires_at.and_then(since_epoch).map(|since| since.as_secs())),
-            Value::Bool(facts.renewable),
+        let lease = Value::List(vec![
+            number(lease.ttl.map(|ttl| ttl.as_secs())),
+            number(lease.expires_at.and_then(since_epoch).map(|since| since.as_secs())),
+            Value::Bool(lease.renewable),
         ]);
-        seed.deserialize(FieldDeserializer::new(&facts)).map(Some)
+        seed.deserialize(FieldDeserializer::new(&lease)).map(Some)
     }
 }
 
-/// Whether a field has a value of its own when no source has one.
+/// Whether a field's type accepts absence.
 #[doc(hidden)]
 pub fn accepts_absence<T>(
     read: impl for<'d> FnOnce(FieldDeserializer<'d>) -> Result<T, Fault>,
@@ -114,14 +113,14 @@ pub fn accepts_absence<T>(
     read(FieldDeserializer::absent()).is_ok()
 }
 
-/// Why a value could not be read. Nothing it shows quotes the value.
+/// Why a value cannot be read. `Display` and `Debug` never quote the value.
 #[doc(hidden)]
 #[derive(thiserror::Error)]
 #[error("{safe}")]
 pub struct Fault {
     safe: String,
-    /// A type's own message: it may quote the value (`Url`'s does), so it is shown for plain fields
-    /// only.
+    /// The type's own message. It may quote the value, as that of `Url` does, so that only plain fields
+    /// show it.
     own: Option<Zeroizing<String>>,
 }
 
@@ -130,7 +129,7 @@ impl Fault {
         Self { safe: message.into(), own: None }
     }
 
-    /// The message for a plain field: the type's own words where it has some.
+    /// The message for a plain field: the type's own, if it has one.
     pub(crate) fn open(&self) -> &str {
         self.own.as_deref().map_or(&self.safe, |own| own)
     }
@@ -219,15 +218,15 @@ fn one_of(names: &[&str]) -> String {
     }
 }
 
-enum Structured<'a> {
-    Given(&'a Value),
+enum StructuredInput<'a> {
+    AsIs(&'a Value),
     Parsed(Value),
 }
 
-impl Structured<'_> {
+impl StructuredInput<'_> {
     fn value(&self) -> &Value {
         match self {
-            Self::Given(value) => value,
+            Self::AsIs(value) => value,
             Self::Parsed(value) => value,
         }
     }
@@ -365,12 +364,14 @@ impl<'de> Deserializer<'de> for FieldDeserializer<'_> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        // For how long nothing was given is nothing to tell.
+        // `Leased` passes an absence on to its type. Any other newtype needs a value.
         if name != leased::NAME {
             self.present()?;
         }
-        match self.facts.filter(|_| name == leased::NAME) {
-            Some(facts) => visitor.visit_seq(WithFacts { value: Some(self), facts: Some(facts) }),
+        match self.lease.filter(|_| name == leased::NAME) {
+            Some(lease) => {
+                visitor.visit_seq(ValueAndLease { value: Some(self), lease: Some(lease) })
+            }
             None => visitor.visit_newtype_struct(self),
         }
     }
@@ -404,7 +405,7 @@ impl<'de> Deserializer<'de> for FieldDeserializer<'_> {
         let input = self.structured(&['{', '['])?;
         match input.value() {
             Value::Map(entries) => visit_map(self.within(&input), entries, visitor),
-            // A struct may be written as a list of its fields.
+            // serde reads a struct from a list of its fields, too.
             Value::List(items) => visit_list(self.within(&input), items, visitor),
             other => Err(Fault::safe(format!(
                 "invalid type: found {}, expected {}; a map in text is JSON, such as {{\"key\": \"value\"}}",
@@ -434,7 +435,7 @@ impl<'de> Deserializer<'de> for FieldDeserializer<'_> {
             Value::Map(entries) => match entries.iter().next() {
                 Some((name, value)) if entries.len() == 1 => {
                     let shape = RefCell::default();
-                    let built = visitor.visit_enum(Variant {
+                    let built = visitor.visit_enum(EnumVariant {
                         name,
                         inner: Some(FieldDeserializer {
                             value: Some(value),
@@ -449,7 +450,7 @@ impl<'de> Deserializer<'de> for FieldDeserializer<'_> {
             },
             Value::Text(name) | Value::Number(name) => {
                 self.keep(|| Value::Text(name.clone()));
-                visitor.visit_enum(Variant { name, inner: None })
+                visitor.visit_enum(EnumVariant { name, inner: None })
             }
             other => Err(Fault::safe(format!(
                 "invalid type: found {}, expected a variant",
@@ -493,7 +494,7 @@ fn visit_list<'de, V: Visitor<'de>>(
 ) -> Result<V::Value, Fault> {
     let kept = field.shape.map(|_| RefCell::default());
     let mut left = items.iter();
-    let built = visitor.visit_seq(Items {
+    let built = visitor.visit_seq(ListItems {
         left: left.by_ref(),
         kept: kept.as_ref(),
         in_text: field.in_text,
@@ -511,7 +512,7 @@ fn visit_map<'de, V: Visitor<'de>>(
     visitor: V,
 ) -> Result<V::Value, Fault> {
     let kept = field.shape.map(|_| RefCell::default());
-    let built = visitor.visit_map(Entries {
+    let built = visitor.visit_map(MapEntries {
         left: entries.iter(),
         current: None,
         kept: kept.as_ref(),
@@ -521,13 +522,13 @@ fn visit_map<'de, V: Visitor<'de>>(
     Ok(built)
 }
 
-struct Items<'a, 'v> {
+struct ListItems<'a, 'v> {
     left: &'a mut std::slice::Iter<'v, Value>,
     kept: Option<&'a RefCell<Vec<Value>>>,
     in_text: bool,
 }
 
-impl<'de> SeqAccess<'de> for Items<'_, '_> {
+impl<'de> SeqAccess<'de> for ListItems<'_, '_> {
     type Error = Fault;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
@@ -543,7 +544,7 @@ impl<'de> SeqAccess<'de> for Items<'_, '_> {
             value: Some(value),
             shape: shape_of,
             in_text: self.in_text,
-            facts: None,
+            lease: None,
         };
         let item = seed.deserialize(field)?;
         if let Some(kept) = self.kept {
@@ -557,14 +558,14 @@ impl<'de> SeqAccess<'de> for Items<'_, '_> {
     }
 }
 
-struct Entries<'a, 'v> {
+struct MapEntries<'a, 'v> {
     left: std::collections::btree_map::Iter<'v, String, Value>,
     current: Option<(&'v String, &'v Value)>,
     kept: Option<&'a RefCell<BTreeMap<String, Value>>>,
     in_text: bool,
 }
 
-impl<'de> MapAccess<'de> for Entries<'_, '_> {
+impl<'de> MapAccess<'de> for MapEntries<'_, '_> {
     type Error = Fault;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
@@ -573,7 +574,7 @@ impl<'de> MapAccess<'de> for Entries<'_, '_> {
     ) -> Result<Option<S::Value>, Fault> {
         self.current = self.left.next();
         match self.current {
-            // Text like any other: some maps are keyed by numbers or unit variants.
+            // Keys are coerced as values are: some maps have numbers or unit variants as keys.
             Some((key, _)) => seed.deserialize(FieldDeserializer::new(&Value::text(key))).map(Some),
             None => Ok(None),
         }
@@ -589,7 +590,7 @@ impl<'de> MapAccess<'de> for Entries<'_, '_> {
             value: Some(value),
             shape: shape_of,
             in_text: self.in_text,
-            facts: None,
+            lease: None,
         };
         let item = seed.deserialize(field).map_err(|fault| fault.under(key, self.in_text))?;
         if let Some(kept) = self.kept {
@@ -614,12 +615,12 @@ impl Fault {
     }
 }
 
-struct Variant<'a> {
+struct EnumVariant<'a> {
     name: &'a str,
     inner: Option<FieldDeserializer<'a>>,
 }
 
-impl<'de> EnumAccess<'de> for Variant<'_> {
+impl<'de> EnumAccess<'de> for EnumVariant<'_> {
     type Error = Fault;
     type Variant = Self;
 
@@ -629,7 +630,7 @@ impl<'de> EnumAccess<'de> for Variant<'_> {
     }
 }
 
-impl<'de> VariantAccess<'de> for Variant<'_> {
+impl<'de> VariantAccess<'de> for EnumVariant<'_> {
     type Error = Fault;
 
     fn unit_variant(self) -> Result<(), Fault> {
@@ -656,7 +657,7 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
     }
 }
 
-impl<'a> Variant<'a> {
+impl<'a> EnumVariant<'a> {
     fn data(self) -> Result<FieldDeserializer<'a>, Fault> {
         self.inner.ok_or_else(|| Fault::safe("this variant needs data"))
     }

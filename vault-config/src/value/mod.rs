@@ -1,4 +1,4 @@
-//! One raw value, from whichever source: text until a type asks for more, wiped on drop.
+//! One raw value of a source: text until a type asks for more, and wiped on drop.
 
 pub(crate) mod coerce;
 
@@ -75,13 +75,13 @@ impl Value {
         matches!(self, Self::Null)
     }
 
-    /// Whether `message` repeats any text or number in here, or any line of one, of `shortest`
-    /// characters or more. A type may have trimmed it, `Debug` escapes it, and JSON in text has
-    /// parts.
+    /// Whether `message` repeats a text or a number of the value, or a line of one, that has at least
+    /// `shortest` characters. Found are also texts that a type has trimmed, that `Debug` has escaped, and the
+    /// parts of JSON in text.
     pub(crate) fn appears_in(&self, message: &str, shortest: usize) -> bool {
         match self {
             Self::Text(text) | Self::Number(text) => {
-                text.lines().map(str::trim).any(|line| quotes(message, line, shortest))
+                text.lines().map(str::trim).any(|line| repeats(message, line, shortest))
                     || Self::from_json(text).is_ok_and(|json| match json {
                         Self::List(_) | Self::Map(_) => json.appears_in(message, shortest),
                         _ => false,
@@ -93,18 +93,18 @@ impl Value {
         }
     }
 
-    /// The same for the keys of maps: inside a value they are part of it.
+    /// The same for the keys of maps: inside a secret value, they are secret too.
     pub(crate) fn has_key_in(&self, message: &str, shortest: usize) -> bool {
         match self {
             Self::List(items) => items.iter().any(|item| item.has_key_in(message, shortest)),
             Self::Map(entries) => entries.iter().any(|(key, entry)| {
-                quotes(message, key, shortest) || entry.has_key_in(message, shortest)
+                repeats(message, key, shortest) || entry.has_key_in(message, shortest)
             }),
             _ => false,
         }
     }
 
-    /// What it is, in the words of an error: never what it holds.
+    /// The kind of the value, for errors, which never show the value itself.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -118,14 +118,14 @@ impl Value {
     }
 }
 
-/// Never derived: a value may be a secret.
+/// Not derived: a value may be a secret.
 impl std::fmt::Debug for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "[{}]", self.kind())
     }
 }
 
-fn quotes(message: &str, line: &str, shortest: usize) -> bool {
+fn repeats(message: &str, line: &str, shortest: usize) -> bool {
     if line.len() < shortest.max(1) {
         return false;
     }

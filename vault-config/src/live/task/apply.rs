@@ -10,13 +10,14 @@ use crate::engine::Answer;
 use crate::error::{Cause, ErrorKind, Problem};
 use crate::live::events::Event;
 use crate::live::watched::{Holding, LeaseState};
-use crate::load::read::{Found, Purpose, Read, Reader};
-use crate::load::resolve;
+use crate::load::read::{ReadOutput, Reader};
+use crate::load::{Purpose, Resolution, picked};
+use crate::schema::plan::LeafId;
 use crate::time::clock::Reading;
 use crate::vault::{Session, TokenUse, contained};
 
-/// Found by leaf.
-pub(super) type Staged = Vec<(usize, Found)>;
+/// What was read for each leaf.
+pub(super) type Staged = Vec<(LeafId, Resolution)>;
 
 impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     pub(super) fn take(&mut self, index: usize, answer: Answer, now: Reading) {
@@ -24,7 +25,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         let staged: Staged = source
             .fields
             .iter()
-            .map(|(leaf, engine)| (*leaf, resolve::picked(engine.as_ref(), &answer)))
+            .map(|field| (field.id, picked(field.vault_source.as_ref(), &answer)))
             .collect();
         if let Some(cause) = self.lost_part(&staged) {
             return self.keep_last(index, answer, cause, now);
@@ -127,16 +128,16 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     /// then none of the secret is taken.
     fn lost_part(&mut self, staged: &Staged) -> Option<Cause> {
         let failed = staged.iter().find_map(|(_, found)| match found {
-            Found::Failed(cause) => Some(cause.as_ref().clone()),
+            Resolution::Failed(cause) => Some(cause.as_ref().clone()),
             _ => None,
         });
         if failed.is_some() {
             return failed;
         }
         let lost = staged.iter().find_map(|(leaf, found)| {
-            let had = matches!(self.slots.get(*leaf)?.found, Found::Value(..));
+            let had = matches!(self.slots.get(*leaf)?.resolution, Resolution::Value(..));
             match found {
-                Found::Absent(Some(cause)) if had => Some(cause.as_ref().clone()),
+                Resolution::Absent(Some(cause)) if had => Some(cause.as_ref().clone()),
                 _ => None,
             }
         })?;
@@ -232,7 +233,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     fn exchange(&mut self, staged: &mut [(usize, Staged)]) {
         for (leaf, found) in staged.iter_mut().flat_map(|(_, staged)| staged) {
             if let Some(slot) = self.slots.get_mut(*leaf) {
-                std::mem::swap(&mut slot.found, found);
+                std::mem::swap(&mut slot.resolution, found);
             }
         }
     }
@@ -242,24 +243,24 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         let read = || {
             let mut reader = Reader::new(&self.slots, Purpose::Build);
             let built = T::__read(&mut reader);
-            (built, reader.into_read())
+            (built, reader.into_output())
         };
         let panicked = || {
             let what = "a validator or a type of the configuration panicked while it was read";
             Cause::new(ErrorKind::Invalid, what, "see what it panics at; nothing is published")
         };
         match catch_unwind(AssertUnwindSafe(read)) {
-            Ok((Some(config), Read { problems, .. })) if problems.is_empty() => Ok(config),
-            Ok((_, Read { problems, .. })) => Err(problems),
+            Ok((Some(config), ReadOutput { problems, .. })) if problems.is_empty() => Ok(config),
+            Ok((_, ReadOutput { problems, .. })) => Err(problems),
             Err(_) => Err(vec![Problem::general(panicked())]),
         }
     }
 
     fn publish(&mut self, config: T, before: &[(usize, Staged)]) -> Vec<String> {
         let leaves = before.iter().flat_map(|(_, staged)| staged);
-        let changed: Vec<usize> = leaves
+        let changed: Vec<LeafId> = leaves
             .filter(|(leaf, before)| {
-                self.slots.get(*leaf).is_some_and(|slot| !slot.found.same_value(before))
+                self.slots.get(*leaf).is_some_and(|slot| !slot.resolution.same_value(before))
             })
             .map(|(leaf, _)| *leaf)
             .collect();
@@ -269,7 +270,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         self.edition += 1;
         self.counters.published += 1;
         for leaf in &changed {
-            if let Some(part) = self.parts.get_mut(*leaf) {
+            if let Some(part) = self.parts.get_mut(leaf.index()) {
                 part.changed = self.edition;
             }
         }
@@ -280,8 +281,9 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
 }
 
 fn same_values(one: &Staged, other: &Staged) -> bool {
-    let same = |((leaf, found), (other_leaf, other)): (&(usize, Found), &(usize, Found))| {
-        leaf == other_leaf && found.same_value(other)
-    };
+    let same =
+        |((leaf, found), (other_leaf, other)): (&(LeafId, Resolution), &(LeafId, Resolution))| {
+            leaf == other_leaf && found.same_value(other)
+        };
     one.len() == other.len() && one.iter().zip(other).all(same)
 }

@@ -18,7 +18,7 @@ use super::status::{Counters, Health, Status};
 use super::watched::{DueAction, WatchedSecret};
 use crate::VaultConfig;
 use crate::error::{Cause, Problem};
-use crate::load::read::Slot;
+use crate::load::Slots;
 use crate::time::clock::Reading;
 use crate::vault::{News, TokenOutcome, TokenUse, Vault, Watcher};
 
@@ -46,7 +46,7 @@ pub(super) struct Task<T> {
     watcher: Watcher,
     news: broadcast::Receiver<News>,
     shared: Arc<Shared<T>>,
-    slots: Vec<Slot>,
+    slots: Slots,
     parts: Vec<Part>,
     sources: Vec<WatchedSecret>,
     /// By source: what was read and does not make a valid configuration.
@@ -82,7 +82,7 @@ enum Done {
 
 /// What a watched configuration refreshes.
 pub(super) struct Watched {
-    pub(super) slots: Vec<Slot>,
+    pub(super) slots: Slots,
     pub(super) parts: Vec<Part>,
     pub(super) sources: Vec<WatchedSecret>,
     pub(super) overlap: Option<Duration>,

@@ -1,0 +1,210 @@
+//! Asks Vault for what is pending: every distinct request once, all of them concurrently.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+
+use crate::engine::{Answer, Engine, Facts, Request};
+use crate::error::{Cause, ErrorKind};
+use crate::load::slot::{Resolution, Slots};
+use crate::report::Provenance;
+use crate::schema::plan::LeafId;
+use crate::vault::{Custody, Session, Vault};
+
+/// A leaf that Vault is to be asked for.
+#[derive(Clone)]
+pub(crate) struct PendingLeaf {
+    pub(crate) id: LeafId,
+    pub(crate) vault_source: Arc<dyn Engine>,
+}
+
+/// One request that was answered, apart from the values.
+pub(crate) struct Fetched {
+    pub(crate) request: Request,
+    /// The leaves that share the response.
+    pub(crate) fields: Vec<PendingLeaf>,
+    /// `None` if nothing is stored there, or if the request failed.
+    pub(crate) meta: Option<Facts>,
+}
+
+/// What came of the requests of one load.
+#[derive(Default)]
+pub(crate) struct FetchOutcome {
+    pub(crate) fetched: Vec<Fetched>,
+    /// Keys that no field uses: the secret's name and the key.
+    pub(crate) unused: Vec<(String, String)>,
+}
+
+/// Sends every distinct request once and gives each leaf its part of the response.
+pub(crate) async fn fetch(
+    custody: &Arc<Custody>,
+    pending: Vec<PendingLeaf>,
+    slots: &mut Slots,
+) -> FetchOutcome {
+    let mut outcome = FetchOutcome::default();
+    if pending.is_empty() {
+        return outcome;
+    }
+    let (vault, started) = (custody.vault(), Instant::now());
+    if let Err(cause) = log_in(custody, started).await {
+        slots.fail(ids(&pending), &Arc::new(cause));
+        return outcome;
+    }
+    let by_request = by_request(vault, pending);
+    let mut answers = send_all(custody, started, by_request.keys().cloned().collect()).await;
+    for (request, fields) in by_request {
+        let meta = match answers.remove(&request).unwrap_or_else(|| Err(Arc::new(lost()))) {
+            Ok(answer) => {
+                outcome.unused.extend(unused(&request, &answer, &fields));
+                if !settle(slots, &fields, &answer)
+                    && let Some(lease) = &answer.lease
+                {
+                    custody.discard(&lease.id).await;
+                    continue;
+                }
+                Some(answer.into_facts())
+            }
+            Err(cause) => {
+                for id in ids(&fields) {
+                    slots.settle(id, Resolution::without_value(Arc::clone(&cause)));
+                }
+                None
+            }
+        };
+        outcome.fetched.push(Fetched { request, fields, meta });
+    }
+    outcome
+}
+
+/// A leaf's part of the response.
+pub(crate) fn picked(vault_source: &dyn Engine, answer: &Answer) -> Resolution {
+    let value = match vault_source.pick(answer) {
+        Ok(value) => value,
+        Err(cause) => {
+            let cause = cause.at(format!("vault {}", vault_source.source()));
+            return Resolution::without_value(Arc::new(cause));
+        }
+    };
+    let granted = answer.granted();
+    let ttl = granted.map(|granted| granted.ttl).filter(|ttl| !ttl.is_zero());
+    let provenance = Provenance::Vault {
+        source: vault_source.source(),
+        version: answer.version,
+        ttl_seconds: ttl.map(|ttl| ttl.as_secs()),
+        expires_at: granted.and_then(|granted| granted.expires_at),
+        renewable: granted.is_some_and(|granted| granted.renewable),
+    };
+    Resolution::Value(value, provenance)
+}
+
+pub(crate) fn ids(pending: &[PendingLeaf]) -> impl Iterator<Item = LeafId> {
+    pending.iter().map(|leaf| leaf.id)
+}
+
+/// Logs in if there is no token yet. From here on the custody ends what the load obtains, on this runtime.
+pub(crate) async fn log_in(custody: &Custody, started: Instant) -> Result<(), Cause> {
+    let Ok(runtime) = Handle::try_current() else {
+        return Err(Cause::new(
+            ErrorKind::Runtime,
+            "the load was awaited outside of a tokio runtime, which requests need",
+            "await it inside of one, or call .load_blocking()",
+        ));
+    };
+    custody.enter(runtime);
+    custody.vault().ready(started).await
+}
+
+/// Every distinct request, with the leaves that share its response.
+fn by_request(vault: &Vault, pending: Vec<PendingLeaf>) -> BTreeMap<Request, Vec<PendingLeaf>> {
+    let mut all: BTreeMap<Request, Vec<PendingLeaf>> = BTreeMap::new();
+    for leaf in pending {
+        let request = leaf.vault_source.request().over(vault);
+        let (request, mut fields) = match all.remove_entry(&request) {
+            Some((earlier, fields)) => (earlier.join(&request), fields),
+            None => (request, Vec::new()),
+        };
+        fields.push(leaf);
+        all.insert(request, fields);
+    }
+    all
+}
+
+type Answers = BTreeMap<Request, Result<Answer, Arc<Cause>>>;
+
+async fn send_all(custody: &Arc<Custody>, started: Instant, requests: Vec<Request>) -> Answers {
+    let mut answers = Answers::new();
+    let mut requests = requests.into_iter();
+    // Over TLS, the connection that the first request opens may carry all the others.
+    if custody.vault().wants_one_first()
+        && let Some(first) = requests.next()
+    {
+        let answer = send(custody, started, &first).await;
+        answers.insert(first, answer);
+    }
+    let mut tasks = JoinSet::new();
+    for request in requests {
+        let custody = Arc::clone(custody);
+        tasks.spawn(async move {
+            let answer = send(&custody, started, &request).await;
+            (request, answer)
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        if let Ok((request, answer)) = done {
+            answers.insert(request, answer);
+        }
+    }
+    answers
+}
+
+async fn send(
+    custody: &Arc<Custody>,
+    started: Instant,
+    request: &Request,
+) -> Result<Answer, Arc<Cause>> {
+    let answer = match request.mints() {
+        true => issue(custody, started, request).await,
+        false => request.send(&Session::since(custody.vault(), started)).await,
+    };
+    answer.map_err(|cause| Arc::new(cause.at(format!("vault {}", request.name()))))
+}
+
+/// Runs on a task of its own: a request that is cancelled half way would leave behind what it issued.
+async fn issue(
+    custody: &Arc<Custody>,
+    started: Instant,
+    request: &Request,
+) -> Result<Answer, Cause> {
+    let (ticket, request) = (custody.ticket(request.name()), request.clone());
+    let issuing =
+        tokio::spawn(async move { request.send(&Session::issuing(&ticket, started)).await });
+    issuing.await.unwrap_or_else(|_| Err(lost()))
+}
+
+/// Gives each leaf its part of the response; whether any of them has a value.
+fn settle(slots: &mut Slots, fields: &[PendingLeaf], answer: &Answer) -> bool {
+    let mut is_used = false;
+    for PendingLeaf { id, vault_source } in fields {
+        let resolution = picked(vault_source.as_ref(), answer);
+        is_used |= matches!(resolution, Resolution::Value(..));
+        slots.settle(*id, resolution);
+    }
+    is_used
+}
+
+/// Keys of a secret that no field uses: the secret's name and the key.
+fn unused(request: &Request, answer: &Answer, fields: &[PendingLeaf]) -> Vec<(String, String)> {
+    let used: Option<BTreeSet<&str>> =
+        fields.iter().map(|field| field.vault_source.key()).collect();
+    // A field without a key uses them all.
+    let (Some(used), Some(entries)) = (used, answer.data.as_map()) else { return Vec::new() };
+    let unused = entries.keys().filter(|key| !used.contains(key.as_str()));
+    unused.map(|key| (request.name(), key.clone())).collect()
+}
+
+fn lost() -> Cause {
+    Cause::new(ErrorKind::Protocol, "the request ended without an answer", "load again")
+}

@@ -1,0 +1,78 @@
+//! A check: secrets are read, and credentials are not issued. Whether the token may request them is asked instead.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::error::{Cause, ErrorKind};
+use crate::load::fetch::{self, FetchOutcome, PendingLeaf};
+use crate::load::slot::{Resolution, Slots};
+use crate::value::Value;
+use crate::vault::{Custody, Grant, Response, Session, Vault};
+
+/// Fetches like [`fetch::fetch`], except that no credential is issued.
+pub(crate) async fn verify(
+    custody: &Arc<Custody>,
+    pending: Vec<PendingLeaf>,
+    slots: &mut Slots,
+) -> FetchOutcome {
+    let (credentials, secrets): (Vec<_>, Vec<_>) =
+        pending.into_iter().partition(|leaf| leaf.vault_source.request().mints());
+    let outcome = fetch::fetch(custody, secrets, slots).await;
+    if credentials.is_empty() {
+        return outcome;
+    }
+    match capabilities(custody, &credentials).await {
+        Ok(response) => settle(custody.vault(), &credentials, &response, slots),
+        Err(cause) => slots.fail(fetch::ids(&credentials), &Arc::new(cause)),
+    }
+    outcome
+}
+
+async fn capabilities(custody: &Custody, credentials: &[PendingLeaf]) -> Result<Response, Cause> {
+    fetch::log_in(custody, Instant::now()).await?;
+    let vault = custody.vault();
+    let paths = credentials.iter().map(|leaf| policy_path(vault, &leaf.vault_source.grant()));
+    let paths: Vec<String> = paths.collect::<BTreeSet<_>>().into_iter().collect();
+    let response = Session::now(vault).capabilities(&paths).await?;
+    match response.ok() {
+        true => Ok(response),
+        false => Err(response.into_cause().at("vault sys/capabilities-self")),
+    }
+}
+
+fn settle(vault: &Vault, credentials: &[PendingLeaf], response: &Response, slots: &mut Slots) {
+    for PendingLeaf { id, vault_source } in credentials {
+        let grant = vault_source.grant();
+        let resolution = match allows(response, vault, &grant) {
+            true => Resolution::NotIssued,
+            false => {
+                let cause = denied(vault, &grant).at(format!("vault {}", vault_source.source()));
+                Resolution::Failed(Arc::new(cause))
+            }
+        };
+        slots.settle(*id, resolution);
+    }
+}
+
+fn allows(response: &Response, vault: &Vault, grant: &Grant) -> bool {
+    let Some(Value::List(capabilities)) = response.data().get(&policy_path(vault, grant)) else {
+        return false;
+    };
+    let mut capabilities = capabilities.iter().filter_map(Value::as_str);
+    capabilities.any(|capability| [grant.capability, "root"].contains(&capability))
+}
+
+fn denied(vault: &Vault, grant: &Grant) -> Cause {
+    let hcl = grant.hcl(&vault.policy_prefix(grant.namespace.as_deref()));
+    Cause::new(
+        ErrorKind::Denied,
+        format!("the token may not {} this path", grant.capability),
+        format!("let a policy of the token allow it:\n{hcl}"),
+    )
+}
+
+/// The path as the policies of the connection's namespace write it.
+fn policy_path(vault: &Vault, grant: &Grant) -> String {
+    format!("{}{}", vault.policy_prefix(grant.namespace.as_deref()), grant.path)
+}
