@@ -9,6 +9,7 @@ use super::mount::Mount;
 use super::{AuthMethod, LoginClient, LoginError, LoginFuture, check};
 use crate::error::Cause;
 use crate::source::env::{Environment, OfficialEnv};
+use crate::time::Timing;
 
 /// A login with the managed identity of a machine or service in Azure:
 /// <https://developer.hashicorp.com/vault/api-docs/auth/azure>.
@@ -122,13 +123,14 @@ impl AuthMethod for Azure {
         Box::pin(async move {
             self.mount.check()?;
             check::name("the role", &self.role)?;
+            let timing = client.timing();
             let (jwt, machine) = match self.service()? {
                 Some((endpoint, header)) => {
                     let api = ("api-version", "2019-08-01");
                     let header = ("x-identity-header", &header);
-                    (self.token(&endpoint, api, header).await?, Machine::default())
+                    (self.token(timing, &endpoint, api, header).await?, Machine::default())
                 }
-                None => self.machine().await?,
+                None => self.machine(timing).await?,
             };
             let body = Body { role: &self.role, jwt: jwt.expose_secret(), machine };
             client.log_in(self, &self.mount.login(), &body, &[]).await
@@ -149,7 +151,7 @@ impl Azure {
         }
     }
 
-    async fn machine(&self) -> Result<(SecretString, Machine), LoginError> {
+    async fn machine(&self, timing: &Timing) -> Result<(SecretString, Machine), LoginError> {
         let named = self.environment.get("AZURE_POD_IDENTITY_AUTHORITY_HOST")?;
         let address = match (&self.metadata, &named) {
             (Some(address), _) => address.as_str(),
@@ -159,14 +161,16 @@ impl Azure {
         let address = address.trim_end_matches('/');
         let marker = SecretString::from("true");
         let token = format!("{address}/metadata/identity/oauth2/token");
-        let jwt = self.token(&token, ("api-version", "2018-02-01"), ("metadata", &marker)).await?;
+        let jwt = self
+            .token(timing, &token, ("api-version", "2018-02-01"), ("metadata", &marker))
+            .await?;
         let instance = format!("{address}/metadata/instance");
         let headers = [("metadata", &marker)];
         let request = MetadataRequest {
             query: &[("api-version", "2021-02-01")],
             ..request(&instance, &headers)
         };
-        let answer = request.send().await?;
+        let answer = request.send(timing).await?;
         let Instance { compute } = answer.json(SERVICE)?;
         let machine = Machine {
             subscription_id: compute.subscription_id,
@@ -179,6 +183,7 @@ impl Azure {
 
     async fn token(
         &self,
+        timing: &Timing,
         url: &str,
         api: (&str, &str),
         proof: (&'static str, &SecretString),
@@ -188,7 +193,7 @@ impl Azure {
         query.extend(client_id.as_ref().map(|id| ("client_id", id.as_str())));
         let headers = [proof];
         let request = MetadataRequest { query: &query, ..request(url, &headers) };
-        let answer = request.send().await?;
+        let answer = request.send(timing).await?;
         let Token { access_token } = answer.json(SERVICE)?;
         match check::is_jwt(access_token.expose_secret()) {
             true => Ok(access_token),

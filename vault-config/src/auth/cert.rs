@@ -85,7 +85,7 @@ impl AuthMethod for Cert {
             if let Some(role) = &self.role {
                 check::name("the role", role)?;
             }
-            let address = &client.http.settings().addresses.first;
+            let address = &client.settings().addresses.first;
             if address.url.scheme() != "https" {
                 return Err(no_tls(&address.said_by).into());
             }

@@ -6,7 +6,8 @@ use serde::Serialize;
 use super::method::{AuthToken, LoginError, TokenGrant, is_token};
 use super::refusal::{self, Hint};
 use crate::error::{Cause, ErrorKind};
-use crate::http::{Call, Http, Lane, Repeat};
+use crate::http::{Call, Http, Lane, Repeat, Settings};
+use crate::time::Timing;
 use crate::value::Value;
 
 /// What a login may use of the connection: the configured server and the namespace of the login,
@@ -19,6 +20,15 @@ pub struct LoginClient<'a> {
 impl<'a> LoginClient<'a> {
     pub(crate) fn new(http: &'a Http) -> Self {
         Self { http }
+    }
+
+    pub(super) fn settings(&self) -> &'a Settings {
+        self.http.settings()
+    }
+
+    /// The clock and the chance of the connection, which a metadata service is asked with as well.
+    pub(super) fn timing(&self) -> &'a Timing {
+        self.http.timing()
     }
 
     /// Posts `body` as JSON to `path` (such as `auth/approle/login`) and takes the token from the

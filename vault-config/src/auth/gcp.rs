@@ -9,6 +9,7 @@ use super::mount::Mount;
 use super::{AuthMethod, LoginClient, LoginError, LoginFuture, check};
 use crate::error::{Cause, ErrorKind};
 use crate::source::env::{Environment, OfficialEnv};
+use crate::time::Timing;
 
 /// A login with the service account of a machine in Google Cloud, for roles of the type `gce`:
 /// <https://developer.hashicorp.com/vault/api-docs/auth/gcp>.
@@ -82,7 +83,7 @@ impl AuthMethod for Gcp {
             self.mount.check()?;
             check::name("the role", &self.role)?;
             check::name("the service account", &self.service_account)?;
-            let jwt = self.identity().await?;
+            let jwt = self.identity(client.timing()).await?;
             let body = Body { role: &self.role, jwt: jwt.expose_secret() };
             client.log_in(self, &self.mount.login(), &body, &[]).await
         })
@@ -90,7 +91,7 @@ impl AuthMethod for Gcp {
 }
 
 impl Gcp {
-    async fn identity(&self) -> Result<SecretString, LoginError> {
+    async fn identity(&self, timing: &Timing) -> Result<SecretString, LoginError> {
         let address = match &self.metadata {
             Some(address) => address.trim_end_matches('/').to_owned(),
             None => {
@@ -110,7 +111,7 @@ impl Gcp {
             query: &[("audience", &audience), ("format", "full")],
             ..MetadataRequest::get(SERVICE, "GCE_METADATA_HOST", &url, &headers)
         };
-        let answer = request.send().await?;
+        let answer = request.send(timing).await?;
         // Another server may answer at that name; only Google's own sends this header back.
         if answer.headers.get("metadata-flavor").is_none_or(|flavor| flavor != "Google") {
             return Err(unexpected_answer(format!("{SERVICE} does not say that it is that")).into());

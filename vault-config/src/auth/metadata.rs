@@ -2,7 +2,7 @@
 //! Most are reached over plain http, at an address that only this machine reaches. The settings of
 //! the connection to Vault, such as its proxy and its certificates, do not apply to them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::{Client, Method, Url};
 use secrecy::zeroize::Zeroizing;
@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use super::LoginError;
 use crate::error::{Cause, ErrorKind};
 use crate::http::retry::{self, Ended, Repeat};
+use crate::time::Timing;
 
 /// The service is on the same machine, or does not exist.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -72,22 +73,23 @@ impl<'a> MetadataRequest<'a> {
     }
 
     /// Repeats the request until its status is 200, or no time or retry is left.
-    pub(super) async fn send(&self) -> Result<MetadataResponse, LoginError> {
+    pub(super) async fn send(&self, timing: &Timing) -> Result<MetadataResponse, LoginError> {
         let url = self.address()?;
         let client = client(&url)?;
-        let (end, mut tries) = (Instant::now() + DEADLINE, 0);
+        let clock = &timing.network;
+        let (end, mut tries) = (clock.now() + DEADLINE, 0);
         loop {
             tries += 1;
             let (ended, cause) = match self.try_once(&client, &url).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let left = end.saturating_duration_since(Instant::now());
-            let (random, none) = (fastrand::f64(), Duration::ZERO);
-            let wait = retry::wait(ended, Repeat::Always, tries, RETRIES, random, left, none);
+            let left = end.since(clock.now());
+            let (random, no_pause) = (timing.chance.fraction(), Duration::ZERO);
+            let wait = retry::wait(ended, Repeat::Always, tries, RETRIES, random, left, no_pause);
             let Some(wait) = wait else { return Err(cause.into()) };
             tracing::debug!(of = self.service, ?ended, ?wait, "asking again");
-            tokio::time::sleep(wait).await;
+            clock.sleep(wait).await;
         }
     }
 

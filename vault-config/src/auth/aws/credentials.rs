@@ -12,6 +12,7 @@ use super::super::{LoginError, check};
 use crate::error::{Cause, ErrorKind};
 use crate::http::settings::is_loopback;
 use crate::source::env::{Environment, truth};
+use crate::time::Timing;
 
 pub(super) struct Credentials {
     pub(super) access_key_id: String,
@@ -26,14 +27,15 @@ const STS: &str = "the security token service of AWS";
 pub(super) async fn find(
     env: &Environment,
     metadata: Option<&str>,
+    timing: &Timing,
 ) -> Result<Credentials, LoginError> {
     if let Some(found) = from_variables(env)? {
         return Ok(found);
     }
-    if let Some(found) = from_web_identity(env).await? {
+    if let Some(found) = from_web_identity(env, timing).await? {
         return Ok(found);
     }
-    if let Some(found) = from_container(env).await? {
+    if let Some(found) = from_container(env, timing).await? {
         return Ok(found);
     }
     let disabled = env.get("AWS_EC2_METADATA_DISABLED")?;
@@ -42,7 +44,7 @@ pub(super) async fn find(
     })?;
     match disabled {
         Some(true) => Err(nothing_found().into()),
-        _ => from_instance(env, metadata).await,
+        _ => from_instance(env, metadata, timing).await,
     }
 }
 
@@ -67,7 +69,10 @@ fn from_variables(env: &Environment) -> Result<Option<Credentials>, Cause> {
 }
 
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
-async fn from_web_identity(env: &Environment) -> Result<Option<Credentials>, LoginError> {
+async fn from_web_identity(
+    env: &Environment,
+    timing: &Timing,
+) -> Result<Option<Credentials>, LoginError> {
     let (file, arn) = (env.get("AWS_WEB_IDENTITY_TOKEN_FILE")?, env.get("AWS_ROLE_ARN")?);
     let (Some(file), Some(arn)) = (file, arn) else { return Ok(None) };
     let token = Credential::file(file.as_str()).read().await?;
@@ -88,7 +93,7 @@ async fn from_web_identity(env: &Environment) -> Result<Option<Credentials>, Log
         body: Some(body),
         ..MetadataRequest::get(STS, "AWS_ENDPOINT_URL_STS", &url, &[])
     };
-    let answer = request.send().await?;
+    let answer = request.send(timing).await?;
     let text = answer.text().unwrap_or_default();
     let [id, secret, token] =
         ["AccessKeyId", "SecretAccessKey", "SessionToken"].map(|name| element(text, name));
@@ -151,7 +156,10 @@ impl InstanceCredentials {
 }
 
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>
-async fn from_container(env: &Environment) -> Result<Option<Credentials>, LoginError> {
+async fn from_container(
+    env: &Environment,
+    timing: &Timing,
+) -> Result<Option<Credentials>, LoginError> {
     let relative = env.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")?;
     let full = env.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")?;
     let url = match (relative, full) {
@@ -170,7 +178,7 @@ async fn from_container(env: &Environment) -> Result<Option<Credentials>, LoginE
     };
     let headers: Vec<_> = token.iter().map(|token| ("authorization", token)).collect();
     let variable = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
-    let answer = MetadataRequest::get(CONTAINER, variable, &url, &headers).send().await?;
+    let answer = MetadataRequest::get(CONTAINER, variable, &url, &headers).send(timing).await?;
     answer.json::<InstanceCredentials>(CONTAINER)?.credentials(CONTAINER).map(Some)
 }
 
@@ -195,6 +203,7 @@ fn check_may_receive_token(url: &str) -> Result<(), Cause> {
 async fn from_instance(
     env: &Environment,
     metadata: Option<&str>,
+    timing: &Timing,
 ) -> Result<Credentials, LoginError> {
     const VARIABLE: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
     let named = env.get(VARIABLE)?;
@@ -205,19 +214,19 @@ async fn from_instance(
     let url = format!("{address}/latest/api/token");
     let get = |url, headers| MetadataRequest::get(INSTANCE, VARIABLE, url, headers);
     let request = MetadataRequest { method: Method::PUT, ..get(&url, &seconds) };
-    let token = request.send().await.map_err(|error| nothing_else(error.into_cause()))?;
+    let token = request.send(timing).await.map_err(|error| nothing_else(error.into_cause()))?;
     let token = token.text().map(SecretString::from);
     let token =
         token.ok_or_else(|| unexpected_answer(format!("{INSTANCE} gives no session token")))?;
     let proof = [("x-aws-ec2-metadata-token", &token)];
     let list = format!("{address}/latest/meta-data/iam/security-credentials/");
-    let answer = get(&list, &proof).send().await?;
+    let answer = get(&list, &proof).send(timing).await?;
     let role =
         answer.text().and_then(|text| text.lines().next()).filter(|role| check::is_name(role));
     let role = role
         .ok_or_else(|| unexpected_answer(format!("{INSTANCE} names no role of this instance")))?;
     let url = format!("{list}{role}");
-    let answer = get(&url, &proof).send().await?;
+    let answer = get(&url, &proof).send(timing).await?;
     answer.json::<InstanceCredentials>(INSTANCE)?.credentials(INSTANCE)
 }
 

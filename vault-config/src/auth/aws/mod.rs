@@ -132,9 +132,10 @@ impl AuthMethod for AwsIam {
                 check::name("the role", role)?;
             }
             let host = self.sts()?;
-            let credentials =
-                credentials::find(&self.environment, self.metadata.as_deref()).await?;
-            let headers = self.signed(&host, &credentials)?;
+            let timing = client.timing();
+            let metadata = self.metadata.as_deref();
+            let credentials = credentials::find(&self.environment, metadata, timing).await?;
+            let headers = self.signed(&host, &credentials, timing.network.wall())?;
             self.present(client, &host, &headers).await
         })
     }
@@ -151,7 +152,12 @@ impl AwsIam {
         }
     }
 
-    fn signed(&self, host: &str, credentials: &Credentials) -> Result<Headers, Cause> {
+    fn signed(
+        &self,
+        host: &str,
+        credentials: &Credentials,
+        now: SystemTime,
+    ) -> Result<Headers, Cause> {
         let form = "application/x-www-form-urlencoded; charset=utf-8";
         let mut headers = Headers::from([
             ("content-type", Zeroizing::new(form.to_owned())),
@@ -166,7 +172,7 @@ impl AwsIam {
         }
         let region = self.region.as_deref().unwrap_or("us-east-1");
         let call = Call { host, region, service: "sts", body: BODY };
-        call.signed(headers, credentials, SystemTime::now()).ok_or_else(unsigned)
+        call.signed(headers, credentials, now).ok_or_else(unsigned)
     }
 
     async fn present(
