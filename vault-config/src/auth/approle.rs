@@ -4,36 +4,42 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use super::wrapping::{Expected, Wrapped};
-use super::{
-    AuthMethod, Given, LoginClient, LoginError, LoginFuture, below_auth, both, check, mount, role,
-    value_or_file,
-};
-use crate::error::{Cause, ErrorKind};
+use super::credential::{Credential, conflict};
+use super::detect::Detected;
+use super::mount::Mount;
+use super::refusal::Hint;
+use super::wrapping::{Expected, Wrapping};
+use super::{AuthMethod, LoginClient, LoginError, LoginFuture, check};
+use crate::error::Cause;
 use crate::source::env::OfficialEnv;
 
-/// A login as a role, for services: <https://openbao.org/api-docs/auth/approle/>.
+/// A login as a role for services, with a role_id and a secret_id:
+/// <https://openbao.org/api-docs/auth/approle/>. A role with `bind_secret_id=false` needs no
+/// secret_id.
 ///
-/// The secret_id may be left out for a role with `bind_secret_id=false`.
+/// The environment: `VAULT_ROLE_ID`, and `VAULT_SECRET_ID` or `VAULT_WRAPPED_SECRET_ID`, each also
+/// with `_FILE`. The administrator runs
+/// `vault write auth/approle/role/app token_policies=app token_ttl=1h`. Files are read again at every
+/// login.
 #[derive(Debug, Clone)]
 pub struct AppRole {
-    role_id: Given,
+    role_id: Credential,
     secret_id: SecretId,
     role: Option<String>,
-    mount: String,
+    mount: Mount,
 }
 
 #[derive(Debug, Clone)]
 enum SecretId {
     None,
-    Given(Given),
-    Wrapped(Wrapped),
+    Plain(Credential),
+    Wrapped(Wrapping),
 }
 
 impl AppRole {
-    /// With both ids in hand.
+    /// With both ids as values.
     pub fn new(role_id: impl Into<SecretString>, secret_id: impl Into<SecretString>) -> Self {
-        Self::of(role_id.into(), SecretId::Given(Given::Value(secret_id.into())))
+        Self::with(role_id.into(), SecretId::Plain(Credential::value(secret_id)))
     }
 
     /// With the secret_id in a file that is read at every login.
@@ -41,36 +47,34 @@ impl AppRole {
         role_id: impl Into<SecretString>,
         secret_id: impl Into<PathBuf>,
     ) -> Self {
-        Self::of(role_id.into(), SecretId::Given(Given::File(secret_id.into())))
+        Self::with(role_id.into(), SecretId::Plain(Credential::file(secret_id)))
     }
 
-    /// With a secret_id that comes wrapped:
-    /// <https://openbao.org/docs/concepts/response-wrapping/>.
+    /// With a wrapped secret_id: <https://openbao.org/docs/concepts/response-wrapping/>.
     ///
-    /// The wrapping token has to be made by `auth/<mount>/role/<role>/secret-id`, which is looked
-    /// up before it is unwrapped. One that was made elsewhere, or that is used already, is an error
-    /// of the kind [`Tampered`](crate::ErrorKind::Tampered): somebody else may have the secret_id.
-    /// What it wrapped is kept for later logins.
+    /// The wrapping token must come from `auth/<mount>/role/<role>/secret-id`. This origin is looked
+    /// up before the token is unwrapped. A token of another origin, or one that is used already, is
+    /// an error of the kind [`Tampered`](crate::ErrorKind::Tampered): the secret_id may be in the
+    /// wrong hands. The unwrapped secret_id is kept for later logins.
     pub fn with_wrapped_secret_id(
         role_id: impl Into<SecretString>,
         wrapping_token: impl Into<SecretString>,
     ) -> Self {
-        let wrapped = Wrapped::new(Given::Value(wrapping_token.into()));
-        Self::of(role_id.into(), SecretId::Wrapped(wrapped))
+        let wrapping = Wrapping::new(Credential::value(wrapping_token));
+        Self::with(role_id.into(), SecretId::Wrapped(wrapping))
     }
 
-    /// The same with the wrapping token in a file that is read at every login: a new one in it is
-    /// unwrapped.
+    /// With the wrapping token in a file that is read at every login: a new token in it is unwrapped.
     pub fn with_wrapped_secret_id_file(
         role_id: impl Into<SecretString>,
         wrapping_token: impl Into<PathBuf>,
     ) -> Self {
-        let wrapped = Wrapped::new(Given::File(wrapping_token.into()));
-        Self::of(role_id.into(), SecretId::Wrapped(wrapped))
+        let wrapping = Wrapping::new(Credential::file(wrapping_token));
+        Self::with(role_id.into(), SecretId::Wrapped(wrapping))
     }
 
-    /// The role's name, which the path that made a wrapped secret_id then has to hold. Without it
-    /// any role of the mount will do.
+    /// The role's name. The origin of a wrapped secret_id must then be this role; without a name, any
+    /// role of the mount is accepted.
     #[must_use]
     pub fn role(mut self, role: impl Into<String>) -> Self {
         self.role = Some(role.into());
@@ -80,15 +84,31 @@ impl AppRole {
     /// Where the auth method is mounted below `auth/`. Default: `approle`.
     #[must_use]
     pub fn mount(mut self, mount: impl Into<String>) -> Self {
-        self.mount = below_auth(&mount.into());
+        self.mount = Mount::new(mount);
         self
     }
 
-    fn of(role_id: SecretString, secret_id: SecretId) -> Self {
-        let mount = "approle".to_owned();
-        Self { role_id: Given::Value(role_id), secret_id, role: None, mount }
+    fn with(role_id: SecretString, secret_id: SecretId) -> Self {
+        let role_id = Credential::Value(role_id);
+        Self { role_id, secret_id, role: None, mount: Mount::new("approle") }
     }
 }
+
+const HINTS: &[Hint<AppRole>] = &[
+    // The server gives the same words for a wrong role_id and for a wrong, used-up or expired
+    // secret_id.
+    Hint::add(&["secret"], |method| match method.secret_id {
+        SecretId::None => {
+            "the role wants a secret_id: set VAULT_SECRET_ID, or VAULT_SECRET_ID_FILE".to_owned()
+        }
+        _ => format!(
+            "the server says the same for a wrong role_id, a wrong secret_id, and a secret_id that is used up or \
+             expired; make a new secret_id: vault write -f {}/role/<role>/secret-id\n\
+             after several wrong tries the server locks the role for a while, so this one was not repeated",
+            method.mount
+        ),
+    }),
+];
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -99,28 +119,27 @@ struct Body<'a> {
 
 impl AuthMethod for AppRole {
     fn describe(&self) -> String {
-        format!("approle at auth/{}", self.mount)
+        format!("approle at {}", self.mount)
     }
 
     fn login<'a>(&'a self, client: &'a LoginClient<'a>) -> LoginFuture<'a> {
         Box::pin(async move {
-            check::mount(&self.mount)?;
-            let role_id = self.role_id.get().await?;
+            self.mount.check()?;
+            let role_id = self.role_id.read().await?;
             let secret_id = self.secret_id(client).await?;
             let body = Body {
                 role_id: role_id.expose_secret(),
                 secret_id: secret_id.as_ref().map(ExposeSecret::expose_secret),
             };
-            let path = format!("auth/{}/login", self.mount);
-            client.post(&path, &body).await.map_err(|error| self.explain(error.into_cause()).into())
+            client.log_in(self, &self.mount.login(), &body, HINTS).await
         })
     }
 
     fn watched_file(&self) -> Option<&Path> {
         match &self.secret_id {
-            SecretId::Given(given) => given.file(),
-            SecretId::Wrapped(wrapped) => wrapped.given.file(),
             SecretId::None => None,
+            SecretId::Plain(secret_id) => secret_id.path(),
+            SecretId::Wrapped(wrapping) => wrapping.token.path(),
         }
     }
 }
@@ -132,66 +151,51 @@ impl AppRole {
     ) -> Result<Option<SecretString>, LoginError> {
         match &self.secret_id {
             SecretId::None => Ok(None),
-            SecretId::Given(given) => given.get().await.map(Some),
-            SecretId::Wrapped(wrapped) => {
+            SecretId::Plain(secret_id) => secret_id.read().await.map(Some),
+            SecretId::Wrapped(wrapping) => {
                 let role = self.role.as_deref().unwrap_or("<role>");
-                let origin = format!("auth/{}/role/{role}/secret-id", self.mount);
+                let origin = format!("{}/role/{role}/secret-id", self.mount);
                 let expected = Expected {
-                    what: "secret_id",
+                    content: "secret_id",
                     is_origin: &|path| self.is_origin(path),
                     take: |answer| answer.get("data")?.get("secret_id"),
-                    remake: format!("vault write -wrap-ttl=60s -f {origin}"),
+                    command: format!("vault write -wrap-ttl=60s -f {origin}"),
                     origin,
                 };
-                wrapped.open(client, &expected).await.map(Some)
+                wrapping.open(client, &expected).await.map(Some)
             }
         }
     }
 
     fn is_origin(&self, path: &str) -> bool {
-        let roles = format!("auth/{}/role/", self.mount);
+        let roles = format!("{}/role/", self.mount);
         let role = path.strip_prefix(&roles).and_then(|rest| rest.strip_suffix("/secret-id"));
         role.is_some_and(|role| match &self.role {
-            Some(named) => role == named,
+            Some(expected) => role == expected,
             None => check::is_name(role),
         })
     }
-
-    /// The server says the same for a wrong role_id and for a wrong, used-up or expired secret_id.
-    fn explain(&self, cause: Cause) -> Cause {
-        if cause.kind != ErrorKind::LoginRefused || !cause.message.contains("secret") {
-            return cause;
-        }
-        if matches!(self.secret_id, SecretId::None) {
-            return cause
-                .hint("the role wants a secret_id: set VAULT_SECRET_ID, or VAULT_SECRET_ID_FILE");
-        }
-        cause.hint(&format!(
-            "the server says the same for a wrong role_id, a wrong secret_id, and a secret_id that is used up or \
-             expired; make a new secret_id: vault write -f auth/{}/role/<role>/secret-id\n\
-             after several wrong tries the server locks the role for a while, so this one was not repeated",
-            self.mount
-        ))
-    }
 }
 
-pub(super) fn from_environment(
-    env: &OfficialEnv<'_>,
-) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
-    let Some(role_id) = value_or_file(env, "ROLE_ID")? else { return Ok(None) };
+pub(super) fn from_environment(env: &OfficialEnv<'_>) -> Detected {
+    let Some(role_id) = Credential::from_environment(env, "ROLE_ID", |_| Ok(()))? else {
+        return Ok(None);
+    };
     Ok(Some(Arc::new(AppRole {
         role_id,
         secret_id: secret_id(env)?,
-        role: role(env)?,
-        mount: mount(env, "approle")?,
+        role: check::name_from_environment(env, "AUTH_ROLE")?,
+        mount: Mount::from_environment(env, "approle")?,
     })))
 }
 
 fn secret_id(env: &OfficialEnv<'_>) -> Result<SecretId, Cause> {
-    match (value_or_file(env, "SECRET_ID")?, value_or_file(env, "WRAPPED_SECRET_ID")?) {
+    let plain = Credential::from_environment(env, "SECRET_ID", |_| Ok(()))?;
+    let wrapped = Credential::from_environment(env, "WRAPPED_SECRET_ID", |_| Ok(()))?;
+    match (plain, wrapped) {
         (None, None) => Ok(SecretId::None),
-        (Some(given), None) => Ok(SecretId::Given(given)),
-        (None, Some(given)) => Ok(SecretId::Wrapped(Wrapped::new(given))),
-        (Some(_), Some(_)) => Err(both("VAULT_SECRET_ID", "VAULT_WRAPPED_SECRET_ID")),
+        (Some(secret_id), None) => Ok(SecretId::Plain(secret_id)),
+        (None, Some(token)) => Ok(SecretId::Wrapped(Wrapping::new(token))),
+        (Some(_), Some(_)) => Err(conflict("VAULT_SECRET_ID", "VAULT_WRAPPED_SECRET_ID")),
     }
 }

@@ -1,34 +1,34 @@
 use std::sync::Arc;
 
-use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::metadata::{Question, protocol};
-use super::{AuthMethod, LoginClient, LoginError, LoginFuture, below_auth, check, mount, role};
+use super::detect::Detected;
+use super::metadata::{MetadataRequest, unexpected_answer};
+use super::mount::Mount;
+use super::{AuthMethod, LoginClient, LoginError, LoginFuture, check};
 use crate::error::Cause;
-use crate::source::env::Environment;
-use crate::source::env::OfficialEnv;
-
-const WHO: &str = "the metadata service of Azure";
-const DEFAULT_RESOURCE: &str = "https://management.azure.com/";
-const DEFAULT_ADDRESS: &str = "http://169.254.169.254";
+use crate::source::env::{Environment, OfficialEnv};
+use crate::time::Timing;
 
 /// A login with the managed identity of a machine or service in Azure:
 /// <https://developer.hashicorp.com/vault/api-docs/auth/azure>.
 ///
-/// Every login asks for an access token: the instance metadata service at 169.254.169.254, or the
-/// one that `AZURE_POD_IDENTITY_AUTHORITY_HOST` names; in App Service, Functions and Container
-/// Apps, which set `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`, those. `AZURE_CLIENT_ID` chooses a
-/// user-assigned identity. In a machine its subscription, resource group and name are sent along,
-/// which a role may be bound to.
+/// The environment: `VAULT_AUTH_ROLE`, `VAULT_AZURE_RESOURCE`, `AZURE_CLIENT_ID` for a user-assigned
+/// identity. The administrator runs
+/// `vault write auth/azure/role/app bound_subscription_ids=.. bound_resource_groups=.. token_policies=app`.
+///
+/// Every login requests a new access token: from the instance metadata service at 169.254.169.254,
+/// or the one that `AZURE_POD_IDENTITY_AUTHORITY_HOST` names; in App Service, Functions and Container
+/// Apps, which set `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`, from there. A machine also sends its
+/// subscription, resource group and name, which a role may be bound to.
 #[derive(Debug, Clone)]
 pub struct Azure {
     role: String,
     resource: String,
     metadata: Option<String>,
     environment: Environment,
-    mount: String,
+    mount: Mount,
 }
 
 impl Azure {
@@ -39,11 +39,11 @@ impl Azure {
             resource: DEFAULT_RESOURCE.to_owned(),
             metadata: None,
             environment: Environment::Process,
-            mount: "azure".to_owned(),
+            mount: Mount::new("azure"),
         }
     }
 
-    /// What the token is asked for, which the server's configuration has to name, too. Default:
+    /// The audience of the access token; the server's configuration must name the same. Default:
     /// `https://management.azure.com/`.
     #[must_use]
     pub fn resource(mut self, resource: impl Into<String>) -> Self {
@@ -51,7 +51,7 @@ impl Azure {
         self
     }
 
-    /// Another metadata service, such as `http://127.0.0.1:8080`.
+    /// The address of another metadata service, such as `http://127.0.0.1:8080`.
     #[must_use]
     pub fn metadata_address(mut self, address: impl Into<String>) -> Self {
         self.metadata = Some(address.into());
@@ -61,7 +61,7 @@ impl Azure {
     /// Where the auth method is mounted below `auth/`. Default: `azure`.
     #[must_use]
     pub fn mount(mut self, mount: impl Into<String>) -> Self {
-        self.mount = below_auth(&mount.into());
+        self.mount = Mount::new(mount);
         self
     }
 }
@@ -74,7 +74,7 @@ struct Body<'a> {
     machine: Machine,
 }
 
-/// Where the machine is. All empty in a service that is no machine.
+/// The place of a machine in Azure. All fields are empty for a service.
 #[derive(Default, Serialize)]
 struct Machine {
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -112,7 +112,7 @@ struct Compute {
 
 impl AuthMethod for Azure {
     fn describe(&self) -> String {
-        format!("azure at auth/{} as {:?}", self.mount, self.role)
+        format!("azure at {} as {:?}", self.mount, self.role)
     }
 
     fn locks_accounts(&self) -> bool {
@@ -121,24 +121,25 @@ impl AuthMethod for Azure {
 
     fn login<'a>(&'a self, client: &'a LoginClient<'a>) -> LoginFuture<'a> {
         Box::pin(async move {
-            check::mount(&self.mount)?;
+            self.mount.check()?;
             check::name("the role", &self.role)?;
+            let timing = client.timing();
             let (jwt, machine) = match self.service()? {
                 Some((endpoint, header)) => {
                     let api = ("api-version", "2019-08-01");
                     let header = ("x-identity-header", &header);
-                    (self.token(&endpoint, api, header).await?, Machine::default())
+                    (self.token(timing, &endpoint, api, header).await?, Machine::default())
                 }
-                None => self.machine().await?,
+                None => self.machine(timing).await?,
             };
             let body = Body { role: &self.role, jwt: jwt.expose_secret(), machine };
-            client.post(&format!("auth/{}/login", self.mount), &body).await
+            client.log_in(self, &self.mount.login(), &body, &[]).await
         })
     }
 }
 
 impl Azure {
-    /// Address and proof that a service of Azure gives what it runs.
+    /// The address of the service's own identity endpoint, and the header that it requires.
     fn service(&self) -> Result<Option<(String, SecretString)>, Cause> {
         let [endpoint, header] =
             ["IDENTITY_ENDPOINT", "IDENTITY_HEADER"].map(|name| self.environment.get(name));
@@ -150,7 +151,7 @@ impl Azure {
         }
     }
 
-    async fn machine(&self) -> Result<(SecretString, Machine), LoginError> {
+    async fn machine(&self, timing: &Timing) -> Result<(SecretString, Machine), LoginError> {
         let named = self.environment.get("AZURE_POD_IDENTITY_AUTHORITY_HOST")?;
         let address = match (&self.metadata, &named) {
             (Some(address), _) => address.as_str(),
@@ -160,15 +161,17 @@ impl Azure {
         let address = address.trim_end_matches('/');
         let marker = SecretString::from("true");
         let token = format!("{address}/metadata/identity/oauth2/token");
-        let jwt = self.token(&token, ("api-version", "2018-02-01"), ("metadata", &marker)).await?;
+        let jwt = self
+            .token(timing, &token, ("api-version", "2018-02-01"), ("metadata", &marker))
+            .await?;
         let instance = format!("{address}/metadata/instance");
-        let answer = Question {
+        let headers = [("metadata", &marker)];
+        let request = MetadataRequest {
             query: &[("api-version", "2021-02-01")],
-            ..question(&instance, &[("metadata", &marker)])
-        }
-        .ask()
-        .await?;
-        let Instance { compute } = answer.json(WHO)?;
+            ..request(&instance, &headers)
+        };
+        let answer = request.send(timing).await?;
+        let Instance { compute } = answer.json(SERVICE)?;
         let machine = Machine {
             subscription_id: compute.subscription_id,
             resource_group_name: compute.resource_group_name,
@@ -180,6 +183,7 @@ impl Azure {
 
     async fn token(
         &self,
+        timing: &Timing,
         url: &str,
         api: (&str, &str),
         proof: (&'static str, &SecretString),
@@ -187,32 +191,32 @@ impl Azure {
         let client_id = self.environment.get("AZURE_CLIENT_ID")?;
         let mut query = vec![api, ("resource", &self.resource)];
         query.extend(client_id.as_ref().map(|id| ("client_id", id.as_str())));
-        let answer = Question { query: &query, ..question(url, &[proof]) }.ask().await?;
-        let Token { access_token } = answer.json(WHO)?;
+        let headers = [proof];
+        let request = MetadataRequest { query: &query, ..request(url, &headers) };
+        let answer = request.send(timing).await?;
+        let Token { access_token } = answer.json(SERVICE)?;
         match check::is_jwt(access_token.expose_secret()) {
             true => Ok(access_token),
-            false => Err(protocol(format!("{WHO} gives no access token")).into()),
+            false => Err(unexpected_answer(format!("{SERVICE} gives no access token")).into()),
         }
     }
 }
 
-fn question<'a>(url: &'a str, headers: &'a [(&'static str, &'a SecretString)]) -> Question<'a> {
-    Question {
-        of: WHO,
-        set: "AZURE_POD_IDENTITY_AUTHORITY_HOST",
-        method: Method::GET,
-        url,
-        query: &[],
-        headers,
-        body: None,
-    }
+fn request<'a>(
+    url: &'a str,
+    headers: &'a [(&'static str, &'a SecretString)],
+) -> MetadataRequest<'a> {
+    MetadataRequest::get(SERVICE, "AZURE_POD_IDENTITY_AUTHORITY_HOST", url, headers)
 }
 
-pub(super) fn from_environment(
-    env: &OfficialEnv<'_>,
-) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
-    let Some(role) = role(env)? else { return Ok(None) };
+const SERVICE: &str = "the metadata service of Azure";
+const DEFAULT_RESOURCE: &str = "https://management.azure.com/";
+const DEFAULT_ADDRESS: &str = "http://169.254.169.254";
+
+pub(super) fn from_environment(env: &OfficialEnv<'_>) -> Detected {
+    let Some(role) = check::name_from_environment(env, "AUTH_ROLE")? else { return Ok(None) };
     let resource = env.parse("AZURE_RESOURCE", |text| Ok(text.to_owned()))?;
     let method = Azure::new(role).resource(resource.unwrap_or_else(|| DEFAULT_RESOURCE.to_owned()));
-    Ok(Some(Arc::new(Azure { environment: env.0.clone(), mount: mount(env, "azure")?, ..method })))
+    let mount = Mount::from_environment(env, "azure")?;
+    Ok(Some(Arc::new(Azure { environment: env.0.clone(), mount, ..method })))
 }

@@ -1,70 +1,70 @@
-//! What is checked before anything is sent. None of the sentences quotes what it is about.
+//! What is checked before anything is sent. No message quotes the text that it is about.
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::LoginError;
 use crate::error::{Cause, ErrorKind};
+use crate::source::env::OfficialEnv;
 
-fn refuse(what: String, help: &str) -> LoginError {
-    Cause::new(ErrorKind::Setting, what, help).into()
+/// The name of a user or a role from the environment.
+pub(super) fn name_from_environment(
+    env: &OfficialEnv<'_>,
+    variable: &str,
+) -> Result<Option<String>, Cause> {
+    let read =
+        |text: &str| if is_name(text) { Ok(text.to_owned()) } else { Err(NO_NAME.to_owned()) };
+    env.parse(variable, read)
 }
 
-/// A user, a role or another name that is no secret. In a path a slash would lead elsewhere.
-pub(super) fn name(called: &str, text: &str) -> Result<(), LoginError> {
+/// The name of a user or a role from a builder; `subject` begins the message.
+pub(super) fn name(subject: &str, text: &str) -> Result<(), Cause> {
     match is_name(text) {
         true => Ok(()),
-        false => Err(refuse(format!("{called} {NO_NAME}"), "correct it")),
+        false => Err(refuse(format!("{subject} {NO_NAME}"), "correct it")),
     }
 }
 
-pub(super) const NO_NAME: &str =
-    "is empty, begins or ends with a blank, or holds a slash or a control character";
-
+/// A name may be a part of the path of a request, where a slash would lead elsewhere.
 pub(super) fn is_name(text: &str) -> bool {
     let clean = !text.contains('/') && !text.contains(char::is_control);
     clean && !text.is_empty() && text.trim() == text && !matches!(text, "." | "..")
 }
 
-/// Where the method is mounted, as a builder was told.
-pub(super) fn mount(text: &str) -> Result<(), LoginError> {
-    match is_mount(text) {
+/// A token or an id in a variable; a blank around it is left over from copying or from a file.
+pub(super) fn not_padded(variable: &str, text: &SecretString) -> Result<(), Cause> {
+    let text = text.expose_secret();
+    match text.trim() == text {
         true => Ok(()),
-        false => Err(refuse(format!("the mount {NO_MOUNT}"), "correct it")),
+        false => Err(refuse(
+            "begins or ends with a blank or a line break".to_owned(),
+            &format!("take it away: {variable}=\"$(cat file)\" does"),
+        )),
     }
 }
 
-pub(super) const NO_MOUNT: &str =
-    "is not where an auth method is mounted, such as team-a/kubernetes";
-
-/// Below `auth/`.
-pub(super) fn is_mount(text: &str) -> bool {
-    !text.is_empty() && text.split('/').all(is_name)
-}
-
-/// A password may hold blanks; a line break or a tab in one is a slip.
-pub(super) fn password(called: &str, text: &SecretString) -> Result<(), LoginError> {
+/// A password may hold blanks, but a line break or a tab in it is a mistake.
+pub(super) fn password(subject: &str, text: &SecretString) -> Result<(), Cause> {
     match text.expose_secret() {
-        "" => Err(refuse(format!("{called} is empty"), "give the password")),
+        "" => Err(refuse(format!("{subject} is empty"), "give the password")),
         text if text.contains(char::is_control) => Err(refuse(
-            format!("{called} holds a line break or another control character"),
+            format!("{subject} holds a line break or another control character"),
             "take it away",
         )),
         _ => Ok(()),
     }
 }
 
-/// Three parts of base64url between dots: <https://www.rfc-editor.org/rfc/rfc7519>. `is` begins the
-/// sentence, such as "the token is".
-pub(super) fn jwt(is: &str, text: &SecretString) -> Result<(), LoginError> {
+/// `subject` begins the message with its verb, such as "the token is".
+pub(super) fn jwt(subject: &str, text: &SecretString) -> Result<(), Cause> {
     match is_jwt(text.expose_secret()) {
         true => Ok(()),
         false => Err(refuse(
-            format!("{is} no JWT: three parts of base64url between dots"),
+            format!("{subject} no JWT: three parts of base64url between dots"),
             "give the token as its issuer wrote it, and nothing else",
         )),
     }
 }
 
+/// Three parts of base64url between dots: <https://www.rfc-editor.org/rfc/rfc7519>.
 pub(super) fn is_jwt(text: &str) -> bool {
     let is_part = |part: &str| {
         let base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -72,6 +72,13 @@ pub(super) fn is_jwt(text: &str) -> bool {
     };
     text.split('.').count() == 3 && text.split('.').all(is_part)
 }
+
+pub(super) fn refuse(message: String, help: &str) -> Cause {
+    Cause::new(ErrorKind::Setting, message, help)
+}
+
+const NO_NAME: &str =
+    "is empty, begins or ends with a blank, or holds a slash or a control character";
 
 #[cfg(test)]
 mod tests {
@@ -84,7 +91,7 @@ mod tests {
             ["", "a", "a.b", "a.b.", "a..c", ".b.c", "a.b.c.d", "a.b.c\n", "a.b=.c", "a.b.é"]
         {
             assert!(!is_jwt(text), "{text:?}");
-            let refused = jwt("it is", &text.into()).unwrap_err().into_cause();
+            let refused = jwt("it is", &text.into()).unwrap_err();
             assert_eq!(refused.kind, ErrorKind::Setting);
             assert!(refused.message.starts_with("it is no JWT"), "{}", refused.message);
         }
@@ -98,14 +105,13 @@ mod tests {
         for text in ["", " ", "alice ", "a/b", "..", ".", "a\nb", "a\u{7f}"] {
             assert!(!is_name(text), "{text:?}");
         }
-        assert!(is_mount("team/kubernetes") && !is_mount("team//kubernetes") && !is_mount(""));
     }
 
     #[test]
     fn a_password_may_hold_blanks() {
         assert!(password("it", &" hunter 2 ".into()).is_ok());
         for text in ["", "hunter2\n", "hunter\t2", "hunter2\0"] {
-            let refused = password("it", &text.into()).unwrap_err().into_cause();
+            let refused = password("it", &text.into()).unwrap_err();
             assert!(!refused.message.contains("hunter"), "{}", refused.message);
         }
     }

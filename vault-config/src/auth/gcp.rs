@@ -1,27 +1,32 @@
 use std::sync::Arc;
 
-use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use super::metadata::{Question, protocol};
-use super::{AuthMethod, LoginClient, LoginError, LoginFuture, below_auth, check, mount, role};
+use super::detect::Detected;
+use super::metadata::{MetadataRequest, unexpected_answer};
+use super::mount::Mount;
+use super::{AuthMethod, LoginClient, LoginError, LoginFuture, check};
 use crate::error::{Cause, ErrorKind};
-use crate::source::env::Environment;
-use crate::source::env::OfficialEnv;
+use crate::source::env::{Environment, OfficialEnv};
+use crate::time::Timing;
 
 /// A login with the service account of a machine in Google Cloud, for roles of the type `gce`:
 /// <https://developer.hashicorp.com/vault/api-docs/auth/gcp>.
 ///
-/// Every login asks the metadata server for an identity token with the audience `vault/<role>`.
-/// Its address is `metadata.google.internal`, or the one that `GCE_METADATA_HOST` names.
+/// The environment: `VAULT_AUTH_ROLE`. The administrator runs
+/// `vault write auth/gcp/role/app type=gce bound_projects=.. bound_service_accounts=..
+/// token_policies=app`.
+///
+/// Every login requests a new identity token with the audience `vault/<role>` from the metadata
+/// server, at `metadata.google.internal` or at the host that `GCE_METADATA_HOST` names.
 #[derive(Debug, Clone)]
 pub struct Gcp {
     role: String,
     service_account: String,
     metadata: Option<String>,
     environment: Environment,
-    mount: String,
+    mount: Mount,
 }
 
 impl Gcp {
@@ -32,7 +37,7 @@ impl Gcp {
             service_account: "default".to_owned(),
             metadata: None,
             environment: Environment::Process,
-            mount: "gcp".to_owned(),
+            mount: Mount::new("gcp"),
         }
     }
 
@@ -43,7 +48,7 @@ impl Gcp {
         self
     }
 
-    /// Another metadata server, such as `http://127.0.0.1:8080`.
+    /// The address of another metadata server, such as `http://127.0.0.1:8080`.
     #[must_use]
     pub fn metadata_address(mut self, address: impl Into<String>) -> Self {
         self.metadata = Some(address.into());
@@ -53,7 +58,7 @@ impl Gcp {
     /// Where the auth method is mounted below `auth/`. Default: `gcp`.
     #[must_use]
     pub fn mount(mut self, mount: impl Into<String>) -> Self {
-        self.mount = below_auth(&mount.into());
+        self.mount = Mount::new(mount);
         self
     }
 }
@@ -66,7 +71,7 @@ struct Body<'a> {
 
 impl AuthMethod for Gcp {
     fn describe(&self) -> String {
-        format!("gcp at auth/{} as {:?}", self.mount, self.role)
+        format!("gcp at {} as {:?}", self.mount, self.role)
     }
 
     fn locks_accounts(&self) -> bool {
@@ -75,20 +80,18 @@ impl AuthMethod for Gcp {
 
     fn login<'a>(&'a self, client: &'a LoginClient<'a>) -> LoginFuture<'a> {
         Box::pin(async move {
-            check::mount(&self.mount)?;
+            self.mount.check()?;
             check::name("the role", &self.role)?;
             check::name("the service account", &self.service_account)?;
-            let jwt = self.identity().await?;
+            let jwt = self.identity(client.timing()).await?;
             let body = Body { role: &self.role, jwt: jwt.expose_secret() };
-            client.post(&format!("auth/{}/login", self.mount), &body).await
+            client.log_in(self, &self.mount.login(), &body, &[]).await
         })
     }
 }
 
-const WHO: &str = "the metadata server of Google Cloud";
-
 impl Gcp {
-    async fn identity(&self) -> Result<SecretString, LoginError> {
+    async fn identity(&self, timing: &Timing) -> Result<SecretString, LoginError> {
         let address = match &self.metadata {
             Some(address) => address.trim_end_matches('/').to_owned(),
             None => {
@@ -102,31 +105,27 @@ impl Gcp {
             self.service_account
         );
         let audience = format!("vault/{}", self.role);
-        let answer = Question {
-            of: WHO,
-            set: "GCE_METADATA_HOST",
-            method: Method::GET,
-            url: &url,
+        let flavor = SecretString::from("Google");
+        let headers = [("metadata-flavor", &flavor)];
+        let request = MetadataRequest {
             query: &[("audience", &audience), ("format", "full")],
-            headers: &[("metadata-flavor", &SecretString::from("Google"))],
-            body: None,
-        }
-        .ask()
-        .await?;
-        // The one sign that it is Google's own, and not whoever answers at that name.
+            ..MetadataRequest::get(SERVICE, "GCE_METADATA_HOST", &url, &headers)
+        };
+        let answer = request.send(timing).await?;
+        // Another server may answer at that name; only Google's own sends this header back.
         if answer.headers.get("metadata-flavor").is_none_or(|flavor| flavor != "Google") {
-            return Err(protocol(format!("{WHO} does not say that it is that")).into());
+            return Err(unexpected_answer(format!("{SERVICE} does not say that it is that")).into());
         }
         let jwt = answer.text().filter(|text| check::is_jwt(text));
         jwt.map(SecretString::from)
-            .ok_or_else(|| protocol(format!("{WHO} gives no identity token")).into())
+            .ok_or_else(|| unexpected_answer(format!("{SERVICE} gives no identity token")).into())
     }
 }
 
-pub(super) fn from_environment(
-    env: &OfficialEnv<'_>,
-) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
-    let Some(role) = role(env)? else { return Ok(None) };
+const SERVICE: &str = "the metadata server of Google Cloud";
+
+pub(super) fn from_environment(env: &OfficialEnv<'_>) -> Detected {
+    let Some(role) = check::name_from_environment(env, "AUTH_ROLE")? else { return Ok(None) };
     if let Some(host) = env.0.get("GCE_METADATA_HOST")?
         && (host.contains('/') || host.contains(char::is_whitespace))
     {
@@ -137,6 +136,6 @@ pub(super) fn from_environment(
         )
         .at("env GCE_METADATA_HOST"));
     }
-    let method = Gcp { environment: env.0.clone(), mount: mount(env, "gcp")?, ..Gcp::new(role) };
-    Ok(Some(Arc::new(method)))
+    let mount = Mount::from_environment(env, "gcp")?;
+    Ok(Some(Arc::new(Gcp { environment: env.0.clone(), mount, ..Gcp::new(role) })))
 }

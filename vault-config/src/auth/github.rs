@@ -4,41 +4,45 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use super::{
-    AuthMethod, AuthToken, Given, LoginClient, LoginFuture, below_auth, check, mount, value_or_file,
-};
+use super::credential::Credential;
+use super::detect::Detected;
+use super::mount::Mount;
+use super::{AuthMethod, AuthToken, LoginClient, LoginFuture};
 use crate::error::{Cause, ErrorKind};
 use crate::source::env::OfficialEnv;
 
 /// A login with a personal access token of GitHub:
 /// <https://developer.hashicorp.com/vault/api-docs/auth/github>. It is meant for people; a workflow
-/// of GitHub Actions logs in by [`Jwt`](super::Jwt).
+/// of GitHub Actions logs in with [`Jwt`](super::Jwt).
+///
+/// The environment: `VAULT_AUTH_GITHUB_TOKEN`, also with `_FILE`. The administrator runs
+/// `vault write auth/github/map/teams/app value=app`. A file is read again at every login.
 #[derive(Debug, Clone)]
 pub struct GitHub {
-    token: Given,
-    mount: String,
+    token: Credential,
+    mount: Mount,
 }
 
 impl GitHub {
-    /// With the token in hand.
+    /// With the token as a value.
     pub fn new(token: impl Into<SecretString>) -> Self {
-        Self::with(Given::Value(token.into()))
+        Self::with(Credential::value(token))
     }
 
     /// With the token in a file that is read at every login.
     pub fn from_file(path: impl Into<PathBuf>) -> Self {
-        Self::with(Given::File(path.into()))
+        Self::with(Credential::file(path))
     }
 
     /// Where the auth method is mounted below `auth/`. Default: `github`.
     #[must_use]
     pub fn mount(mut self, mount: impl Into<String>) -> Self {
-        self.mount = below_auth(&mount.into());
+        self.mount = Mount::new(mount);
         self
     }
 
-    fn with(token: Given) -> Self {
-        Self { token, mount: "github".to_owned() }
+    fn with(token: Credential) -> Self {
+        Self { token, mount: Mount::new("github") }
     }
 }
 
@@ -49,26 +53,26 @@ struct Body<'a> {
 
 impl AuthMethod for GitHub {
     fn describe(&self) -> String {
-        format!("github at auth/{}", self.mount)
+        format!("github at {}", self.mount)
+    }
+
+    fn login<'a>(&'a self, client: &'a LoginClient<'a>) -> LoginFuture<'a> {
+        Box::pin(async move {
+            self.mount.check()?;
+            let token = self.token.read().await?;
+            check_token(&token)?;
+            let body = Body { token: token.expose_secret() };
+            client.log_in(self, &self.mount.login(), &body, &[]).await
+        })
     }
 
     fn locks_accounts(&self) -> bool {
         false
     }
-
-    fn login<'a>(&'a self, client: &'a LoginClient<'a>) -> LoginFuture<'a> {
-        Box::pin(async move {
-            check::mount(&self.mount)?;
-            let token = self.token.get().await?;
-            malformed(&token)?;
-            let body = Body { token: token.expose_secret() };
-            client.post(&format!("auth/{}/login", self.mount), &body).await
-        })
-    }
 }
 
-/// GitHub's tokens are made of the same characters as the server's own.
-fn malformed(token: &SecretString) -> Result<(), Cause> {
+/// The tokens of GitHub consist of the same characters as those of the server.
+fn check_token(token: &SecretString) -> Result<(), Cause> {
     AuthToken::new(token.clone()).map(drop).map_err(|error| Cause {
         kind: ErrorKind::Setting,
         help: "give the access token as GitHub showed it".to_owned(),
@@ -76,12 +80,8 @@ fn malformed(token: &SecretString) -> Result<(), Cause> {
     })
 }
 
-pub(super) fn from_environment(
-    env: &OfficialEnv<'_>,
-) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
-    let Some(token) = value_or_file(env, "AUTH_GITHUB_TOKEN")? else { return Ok(None) };
-    if let (Given::Value(value), Some((variable, _))) = (&token, env.get("AUTH_GITHUB_TOKEN")?) {
-        malformed(value).map_err(|cause| cause.at(format!("env {variable}")))?;
-    }
-    Ok(Some(Arc::new(GitHub { token, mount: mount(env, "github")? })))
+pub(super) fn from_environment(env: &OfficialEnv<'_>) -> Detected {
+    let token = Credential::from_environment(env, "AUTH_GITHUB_TOKEN", check_token)?;
+    let Some(token) = token else { return Ok(None) };
+    Ok(Some(Arc::new(GitHub { token, mount: Mount::from_environment(env, "github")? })))
 }

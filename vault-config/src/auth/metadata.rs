@@ -1,7 +1,8 @@
-//! What the platform tells a machine or a container of itself: over plain http, at an address that
-//! only it reaches. Nothing of the connection to Vault is used for it.
+//! The metadata services of cloud platforms, which state the identity of a machine or a container.
+//! Most are reached over plain http, at an address that only this machine reaches. The settings of
+//! the connection to Vault, such as its proxy and its certificates, do not apply to them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::{Client, Method, Url};
 use secrecy::zeroize::Zeroizing;
@@ -11,23 +12,22 @@ use serde::de::DeserializeOwned;
 use super::LoginError;
 use crate::error::{Cause, ErrorKind};
 use crate::http::retry::{self, Ended, Repeat};
+use crate::time::Timing;
 
-/// It is in the same machine, or not there at all.
-const CONNECT: Duration = Duration::from_secs(2);
-/// One try.
-const ONE_TRY: Duration = Duration::from_secs(5);
-/// All tries: a container may be quicker than what serves it.
-const ALL_TRIES: Duration = Duration::from_secs(20);
+/// The service is on the same machine, or does not exist.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For all attempts: a container may start earlier than the service.
+const DEADLINE: Duration = Duration::from_secs(20);
 const RETRIES: u32 = 3;
 const MAX_BYTES: usize = 256 * 1024;
 
-/// One request, and what to call the one who answers it.
 #[derive(Debug)]
-pub(super) struct Question<'a> {
-    /// As in "the metadata server of Google Cloud".
-    pub(super) of: &'a str,
-    /// What is set to reach another address.
-    pub(super) set: &'a str,
+pub(super) struct MetadataRequest<'a> {
+    /// Its name in messages, such as "the metadata server of Google Cloud".
+    pub(super) service: &'a str,
+    /// The variable that names another address, for messages.
+    pub(super) variable: &'a str,
     pub(super) method: Method,
     pub(super) url: &'a str,
     pub(super) query: &'a [(&'a str, &'a str)],
@@ -35,63 +35,75 @@ pub(super) struct Question<'a> {
     pub(super) body: Option<Zeroizing<String>>,
 }
 
-pub(super) struct Answer {
+pub(super) struct MetadataResponse {
     pub(super) headers: reqwest::header::HeaderMap,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
-impl Answer {
+impl MetadataResponse {
     pub(super) fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.body).ok().map(str::trim).filter(|text| !text.is_empty())
     }
 
-    /// Its JSON in this shape; an answer in another is never quoted.
-    pub(super) fn json<T: DeserializeOwned>(&self, of: &str) -> Result<T, LoginError> {
-        serde_json::from_slice(&self.body)
-            .map_err(|_| protocol(format!("{of} answers something else than is documented")).into())
+    /// The error does not quote the body: it may hold a secret.
+    pub(super) fn json<T: DeserializeOwned>(&self, service: &str) -> Result<T, LoginError> {
+        serde_json::from_slice(&self.body).map_err(|_| {
+            let message = format!("{service} answers something else than is documented");
+            unexpected_answer(message).into()
+        })
     }
 }
 
-pub(super) fn protocol(what: String) -> Cause {
+pub(super) fn unexpected_answer(message: String) -> Cause {
     Cause::new(
         ErrorKind::Protocol,
-        what,
+        message,
         "something else may answer at that address: try it with curl from here",
     )
 }
 
-impl Question<'_> {
-    /// Asks until there is an answer of status 200.
-    pub(super) async fn ask(&self) -> Result<Answer, LoginError> {
+impl<'a> MetadataRequest<'a> {
+    pub(super) fn get(
+        service: &'a str,
+        variable: &'a str,
+        url: &'a str,
+        headers: &'a [(&'static str, &'a SecretString)],
+    ) -> Self {
+        Self { service, variable, method: Method::GET, url, query: &[], headers, body: None }
+    }
+
+    /// Repeats the request until its status is 200, or no time or retry is left.
+    pub(super) async fn send(&self, timing: &Timing) -> Result<MetadataResponse, LoginError> {
         let url = self.address()?;
         let client = client(&url)?;
-        let (end, mut tries) = (Instant::now() + ALL_TRIES, 0);
+        let clock = &timing.network;
+        let (end, mut tries) = (clock.now() + DEADLINE, 0);
         loop {
             tries += 1;
             let (ended, cause) = match self.try_once(&client, &url).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let left = end.saturating_duration_since(Instant::now());
-            let (random, none) = (fastrand::f64(), Duration::ZERO);
-            let wait = retry::wait(ended, Repeat::Always, tries, RETRIES, random, left, none);
+            let left = end.since(clock.now());
+            let (random, no_pause) = (timing.chance.fraction(), Duration::ZERO);
+            let wait = retry::wait(ended, Repeat::Always, tries, RETRIES, random, left, no_pause);
             let Some(wait) = wait else { return Err(cause.into()) };
-            tracing::debug!(of = self.of, ?ended, ?wait, "asking again");
-            tokio::time::sleep(wait).await;
+            tracing::debug!(of = self.service, ?ended, ?wait, "asking again");
+            clock.sleep(wait).await;
         }
     }
 
     fn address(&self) -> Result<Url, LoginError> {
-        let wrong = || {
+        let invalid = || {
             Cause::new(
                 ErrorKind::Setting,
-                format!("the address of {} is no http address", self.of),
-                format!("correct {}", self.set),
+                format!("the address of {} is no http address", self.service),
+                format!("correct {}", self.variable),
             )
         };
-        let mut url = Url::parse(self.url).map_err(|_| wrong())?;
+        let mut url = Url::parse(self.url).map_err(|_| invalid())?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-            return Err(wrong().into());
+            return Err(invalid().into());
         }
         if !self.query.is_empty() {
             url.query_pairs_mut().extend_pairs(self.query);
@@ -99,8 +111,12 @@ impl Question<'_> {
         Ok(url)
     }
 
-    async fn try_once(&self, client: &Client, url: &Url) -> Result<Answer, (Ended, Cause)> {
-        let mut request = client.request(self.method.clone(), url.clone()).timeout(ONE_TRY);
+    async fn try_once(
+        &self,
+        client: &Client,
+        url: &Url,
+    ) -> Result<MetadataResponse, (Ended, Cause)> {
+        let mut request = client.request(self.method.clone(), url.clone()).timeout(ATTEMPT_TIMEOUT);
         for (name, value) in self.headers {
             let value = reqwest::header::HeaderValue::from_str(value.expose_secret());
             let mut value = value.map_err(|_| (Ended::Hopeless, self.no_header(name)))?;
@@ -118,12 +134,15 @@ impl Question<'_> {
             response.chunk().await.map_err(|error| self.unreachable(url, &error))?
         {
             if body.len() + chunk.len() > MAX_BYTES {
-                return Err((Ended::Hopeless, protocol(format!("{} answers too much", self.of))));
+                return Err((
+                    Ended::Hopeless,
+                    unexpected_answer(format!("{} answers too much", self.service)),
+                ));
             }
             body.extend_from_slice(&chunk);
         }
         match status {
-            200 => Ok(Answer { headers, body }),
+            200 => Ok(MetadataResponse { headers, body }),
             _ => Err(self.refused(status)),
         }
     }
@@ -131,7 +150,7 @@ impl Question<'_> {
     fn no_header(&self, name: &str) -> Cause {
         Cause::new(
             ErrorKind::Setting,
-            format!("the header {name} for {} would hold a control character", self.of),
+            format!("the header {name} for {} would hold a control character", self.service),
             "correct the variable or file that it is read from",
         )
     }
@@ -142,8 +161,8 @@ impl Question<'_> {
         let origin = url.origin().ascii_serialization();
         let cause = Cause::new(
             ErrorKind::Connection,
-            format!("{} {why} ({origin})", self.of),
-            format!("see that this machine has it; {} names another address", self.set),
+            format!("{} {why} ({origin})", self.service),
+            format!("see that this machine has it; {} names another address", self.variable),
         );
         (ended, cause)
     }
@@ -151,19 +170,20 @@ impl Question<'_> {
     fn refused(&self, status: u16) -> (Ended, Cause) {
         let cause = Cause::new(
             ErrorKind::LoginRefused,
-            format!("{} answers HTTP {status}", self.of),
+            format!("{} answers HTTP {status}", self.service),
             "see that this machine or container has an identity, and may ask for it",
         );
         (Ended::Status { code: status, unread: false }, cause)
     }
 }
 
-/// Without a proxy, redirects and idle connections; a question comes once in many minutes.
+/// Without a proxy and redirects: a request with an identity goes to this address only. Without idle
+/// connections: the next login follows many minutes later.
 fn client(url: &Url) -> Result<Client, LoginError> {
     let builder = Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT)
+        .connect_timeout(CONNECT_TIMEOUT)
         .retry(reqwest::retry::never())
         .pool_max_idle_per_host(0);
     let builder = match url.scheme() {

@@ -2,11 +2,15 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
+use super::detect::Detected;
 use super::{AuthMethod, AuthToken, LoginClient, LoginFuture};
-use crate::error::{Cause, ErrorKind};
+use crate::error::ErrorKind;
 use crate::source::env::OfficialEnv;
 
-/// A token that somebody else made. It is never renewed or revoked by a one-shot load.
+/// A token that was issued elsewhere. A one-shot load neither renews nor revokes it.
+///
+/// The environment: `VAULT_TOKEN`. The administrator runs `vault token create -policy=app -period=24h`.
+/// Nothing is read again: the token is fixed.
 #[derive(Debug, Clone)]
 pub struct Token {
     token: SecretString,
@@ -25,10 +29,6 @@ impl AuthMethod for Token {
         format!("token from {}", self.origin)
     }
 
-    fn locks_accounts(&self) -> bool {
-        false
-    }
-
     fn login<'a>(&'a self, _: &'a LoginClient<'a>) -> LoginFuture<'a> {
         Box::pin(async move { AuthToken::new(self.token.clone()) })
     }
@@ -36,11 +36,13 @@ impl AuthMethod for Token {
     fn can_repeat(&self) -> bool {
         false
     }
+
+    fn locks_accounts(&self) -> bool {
+        false
+    }
 }
 
-pub(super) fn from_environment(
-    env: &OfficialEnv<'_>,
-) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
+pub(super) fn from_environment(env: &OfficialEnv<'_>) -> Detected {
     let Some((variable, value)) = env.get("TOKEN")? else { return Ok(None) };
     let token = SecretString::from(value.as_str());
     if let Err(error) = AuthToken::new(token.clone()) {

@@ -1,6 +1,7 @@
-//! Response wrapping: <https://openbao.org/docs/concepts/response-wrapping/>. What a token wraps can
-//! be taken out once. Whoever got in between has either used the token up, or made another one,
-//! which then tells another origin: both are told before anything is used.
+//! Response wrapping: <https://openbao.org/docs/concepts/response-wrapping/>.
+//!
+//! A token is unwrapped once. An attacker who intercepts it can either use it up, or wrap something
+//! else in a new token, whose origin then differs. Both are detected before the secret is used.
 
 use std::sync::Arc;
 
@@ -9,36 +10,37 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-use super::{Given, LoginClient, LoginError, is_token};
+use super::credential::Credential;
+use super::method::is_token;
+use super::{LoginClient, LoginError};
 use crate::error::{Cause, ErrorKind};
-use crate::http::Call;
-use crate::http::reply::printable;
-use crate::http::{Lane, Repeat, Reply};
+use crate::http::{Call, Lane, Repeat, Reply};
+use crate::text::printable;
 use crate::value::Value;
 
-/// A wrapping token, and what was in it once it has been opened.
+/// A wrapping token, and the secret that was unwrapped from it.
 #[derive(Debug, Clone)]
-pub(super) struct Wrapped {
-    pub(super) given: Given,
-    opened: Arc<Mutex<Option<Opened>>>,
+pub(super) struct Wrapping {
+    pub(super) token: Credential,
+    unwrapped: Arc<Mutex<Option<Unwrapped>>>,
 }
 
 #[derive(Debug)]
-struct Opened {
+struct Unwrapped {
     token: SecretString,
-    found: Result<SecretString, Cause>,
+    result: Result<SecretString, Cause>,
 }
 
-/// What a wrapping token has to be, and what has to be in it.
+/// What a wrapping token must be, and what it must wrap.
 pub(super) struct Expected<'a> {
-    /// What is wrapped, for messages.
-    pub(super) what: &'static str,
-    /// Where it has to come from, for messages.
+    /// The name of the wrapped secret, for messages.
+    pub(super) content: &'static str,
+    /// The path that must have issued it, for messages.
     pub(super) origin: String,
     pub(super) is_origin: &'a (dyn Fn(&str) -> bool + Sync),
     pub(super) take: fn(&Value) -> Option<&Value>,
-    /// How the administrator makes another one.
-    pub(super) remake: String,
+    /// The administrator's command for a new one.
+    pub(super) command: String,
 }
 
 #[derive(Serialize)]
@@ -46,40 +48,37 @@ struct Lookup<'a> {
     token: &'a str,
 }
 
-impl Wrapped {
-    pub(super) fn new(given: Given) -> Self {
-        Self { given, opened: Arc::default() }
+impl Wrapping {
+    pub(super) fn new(token: Credential) -> Self {
+        Self { token, unwrapped: Arc::default() }
     }
 
-    /// What it wraps. It is taken out of each token once and kept, since there is no second time;
-    /// a failure that may be an attack is kept, too.
+    /// The wrapped secret. A token is unwrapped once, so the secret is kept for later logins. A
+    /// failure that may be an attack is kept as well: the token is not sent again.
     pub(super) async fn open(
         &self,
         client: &LoginClient<'_>,
         expected: &Expected<'_>,
     ) -> Result<SecretString, LoginError> {
-        let token = self.given.get().await?;
+        let token = self.token.read().await?;
         if !is_token(token.expose_secret()) {
-            return Err(malformed(&self.given.holds("what was given is")).into());
+            return Err(malformed(&self.token.subject()).into());
         }
-        let mut opened = self.opened.lock().await;
-        if let Some(opened) = opened.as_ref()
-            && opened.token.expose_secret() == token.expose_secret()
+        let mut unwrapped = self.unwrapped.lock().await;
+        if let Some(unwrapped) = unwrapped.as_ref()
+            && unwrapped.token.expose_secret() == token.expose_secret()
         {
-            return opened.found.clone().map_err(LoginError::from);
+            return Ok(unwrapped.result.clone()?);
         }
-        let found = client.unwrap(&token, expected).await;
-        let settled =
-            found.as_ref().map_or_else(|cause| cause.kind == ErrorKind::Tampered, |_| true);
-        if settled {
-            *opened = Some(Opened { token, found: found.clone() });
+        let result = client.unwrap(&token, expected).await;
+        if let Err(cause) = &result {
+            if cause.kind != ErrorKind::Tampered {
+                return Err(cause.clone().into());
+            }
+            tracing::error!(wrapped = expected.content, "SECURITY: {}", cause.message);
         }
-        if let Err(cause) = &found
-            && settled
-        {
-            tracing::error!(wrapped = expected.what, "SECURITY: {}", cause.message);
-        }
-        found.map_err(LoginError::from)
+        *unwrapped = Some(Unwrapped { token, result: result.clone() });
+        Ok(result?)
     }
 }
 
@@ -89,52 +88,72 @@ impl LoginClient<'_> {
         token: &SecretString,
         expected: &Expected<'_>,
     ) -> Result<SecretString, Cause> {
-        let body = serde_json::to_vec(&Lookup { token: token.expose_secret() });
-        let body = Zeroizing::new(body.unwrap_or_default());
-        let namespace = self.http.settings().login_namespace();
-        let call = Call::post("sys/wrapping/lookup", body, Repeat::Always);
-        let lane = Lane::Issue;
-        let looked_up = self.http.send(&Call { namespace, lane, ..call }).await?;
-        if !looked_up.ok() {
-            return Err(gone(looked_up, expected));
-        }
-        let origin = looked_up.data().get("creation_path").and_then(Value::as_str).unwrap_or("");
-        if !(expected.is_origin)(origin) {
-            return Err(foreign(origin, expected));
-        }
-        let body = Zeroizing::new(b"{}".to_vec());
-        let call = Call::post("sys/wrapping/unwrap", body, Repeat::UnlessArrived);
-        let call = Call { namespace, token: Some(token), lane, ..call };
+        self.check_origin(token, expected).await?;
+        let call = Call {
+            namespace: self.http.settings().login_namespace(),
+            token: Some(token),
+            lane: Lane::Issue,
+            ..Call::post(
+                "sys/wrapping/unwrap",
+                Zeroizing::new(b"{}".to_vec()),
+                Repeat::UnlessArrived,
+            )
+        };
         let reply = self.http.send(&call).await?;
         if !reply.ok() {
-            return Err(gone(reply, expected));
+            return Err(refused(reply, expected));
         }
         match (expected.take)(reply.json()).and_then(Value::as_str) {
             Some(text) if is_token(text) => Ok(SecretString::from(text)),
-            _ => Err(tampered(format!("the token wraps no {}", expected.what), expected)),
+            _ => Err(tampered(format!("the token wraps no {}", expected.content), expected)),
+        }
+    }
+
+    async fn check_origin(
+        &self,
+        token: &SecretString,
+        expected: &Expected<'_>,
+    ) -> Result<(), Cause> {
+        let body = serde_json::to_vec(&Lookup { token: token.expose_secret() });
+        let body = Zeroizing::new(body.unwrap_or_default());
+        let call = Call {
+            namespace: self.http.settings().login_namespace(),
+            lane: Lane::Issue,
+            ..Call::post("sys/wrapping/lookup", body, Repeat::Always)
+        };
+        let reply = self.http.send(&call).await?;
+        if !reply.ok() {
+            return Err(refused(reply, expected));
+        }
+        let origin = reply.data().get("creation_path").and_then(Value::as_str).unwrap_or("");
+        match (expected.is_origin)(origin) {
+            true => Ok(()),
+            false => Err(foreign(origin, expected)),
         }
     }
 }
 
-fn malformed(is: &str) -> Cause {
+fn malformed(subject: &str) -> Cause {
     Cause::new(
         ErrorKind::Setting,
-        format!("{is} no wrapping token: it is empty, or holds a blank or a control character"),
+        format!(
+            "{subject} no wrapping token: it is empty, or holds a blank or a control character"
+        ),
         "give the wrapping token as it was made, and nothing else",
     )
 }
 
-/// The server says the same of a token that was used and of one whose time is over.
-fn gone(reply: Reply, expected: &Expected<'_>) -> Cause {
-    let refused = matches!(reply.status, 400 | 403 | 404) && reply.speaks_vault();
-    if !refused || reply.no_namespace() {
+/// The server gives the same answer for a token that was used and for one that has expired.
+fn refused(reply: Reply, expected: &Expected<'_>) -> Cause {
+    let is_refusal = matches!(reply.status, 400 | 403 | 404) && reply.speaks_vault();
+    if !is_refusal || reply.no_namespace() {
         return reply.into_cause();
     }
     tampered(
         format!(
             "the wrapping token is used, expired or unknown to the server (HTTP {}): if nobody here unwrapped \
              it, somebody else has the {}",
-            reply.status, expected.what
+            reply.status, expected.content
         ),
         expected,
     )
@@ -150,20 +169,20 @@ fn foreign(origin: &str, expected: &Expected<'_>) -> Cause {
         format!(
             "the wrapping token was made by {origin} and not by {}: somebody may have read the {} and wrapped \
              another one",
-            expected.origin, expected.what
+            expected.origin, expected.content
         ),
         expected,
     )
 }
 
-fn tampered(what: String, expected: &Expected<'_>) -> Cause {
+fn tampered(message: String, expected: &Expected<'_>) -> Cause {
     Cause::new(
         ErrorKind::Tampered,
-        what,
+        message,
         format!(
             "find out who used it (the server's audit log), revoke the {}, and make another: {}\n\
              this token is not tried again",
-            expected.what, expected.remake
+            expected.content, expected.command
         ),
     )
 }

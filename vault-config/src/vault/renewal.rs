@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 
 use super::session::Session;
 use super::{Held, LeaseId, TokenUse, Vault};
-use crate::auth::Granted;
+use crate::auth::TokenGrant;
 use crate::error::{Cause, ErrorKind};
 use crate::http::{Attempts, Call, Lane, Repeat, Reply, seconds};
 use crate::time::Lifetime;
@@ -58,7 +58,7 @@ impl Vault {
             held.learn(Lifetime::new(asked, Duration::ZERO, Duration::ZERO, false, 0.0));
             return Ok(());
         }
-        let granted = Granted::read(reply.data(), "ttl", "type");
+        let granted = TokenGrant::from_lookup(reply.data());
         if !reply.ok() || !is_of(reply.data().get("id"), held) {
             return Err(reply.into_refusal());
         }

@@ -1,18 +1,18 @@
-//! Where a program in AWS finds who it is.
-
-use std::path::Path;
+//! The credentials of a program in AWS, from the places where AWS puts them.
 
 use reqwest::{Method, Url};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::super::metadata::{Question, protocol};
-use super::super::{LoginError, check, is_token, read_file};
+use super::super::credential::Credential;
+use super::super::metadata::{MetadataRequest, unexpected_answer};
+use super::super::method::is_token;
+use super::super::{LoginError, check};
 use crate::error::{Cause, ErrorKind};
 use crate::http::settings::is_loopback;
-use crate::source::env::Environment;
-use crate::source::env::truth;
+use crate::source::env::{Environment, truth};
+use crate::time::Timing;
 
 pub(super) struct Credentials {
     pub(super) access_key_id: String,
@@ -27,14 +27,15 @@ const STS: &str = "the security token service of AWS";
 pub(super) async fn find(
     env: &Environment,
     metadata: Option<&str>,
+    timing: &Timing,
 ) -> Result<Credentials, LoginError> {
     if let Some(found) = from_variables(env)? {
         return Ok(found);
     }
-    if let Some(found) = from_web_identity(env).await? {
+    if let Some(found) = from_web_identity(env, timing).await? {
         return Ok(found);
     }
-    if let Some(found) = from_container(env).await? {
+    if let Some(found) = from_container(env, timing).await? {
         return Ok(found);
     }
     let disabled = env.get("AWS_EC2_METADATA_DISABLED")?;
@@ -43,7 +44,7 @@ pub(super) async fn find(
     })?;
     match disabled {
         Some(true) => Err(nothing_found().into()),
-        _ => from_instance(env, metadata).await,
+        _ => from_instance(env, metadata, timing).await,
     }
 }
 
@@ -68,10 +69,13 @@ fn from_variables(env: &Environment) -> Result<Option<Credentials>, Cause> {
 }
 
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
-async fn from_web_identity(env: &Environment) -> Result<Option<Credentials>, LoginError> {
+async fn from_web_identity(
+    env: &Environment,
+    timing: &Timing,
+) -> Result<Option<Credentials>, LoginError> {
     let (file, arn) = (env.get("AWS_WEB_IDENTITY_TOKEN_FILE")?, env.get("AWS_ROLE_ARN")?);
     let (Some(file), Some(arn)) = (file, arn) else { return Ok(None) };
-    let token = read_file(Path::new(file.as_str())).await?;
+    let token = Credential::file(file.as_str()).read().await?;
     check::jwt(&format!("{} holds", file.as_str()), &token)?;
     let session = env.get("AWS_ROLE_SESSION_NAME")?;
     let mut url = Url::parse("http://form").map_err(|_| nothing_found())?;
@@ -83,17 +87,13 @@ async fn from_web_identity(env: &Environment) -> Result<Option<Credentials>, Log
         ("WebIdentityToken", token.expose_secret()),
     ]);
     let body = Zeroizing::new(url.query().unwrap_or_default().to_owned());
-    let answer = Question {
-        of: STS,
-        set: "AWS_ENDPOINT_URL_STS",
+    let url = sts(env)?;
+    let request = MetadataRequest {
         method: Method::POST,
-        url: &sts(env)?,
-        query: &[],
-        headers: &[],
         body: Some(body),
-    }
-    .ask()
-    .await?;
+        ..MetadataRequest::get(STS, "AWS_ENDPOINT_URL_STS", &url, &[])
+    };
+    let answer = request.send(timing).await?;
     let text = answer.text().unwrap_or_default();
     let [id, secret, token] =
         ["AccessKeyId", "SecretAccessKey", "SessionToken"].map(|name| element(text, name));
@@ -103,7 +103,7 @@ async fn from_web_identity(env: &Environment) -> Result<Option<Credentials>, Log
             secret_access_key: secret.into(),
             token: Some(token.into()),
         })),
-        _ => Err(protocol(format!("{STS} gives no credentials")).into()),
+        _ => Err(unexpected_answer(format!("{STS} gives no credentials")).into()),
     }
 }
 
@@ -131,21 +131,21 @@ fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
     Some(text.trim()).filter(|text| is_token(text))
 }
 
-/// What both metadata services answer.
+/// The answer of the container's and the instance's service.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answered {
+struct InstanceCredentials {
     access_key_id: String,
     secret_access_key: SecretString,
     token: Option<SecretString>,
 }
 
-impl Answered {
-    fn credentials(self, of: &str) -> Result<Credentials, LoginError> {
+impl InstanceCredentials {
+    fn credentials(self, service: &str) -> Result<Credentials, LoginError> {
         let token = self.token.as_ref().map_or("none", |token| token.expose_secret());
         let usable = [&self.access_key_id, self.secret_access_key.expose_secret(), token];
         if !usable.into_iter().all(is_token) {
-            return Err(protocol(format!("{of} gives no usable credentials")).into());
+            return Err(unexpected_answer(format!("{service} gives no usable credentials")).into());
         }
         Ok(Credentials {
             access_key_id: self.access_key_id,
@@ -156,34 +156,38 @@ impl Answered {
 }
 
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>
-async fn from_container(env: &Environment) -> Result<Option<Credentials>, LoginError> {
+async fn from_container(
+    env: &Environment,
+    timing: &Timing,
+) -> Result<Option<Credentials>, LoginError> {
     let relative = env.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")?;
     let full = env.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")?;
     let url = match (relative, full) {
         (Some(path), _) => format!("http://169.254.170.2{}", path.as_str()),
         (None, Some(url)) => {
-            may_be_told_the_token(&url)?;
+            check_may_receive_token(&url)?;
             url.as_str().to_owned()
         }
         (None, None) => return Ok(None),
     };
     let token = match env.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")? {
-        Some(path) => Some(read_file(Path::new(path.as_str())).await?),
+        Some(path) => Some(Credential::file(path.as_str()).read().await?),
         None => env
             .get("AWS_CONTAINER_AUTHORIZATION_TOKEN")?
             .map(|token| SecretString::from(token.as_str())),
     };
     let headers: Vec<_> = token.iter().map(|token| ("authorization", token)).collect();
-    let answer = get(CONTAINER, "AWS_CONTAINER_CREDENTIALS_FULL_URI", &url, &headers).ask().await?;
-    answer.json::<Answered>(CONTAINER)?.credentials(CONTAINER).map(Some)
+    let variable = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
+    let answer = MetadataRequest::get(CONTAINER, variable, &url, &headers).send(timing).await?;
+    answer.json::<InstanceCredentials>(CONTAINER)?.credentials(CONTAINER).map(Some)
 }
 
-/// Over plain http the containers' own addresses alone, as AWS's own clients do.
-fn may_be_told_the_token(url: &str) -> Result<(), Cause> {
-    const OF_CONTAINERS: [&str; 3] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"];
+/// The token is sent over plain http only to the containers' own addresses, as AWS's clients do.
+fn check_may_receive_token(url: &str) -> Result<(), Cause> {
+    const CONTAINER_ADDRESSES: [&str; 3] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"];
     let near = Url::parse(url).is_ok_and(|url| {
-        let of_containers = url.host_str().is_some_and(|host| OF_CONTAINERS.contains(&host));
-        url.scheme() == "https" || is_loopback(&url) || of_containers
+        let is_container = url.host_str().is_some_and(|host| CONTAINER_ADDRESSES.contains(&host));
+        url.scheme() == "https" || is_loopback(&url) || is_container
     });
     match near {
         true => Ok(()),
@@ -199,36 +203,31 @@ fn may_be_told_the_token(url: &str) -> Result<(), Cause> {
 async fn from_instance(
     env: &Environment,
     metadata: Option<&str>,
+    timing: &Timing,
 ) -> Result<Credentials, LoginError> {
-    const SET: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
-    let named = env.get(SET)?;
+    const VARIABLE: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
+    let named = env.get(VARIABLE)?;
     let address = metadata.or(named.as_ref().map(|address| address.as_str()));
     let address = address.unwrap_or("http://169.254.169.254").trim_end_matches('/');
     let seconds = SecretString::from("60");
     let seconds = [("x-aws-ec2-metadata-token-ttl-seconds", &seconds)];
     let url = format!("{address}/latest/api/token");
-    let token = Question { method: Method::PUT, ..get(INSTANCE, SET, &url, &seconds) };
-    let token = token.ask().await.map_err(|error| nothing_else(error.into_cause()))?;
+    let get = |url, headers| MetadataRequest::get(INSTANCE, VARIABLE, url, headers);
+    let request = MetadataRequest { method: Method::PUT, ..get(&url, &seconds) };
+    let token = request.send(timing).await.map_err(|error| nothing_else(error.into_cause()))?;
     let token = token.text().map(SecretString::from);
-    let token = token.ok_or_else(|| protocol(format!("{INSTANCE} gives no session token")))?;
+    let token =
+        token.ok_or_else(|| unexpected_answer(format!("{INSTANCE} gives no session token")))?;
     let proof = [("x-aws-ec2-metadata-token", &token)];
     let list = format!("{address}/latest/meta-data/iam/security-credentials/");
-    let answer = get(INSTANCE, SET, &list, &proof).ask().await?;
+    let answer = get(&list, &proof).send(timing).await?;
     let role =
         answer.text().and_then(|text| text.lines().next()).filter(|role| check::is_name(role));
-    let role =
-        role.ok_or_else(|| protocol(format!("{INSTANCE} names no role of this instance")))?;
-    let answer = get(INSTANCE, SET, &format!("{list}{role}"), &proof).ask().await?;
-    answer.json::<Answered>(INSTANCE)?.credentials(INSTANCE)
-}
-
-fn get<'a>(
-    of: &'a str,
-    set: &'a str,
-    url: &'a str,
-    headers: &'a [(&'static str, &'a SecretString)],
-) -> Question<'a> {
-    Question { of, set, method: Method::GET, url, query: &[], headers, body: None }
+    let role = role
+        .ok_or_else(|| unexpected_answer(format!("{INSTANCE} names no role of this instance")))?;
+    let url = format!("{list}{role}");
+    let answer = get(&url, &proof).send(timing).await?;
+    answer.json::<InstanceCredentials>(INSTANCE)?.credentials(INSTANCE)
 }
 
 const LOOKED_FOR: &str = "looked for AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE with \
@@ -244,7 +243,7 @@ fn nothing_found() -> Cause {
     )
 }
 
-/// Nothing else was there either.
+/// The instance metadata service is the last place, so an error of it lists the others.
 fn nothing_else(cause: Cause) -> Cause {
     match cause.kind {
         ErrorKind::Connection => cause.hint(LOOKED_FOR),
@@ -256,6 +255,6 @@ fn half(set: &str, missing: &str) -> Cause {
     setting(set, &format!("needs {missing} too"), &format!("set {missing}, or unset {set}"))
 }
 
-fn setting(name: &str, what: &str, help: &str) -> Cause {
-    Cause::new(ErrorKind::Setting, what, help).at(format!("env {name}"))
+fn setting(name: &str, message: &str, help: &str) -> Cause {
+    Cause::new(ErrorKind::Setting, message, help).at(format!("env {name}"))
 }

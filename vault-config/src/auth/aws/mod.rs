@@ -7,13 +7,12 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
 
-use super::{
-    AuthMethod, AuthToken, LoginClient, LoginError, LoginFuture, below_auth, check, is_token,
-    mount, role, withheld,
-};
+use super::detect::Detected;
+use super::method::is_token;
+use super::mount::Mount;
+use super::{AuthMethod, AuthToken, LoginClient, LoginError, LoginFuture, check};
 use crate::error::{Cause, ErrorKind};
-use crate::source::env::Environment;
-use crate::source::env::OfficialEnv;
+use crate::source::env::{Environment, OfficialEnv};
 
 mod credentials;
 mod sign;
@@ -21,15 +20,19 @@ mod sign;
 use credentials::Credentials;
 use sign::{Call, Headers};
 
-/// The one call that is signed and never sent from here: the server sends it, to learn who signed.
+/// The call that is signed. The server sends it to AWS, which answers with the signer's identity.
 const BODY: &str = "Action=GetCallerIdentity&Version=2011-06-15";
-/// Signed along, so that the signature is of no use for another server.
+/// This header is signed as well, so that the signature is valid for one server only.
 const SERVER_ID: &str = "x-vault-aws-iam-server-id";
 
 /// A login as a role or user of AWS IAM: <https://developer.hashicorp.com/vault/api-docs/auth/aws>.
 /// Needs the crate's feature `aws`.
 ///
-/// The credentials are looked for at every login, in this order:
+/// The environment: `VAULT_AUTH_ROLE`, `VAULT_AWS_REGION`, `VAULT_AWS_IAM_SERVER_ID`, and AWS's own
+/// variables. The administrator runs `vault write auth/aws/role/app auth_type=iam
+/// bound_iam_principal_arn=.. token_policies=app`.
+///
+/// The credentials are read again at every login, from the first of these that is present:
 ///
 /// 1. `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, with `AWS_SESSION_TOKEN`;
 /// 2. `AWS_WEB_IDENTITY_TOKEN_FILE` and `AWS_ROLE_ARN`, as pods in EKS have them, exchanged at STS
@@ -47,11 +50,11 @@ pub struct AwsIam {
     server_id: Option<String>,
     metadata: Option<String>,
     environment: Environment,
-    mount: String,
+    mount: Mount,
 }
 
 impl AwsIam {
-    /// As the role of the server that is named as the one in IAM.
+    /// As the role of the server that has the name of the signer's role or user in IAM.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "a default login would be a choice by accident")]
     pub fn new() -> Self {
@@ -61,7 +64,7 @@ impl AwsIam {
             server_id: None,
             metadata: None,
             environment: Environment::Process,
-            mount: "aws".to_owned(),
+            mount: Mount::new("aws"),
         }
     }
 
@@ -80,15 +83,15 @@ impl AwsIam {
         self
     }
 
-    /// The server's `iam_server_id_header_value`, such as its host name. Without it, who sees the
-    /// signed call can log in with it at any server, for some minutes.
+    /// The server's `iam_server_id_header_value`, such as its host name. Without it, the signed call
+    /// is valid at every server for some minutes.
     #[must_use]
     pub fn server_id(mut self, id: impl Into<String>) -> Self {
         self.server_id = Some(id.into());
         self
     }
 
-    /// Another instance metadata service, such as `http://127.0.0.1:8080`.
+    /// The address of another instance metadata service, such as `http://127.0.0.1:8080`.
     #[must_use]
     pub fn metadata_address(mut self, address: impl Into<String>) -> Self {
         self.metadata = Some(address.into());
@@ -98,7 +101,7 @@ impl AwsIam {
     /// Where the auth method is mounted below `auth/`. Default: `aws`.
     #[must_use]
     pub fn mount(mut self, mount: impl Into<String>) -> Self {
-        self.mount = below_auth(&mount.into());
+        self.mount = Mount::new(mount);
         self
     }
 }
@@ -115,7 +118,7 @@ struct Body<'a> {
 
 impl AuthMethod for AwsIam {
     fn describe(&self) -> String {
-        format!("aws at auth/{}", self.mount)
+        format!("aws at {}", self.mount)
     }
 
     fn locks_accounts(&self) -> bool {
@@ -124,21 +127,16 @@ impl AuthMethod for AwsIam {
 
     fn login<'a>(&'a self, client: &'a LoginClient<'a>) -> LoginFuture<'a> {
         Box::pin(async move {
-            check::mount(&self.mount)?;
+            self.mount.check()?;
             if let Some(role) = &self.role {
                 check::name("the role", role)?;
             }
             let host = self.sts()?;
-            let credentials =
-                credentials::find(&self.environment, self.metadata.as_deref()).await?;
-            let headers = self.signed(&host, &credentials)?;
-            self.present(client, &host, &headers).await.map_err(|error| {
-                let cause = error.into_cause();
-                match tells(&cause.message, &headers) {
-                    true => withheld(cause).into(),
-                    false => cause.into(),
-                }
-            })
+            let timing = client.timing();
+            let metadata = self.metadata.as_deref();
+            let credentials = credentials::find(&self.environment, metadata, timing).await?;
+            let headers = self.signed(&host, &credentials, timing.network.wall())?;
+            self.present(client, &host, &headers).await
         })
     }
 }
@@ -154,7 +152,12 @@ impl AwsIam {
         }
     }
 
-    fn signed(&self, host: &str, credentials: &Credentials) -> Result<Headers, Cause> {
+    fn signed(
+        &self,
+        host: &str,
+        credentials: &Credentials,
+        now: SystemTime,
+    ) -> Result<Headers, Cause> {
         let form = "application/x-www-form-urlencoded; charset=utf-8";
         let mut headers = Headers::from([
             ("content-type", Zeroizing::new(form.to_owned())),
@@ -169,7 +172,7 @@ impl AwsIam {
         }
         let region = self.region.as_deref().unwrap_or("us-east-1");
         let call = Call { host, region, service: "sts", body: BODY };
-        call.signed(headers, credentials, SystemTime::now()).ok_or_else(unsigned)
+        call.signed(headers, credentials, now).ok_or_else(unsigned)
     }
 
     async fn present(
@@ -189,19 +192,21 @@ impl AwsIam {
             iam_request_body: STANDARD.encode(BODY),
             iam_request_headers: &encoded,
         };
-        client.post(&format!("auth/{}/login", self.mount), &body).await
+        let leaks = |words: &str| leaks_signature(words, headers);
+        client.log_in_encoded(&self.mount.login(), &body, leaks).await
     }
 }
 
-/// STS answers a bad signature with all that was signed, and the server may pass that on.
-fn tells(message: &str, headers: &Headers) -> bool {
+/// STS repeats everything that was signed when it refuses a signature, and the server may pass these
+/// words on.
+fn leaks_signature(words: &str, headers: &Headers) -> bool {
     let token = headers.get("x-amz-security-token").map(|token| token.as_str());
     let proof = headers.get("authorization").and_then(|value| value.rsplit_once("Signature="));
     [token, proof.map(|(_, signature)| signature)]
         .into_iter()
         .flatten()
-        // The message may be cut.
-        .any(|secret| message.contains(secret.get(..24).unwrap_or(secret)))
+        // The server may cut the words that it passes on.
+        .any(|secret| words.contains(secret.get(..24).unwrap_or(secret)))
 }
 
 fn unsigned() -> Cause {
@@ -225,9 +230,7 @@ fn is_region(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-pub(super) fn from_environment(
-    env: &OfficialEnv<'_>,
-) -> Result<Option<Arc<dyn AuthMethod>>, Cause> {
+pub(super) fn from_environment(env: &OfficialEnv<'_>) -> Detected {
     let region = env.parse("AWS_REGION", |text| {
         is_region(text).then(|| text.to_owned()).ok_or_else(|| NO_REGION.to_owned())
     })?;
@@ -235,11 +238,11 @@ pub(super) fn from_environment(
         is_token(text).then(|| text.to_owned()).ok_or_else(|| NO_SERVER_ID.to_owned())
     })?;
     Ok(Some(Arc::new(AwsIam {
-        role: role(env)?,
+        role: check::name_from_environment(env, "AUTH_ROLE")?,
         region,
         server_id,
         metadata: None,
         environment: env.0.clone(),
-        mount: mount(env, "aws")?,
+        mount: Mount::from_environment(env, "aws")?,
     })))
 }

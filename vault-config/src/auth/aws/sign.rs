@@ -1,8 +1,8 @@
 //! Signature Version 4 of one call whose shape never changes:
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>.
 //!
-//! By hand, because the crates that sign any request bring a second version of what is here already,
-//! or write the session token into the log.
+//! It is implemented here, because the crates that sign any request bring second versions of
+//! dependencies, or write the session token into the log.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::Credentials;
 
-/// By name in lower case, as they are signed.
+/// The names are in lower case and sorted, as the signature requires.
 pub(super) type Headers = BTreeMap<&'static str, Zeroizing<String>>;
 
 /// A POST of `body` to the root of `host`.
@@ -27,7 +27,8 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// `headers`, and those that prove who makes the call. `None` if there is no such time.
+    /// `headers`, together with those that prove the identity of the signer. `None` if `now` is out of
+    /// range.
     pub(super) fn signed(
         &self,
         mut headers: Headers,
@@ -60,7 +61,7 @@ impl Call<'_> {
         Some(headers)
     }
 
-    /// A key for this day, region and service alone.
+    /// The key is valid for this day, region and service only.
     fn key(&self, credentials: &Credentials, day: &str) -> Option<Zeroizing<Vec<u8>>> {
         let secret = credentials.secret_access_key.expose_secret();
         let start = Zeroizing::new(format!("AWS4{secret}").into_bytes());
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn times_read_as_aws_reads_them() {
+    fn times_are_written_as_aws_reads_them() {
         for (seconds, text) in [
             (0, "19700101T000000Z"),
             (1_440_938_160, "20150830T123600Z"),
