@@ -10,7 +10,7 @@ use figment::Figment;
 
 use crate::VaultConfig;
 use crate::auth;
-use crate::engine::{Request, Unset, Variables};
+use crate::engine::{Substitution, Variables, VaultRequest};
 use crate::error::{Cause, Error, ErrorKind, Problem};
 use crate::http::{retry, settings};
 use crate::live::{Live, Options, Start};
@@ -327,10 +327,10 @@ impl<T: VaultConfig> Loader<T> {
         let profiled = self.figment.is_some();
         let layers = Layers::new(self.figment.unwrap_or_default());
         let variables = Variables {
-            given: self.variables,
+            set_on_loader: self.variables,
             environment: self.environment.clone(),
             profile: profiled.then(|| layers.profile().to_string()),
-            unset: Unset::Problem,
+            substitution: Substitution::Value,
         };
         let leaves = plan::leaves(&schema, self.env_prefix.as_deref(), &variables);
         let decision = mode::decide(self.mode, self.vault.as_ref(), &self.environment);
@@ -409,7 +409,7 @@ struct Prepared {
     sentence: Option<String>,
     unknown: Vec<(String, String)>,
     unused: Vec<(String, String)>,
-    given: BTreeMap<Request, Given>,
+    given: BTreeMap<VaultRequest, Given>,
 }
 
 impl Prepared {

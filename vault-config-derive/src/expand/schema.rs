@@ -113,7 +113,8 @@ impl Expansion<'_> {
             let (field, value) = (hygienic(option), self.option_value(option, *syntax, args));
             quote!(#field: #value)
         });
-        quote!(#private::#declaration { #value_field: #value, #(#options),* })
+        let declared = quote!(#private::#declaration { #value_field: #value, #(#options),* });
+        quote!(#private::Declaration::#declaration(#declared))
     }
 
     fn option_value(&self, option: &str, syntax: ArgSyntax, args: &VaultArgs) -> TokenStream {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::Facts;
+use crate::engine::ResponseMeta;
 use crate::load::read::{Found, Slot};
 use crate::load::resolve::Given;
 use crate::report::Provenance;
@@ -47,13 +47,12 @@ fn expiry(slots: &[Slot], given: &Given, now: Reading) -> Option<Expiry> {
 }
 
 /// A lease ends with its token, if not before. `None` for what does not expire.
-fn expires_after(facts: &Facts, now: Reading) -> Option<(Duration, Cause)> {
+fn expires_after(facts: &ResponseMeta, now: Reading) -> Option<(Duration, Cause)> {
     let own = |ttl: Duration| (!ttl.is_zero()).then_some((ttl, Cause::Itself));
     let life = facts.life.and_then(own);
     let rotation = facts.rotation.as_ref().map(|rotation| (rotation.ttl, Cause::Rotation));
     let Some(lease) = &facts.lease else { return life.or(rotation) };
-    let token =
-        facts.issued.as_ref().and_then(|issued| issued.token.term().as_ref()?.remaining(now));
+    let token = facts.issued.token.term().as_ref().and_then(|term| term.remaining(now));
     let token = token.map(|left| (left, Cause::Token));
     // Of two that end within one second, the lease is what is named.
     let all = own(lease.ttl).into_iter().chain(life).chain(token);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use crate::engine::{Answer, Engine, Facts, Request, transit};
+use crate::engine::{EngineResponse, ResponseMeta, VaultRequest, VaultSource, transit};
 use crate::error::{Cause, ErrorKind, Problem};
 use crate::load::read::{Found, Slot};
 use crate::report::Provenance;
@@ -30,7 +30,7 @@ pub(crate) struct Sources<'a> {
 }
 
 /// What is left to ask Vault for, by the leaf's index.
-pub(crate) type Pending = Vec<(usize, Arc<dyn Engine>)>;
+pub(crate) type Pending = Vec<(usize, Arc<VaultSource>)>;
 
 impl Sources<'_> {
     pub(crate) fn look_up(&self, leaves: Vec<Leaf>) -> (Vec<Slot>, Pending) {
@@ -60,8 +60,8 @@ impl Sources<'_> {
     fn to_ask(
         &self,
         found: Found,
-        engine: &Arc<dyn Engine>,
-    ) -> Result<(Found, Option<Arc<dyn Engine>>), Cause> {
+        engine: &Arc<VaultSource>,
+    ) -> Result<(Found, Option<Arc<VaultSource>>), Cause> {
         let (value, provenance) = match &found {
             Found::Skipped => return Ok((found, Some(Arc::clone(engine)))),
             Found::Value(value, provenance) if engine.decrypts() => (value, provenance),
@@ -197,10 +197,10 @@ fn assemble<V>(
 
 /// What one request gave, besides the values.
 pub(crate) struct Given {
-    pub(crate) request: Request,
+    pub(crate) request: VaultRequest,
     pub(crate) fields: Pending,
     /// `None` for what is absent, and for what failed.
-    pub(crate) facts: Option<Facts>,
+    pub(crate) facts: Option<ResponseMeta>,
 }
 
 /// What was asked for, and the keys that no field uses: the secret's name and the key.
@@ -248,7 +248,7 @@ pub(crate) async fn fetch(custody: &Arc<Custody>, pending: Pending, slots: &mut 
 }
 
 /// Whether any field has something of the answer.
-fn settle_each(slots: &mut [Slot], fields: &Pending, answer: &Answer) -> bool {
+fn settle_each(slots: &mut [Slot], fields: &Pending, answer: &EngineResponse) -> bool {
     let mut is_used = false;
     for (index, engine) in fields {
         let found = picked(engine.as_ref(), answer);
@@ -259,8 +259,8 @@ fn settle_each(slots: &mut [Slot], fields: &Pending, answer: &Answer) -> bool {
 }
 
 /// Every distinct request, with the fields that share its answer.
-fn by_request(vault: &Vault, pending: Pending) -> BTreeMap<Request, Pending> {
-    let mut all: BTreeMap<Request, Pending> = BTreeMap::new();
+fn by_request(vault: &Vault, pending: Pending) -> BTreeMap<VaultRequest, Pending> {
+    let mut all: BTreeMap<VaultRequest, Pending> = BTreeMap::new();
     for (index, engine) in pending {
         let request = engine.request().over(vault);
         let (request, mut fields) = match all.remove_entry(&request) {
@@ -285,9 +285,9 @@ async fn ready(custody: &Custody, started: Instant) -> Result<(), Cause> {
     custody.vault().ready(started).await
 }
 
-type Answers = BTreeMap<Request, Result<Answer, Arc<Cause>>>;
+type Answers = BTreeMap<VaultRequest, Result<EngineResponse, Arc<Cause>>>;
 
-async fn ask(custody: &Arc<Custody>, started: Instant, requests: Vec<Request>) -> Answers {
+async fn ask(custody: &Arc<Custody>, started: Instant, requests: Vec<VaultRequest>) -> Answers {
     let mut answers = Answers::new();
     let mut requests = requests.into_iter();
     if custody.vault().wants_one_first()
@@ -315,8 +315,8 @@ async fn ask(custody: &Arc<Custody>, started: Instant, requests: Vec<Request>) -
 async fn send(
     custody: &Arc<Custody>,
     started: Instant,
-    request: &Request,
-) -> Result<Answer, Arc<Cause>> {
+    request: &VaultRequest,
+) -> Result<EngineResponse, Arc<Cause>> {
     let answer = match request.mints() {
         true => issue(custody, started, request).await,
         false => request.send(&Session::since(custody.vault(), started)).await,
@@ -328,15 +328,15 @@ async fn send(
 async fn issue(
     custody: &Arc<Custody>,
     started: Instant,
-    request: &Request,
-) -> Result<Answer, Cause> {
+    request: &VaultRequest,
+) -> Result<EngineResponse, Cause> {
     let (ticket, request) = (custody.ticket(request.name()), request.clone());
     let issuing =
         tokio::spawn(async move { request.send(&Session::issuing(&ticket, started)).await });
     issuing.await.unwrap_or_else(|_| Err(lost()))
 }
 
-pub(crate) fn picked(engine: &dyn Engine, answer: &Answer) -> Found {
+pub(crate) fn picked(engine: &VaultSource, answer: &EngineResponse) -> Found {
     match engine.pick(answer) {
         Ok(value) => {
             let granted = answer.granted();
@@ -345,7 +345,7 @@ pub(crate) fn picked(engine: &dyn Engine, answer: &Answer) -> Found {
                 .map(|granted| granted.ttl.as_secs());
             let provenance = Provenance::Vault {
                 source: engine.source(),
-                version: answer.version,
+                version: answer.version.as_ref().map(|version| version.number),
                 ttl_seconds: ttl,
                 expires_at: granted.and_then(|granted| granted.expires_at),
                 renewable: granted.is_some_and(|granted| granted.renewable),
@@ -397,7 +397,11 @@ fn lost() -> Cause {
 }
 
 /// Keys of a secret that was read and that no field uses: the secret's name and the key.
-fn unused(request: &Request, answer: &Answer, pending: &Pending) -> Vec<(String, String)> {
+fn unused(
+    request: &VaultRequest,
+    answer: &EngineResponse,
+    pending: &Pending,
+) -> Vec<(String, String)> {
     let used: Option<BTreeSet<&str>> = pending.iter().map(|(_, engine)| engine.key()).collect();
     // A field without a key uses them all.
     let (Some(used), Some(entries)) = (used, answer.data.as_map()) else { return Vec::new() };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{Field, Origin, Schema};
-use crate::engine::{Unset, Variables};
+use crate::engine::{Substitution, Variables};
 use crate::error::Cause;
 use crate::schema::plan::{self, Leaf, LeafOrigin};
 use crate::vault::Grant;
@@ -23,7 +23,7 @@ impl Schema {
             return comment(&refusal);
         }
         let mut grants: BTreeMap<Grant, Vec<String>> = BTreeMap::new();
-        for leaf in self.leaves(Unset::AnySegment) {
+        for leaf in self.leaves(Substitution::AnySegment) {
             let LeafOrigin::Vault(engine) = &leaf.origin else { continue };
             let grant = engine.grant();
             // The `default` policy is of one namespace, and nobody has it in another.
@@ -59,7 +59,7 @@ impl Schema {
             return comment(&refusal);
         }
         let mut text = comment(self.doc);
-        for (leaf, field) in self.leaves(Unset::Kept).iter().zip(self.leaf_fields()) {
+        for (leaf, field) in self.leaves(Substitution::Name).iter().zip(self.leaf_fields()) {
             text.push('\n');
             text.push_str(&comment(field.doc));
             text.push_str(&comment(&format!("{}{}", field.ty, note(leaf, field))));
@@ -80,7 +80,7 @@ impl Schema {
         let mut text =
             "| field | type | variable | source in Vault | when absent | what it is |\n|---|---|---|---|---|---|\n"
                 .to_owned();
-        for (leaf, field) in self.leaves(Unset::Kept).iter().zip(self.leaf_fields()) {
+        for (leaf, field) in self.leaves(Substitution::Name).iter().zip(self.leaf_fields()) {
             let variables: Vec<_> = leaf.variables.iter().map(|v| format!("`{v}`")).collect();
             let source = source(leaf).map_or_else(String::new, |source| format!("`{source}`"));
             let row = [
@@ -120,8 +120,8 @@ impl Schema {
         Some(format!("{} cannot be loaded: {what}\nhelp: {help}", self.name))
     }
 
-    fn leaves(&self, unset: Unset) -> Vec<Leaf> {
-        let variables = Variables { unset, ..Variables::default() };
+    fn leaves(&self, substitution: Substitution) -> Vec<Leaf> {
+        let variables = Variables { substitution, ..Variables::default() };
         plan::leaves(self, None, &variables)
     }
 
@@ -177,9 +177,18 @@ impl Field {
         }
     }
 
+    /// The engine's, where it decides the shape of the value; otherwise the field's own type decides.
+    fn json_type(&self) -> Option<&'static str> {
+        let of_engine = match &self.origin {
+            Origin::Vault(declaration) => declaration.shape().json_type(),
+            _ => None,
+        };
+        of_engine.or_else(|| json_type(self.ty))
+    }
+
     fn property(&self) -> Value {
         let mut property = Map::new();
-        if let Some(kind) = json_type(self.ty) {
+        if let Some(kind) = self.json_type() {
             property.insert("type".to_owned(), json!(kind));
         }
         if !self.doc.is_empty() {
@@ -206,7 +215,6 @@ fn json_type(ty: &str) -> Option<&'static str> {
         "String" | "SecretString" | "PathBuf" | "IpAddr" | "SocketAddr" | "Url" | "char" => {
             Some("string")
         }
-        "DatabaseCredentials" | "Certificate" | "SignedSshKey" => Some("object"),
         _ if ty.starts_with("HashMap<") || ty.starts_with("BTreeMap<") => Some("object"),
         _ if ty.starts_with("Vec<") => Some("array"),
         _ => None,

@@ -7,7 +7,7 @@ pub(crate) mod plan;
 pub use nesting::Nesting;
 
 use crate::VaultConfig;
-use crate::engine::Declare;
+use crate::engine::Declaration;
 use crate::error::{Cause, ErrorKind};
 use crate::load::read::{Outlook, Reader};
 
@@ -167,7 +167,7 @@ pub struct Field {
 
 pub(crate) enum Origin {
     Plain,
-    Vault(Box<dyn Declare>),
+    Vault(Declaration),
     Nested { schema: Schema, kv: Option<&'static str>, mount: Option<&'static str> },
 }
 
@@ -280,8 +280,8 @@ impl Field {
         self
     }
 
-    pub fn vault(mut self, declaration: impl Declare + 'static) -> Self {
-        self.origin = Origin::Vault(Box::new(declaration));
+    pub fn vault(mut self, declaration: Declaration) -> Self {
+        self.origin = Origin::Vault(declaration);
         self
     }
 

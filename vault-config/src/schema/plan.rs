@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::engine::{Engine, Scope, Variables};
+use crate::engine::{FieldScope, Variables, VaultSource};
 use crate::error::{Cause, ErrorKind, Problem};
 use crate::schema::{Field, Origin, Schema};
 
@@ -24,7 +24,7 @@ pub(crate) struct Leaf {
 
 pub(crate) enum LeafOrigin {
     Plain,
-    Vault(Arc<dyn Engine>),
+    Vault(Arc<VaultSource>),
     /// Marked for Vault, and its source cannot be worked out.
     Unbound(Arc<Cause>),
 }
@@ -106,18 +106,18 @@ fn collect(schema: &Schema, parent: &Parent, variables: &Variables, leaves: &mut
             }
             Origin::Plain => leaves.push(at.leaf(field, &[], LeafOrigin::Plain)),
             Origin::Vault(declaration) => {
-                let scope =
-                    Scope { field: field.name, kv: parent.kv, mount: parent.mount, variables };
-                let namespace = field.namespace.or(parent.namespace);
-                let bound = declaration.bind(&scope).and_then(|engine| match namespace {
-                    Some(namespace) => scope.within(namespace, engine),
-                    None => Ok(engine),
-                });
-                let origin = match bound {
-                    Ok(engine) => LeafOrigin::Vault(engine),
+                let scope = FieldScope {
+                    field: field.name,
+                    kv: parent.kv,
+                    mount: parent.mount,
+                    namespace: field.namespace.or(parent.namespace),
+                    variables,
+                };
+                let origin = match declaration.bind(&scope) {
+                    Ok(source) => LeafOrigin::Vault(Arc::new(source)),
                     Err(cause) => LeafOrigin::Unbound(Arc::new(cause)),
                 };
-                leaves.push(at.leaf(field, declaration.parts(), origin));
+                leaves.push(at.leaf(field, declaration.shape().parts(), origin));
             }
         }
     }
