@@ -30,7 +30,7 @@ impl Expansion<'_> {
         let (nesting, schema) = (nesting(), hygienic("schema"));
         // One statement a field: a long chain of calls would be a tree too deep for the compiler.
         quote! {
-            if #nesting.comes_round::<Self>(#name) {
+            if #nesting.ends_at::<Self>(#name) {
                 return #krate::Schema::__new(#name, #doc);
             }
             let #schema = #krate::Schema::__new(#name, #doc) #(#texts)* #deny_unknown;

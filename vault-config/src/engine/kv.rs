@@ -11,7 +11,7 @@ use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
 use crate::vault::{Grant, Mount, Response, Session};
 
-/// `kv = ".."` and its companions, as written.
+/// `kv = ".."` and its options, as written.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Kv {
@@ -191,8 +191,8 @@ async fn read_v2(session: &Session<'_>, secret: &KvSecret) -> Result<EngineRespo
     }
 }
 
-/// For a mount whose version the token may not see: version 1 is tried too. If it fails, the error is that
-/// of version 2.
+/// For a mount whose version the token may not see: version 1 is tried too. If the secret is not found
+/// there either, the error is that of version 2.
 async fn guess_v1(
     session: &Session<'_>,
     secret: &KvSecret,

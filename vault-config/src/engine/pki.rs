@@ -214,7 +214,7 @@ fn certificate_blocks(pem: &str) -> impl Iterator<Item = String> + '_ {
         .map(str::to_owned)
 }
 
-/// `pki = "role"` and its companions, as written.
+/// `pki = "role"` and its options, as written.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub struct Pki {

@@ -10,7 +10,7 @@ use crate::error::Cause;
 use crate::http::reply::seconds;
 use crate::vault::{Grant, Session};
 
-/// `read = "path"` and its companions, as written.
+/// `read = "path"` and its options, as written.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub struct Read {

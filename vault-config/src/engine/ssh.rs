@@ -145,7 +145,7 @@ fn time_of(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(YEAR_9999))
 }
 
-/// `ssh = "role"` and its companions, as written.
+/// `ssh = "role"` and its options, as written.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub struct Ssh {

@@ -14,7 +14,7 @@ use crate::http::reply::printable;
 use crate::value::Value;
 use crate::vault::{Grant, Response, Session};
 
-/// `transit = "key"` and its companion, as written.
+/// `transit = "key"` and its option, as written.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub struct Transit {
