@@ -205,16 +205,12 @@ pub mod __private {
     pub use serde;
     pub use std;
 
-    pub use crate::engine::database::{Database, DatabaseStatic};
-    pub use crate::engine::kv::Kv;
+    pub use crate::engine::declaration::*;
     #[cfg(feature = "pki")]
-    pub use crate::engine::pki::{HoldsCertificate, Pki};
-    pub use crate::engine::read::Read;
+    pub use crate::engine::pki::HoldsCertificate;
     pub use crate::engine::refresh::Refresh;
     #[cfg(feature = "ssh")]
-    pub use crate::engine::ssh::{HoldsSignedSshKey, Ssh};
-    pub use crate::engine::transit::Transit;
-    pub use crate::engine::write::Write;
+    pub use crate::engine::ssh::HoldsSignedSshKey;
     pub use crate::load::read::{Fallback, PlainField, Reader};
     pub use crate::schema::{Field, Nesting};
     pub use crate::value::coerce::{Fault, FieldDeserializer, accepts_absence};

@@ -1,5 +1,5 @@
-//! The tables of `#[vault(..)]`. A new source is one entry of [`SOURCES`], with a declaration of the same shape in
-//! `vault_config::__private`.
+//! The tables of `#[vault(..)]`. A new source is one entry of [`SOURCES`], with a declaration of the same shape in the
+//! runtime crate.
 
 use crate::attr::literal;
 use crate::rename_rule;
@@ -8,7 +8,8 @@ use crate::rename_rule;
 pub(crate) struct SourceSyntax {
     pub(crate) keyword: &'static str,
     pub(crate) value: ArgSyntax,
-    /// The type in `__private` that holds what the field declares.
+    /// The struct in `__private` that holds what the field declares, and the variant of `Declaration` that holds the
+    /// struct.
     pub(crate) declaration: &'static str,
     /// The field of the declaration that holds the keyword's value. An option's field has the option's own name.
     pub(crate) value_field: &'static str,
@@ -18,7 +19,7 @@ pub(crate) struct SourceSyntax {
     pub(crate) field_trait: Option<&'static str>,
 }
 
-pub(crate) static SOURCES: [SourceSyntax; 8] = [
+pub(crate) static SOURCES: &[SourceSyntax] = &[
     SourceSyntax {
         keyword: "kv",
         value: ArgSyntax::FlagOrText(literal::path),
@@ -89,7 +90,7 @@ pub(crate) static SOURCES: [SourceSyntax; 8] = [
 pub(crate) type AttributeSyntax = (&'static str, ArgSyntax);
 
 /// The options of sources. [`SourceSyntax::options`] says which source accepts which.
-pub(crate) static OPTIONS: [AttributeSyntax; 14] = [
+pub(crate) static OPTIONS: &[AttributeSyntax] = &[
     ("key", ArgSyntax::Text(literal::not_empty)),
     ("mount", ArgSyntax::Text(literal::path)),
     ("version", ArgSyntax::Number),
@@ -106,7 +107,7 @@ pub(crate) static OPTIONS: [AttributeSyntax; 14] = [
     ("valid_principals", ArgSyntax::Text(literal::engine_parameter)),
 ];
 
-static FIELD_ATTRIBUTES: [AttributeSyntax; 7] = [
+static FIELD_ATTRIBUTES: &[AttributeSyntax] = &[
     ("nested", ArgSyntax::Flag),
     ("default", ArgSyntax::FlagOrExpr),
     ("env", ArgSyntax::Text(literal::env_name)),
@@ -116,7 +117,7 @@ static FIELD_ATTRIBUTES: [AttributeSyntax; 7] = [
     ("validate", ArgSyntax::Path),
 ];
 
-static CONTAINER_ATTRIBUTES: [AttributeSyntax; 8] = [
+static CONTAINER_ATTRIBUTES: &[AttributeSyntax] = &[
     ("env_prefix", ArgSyntax::Text(literal::env_name)),
     ("kv", ArgSyntax::Text(literal::path)),
     ("mount", ArgSyntax::Text(literal::path)),
@@ -192,8 +193,8 @@ impl AttributeLevel {
     pub(crate) fn attributes(self) -> impl Iterator<Item = AttributeSyntax> {
         let (sources, options, others): (&[SourceSyntax], &[AttributeSyntax], &[AttributeSyntax]) =
             match self {
-                Self::Field => (&SOURCES, &OPTIONS, &FIELD_ATTRIBUTES),
-                Self::Container => (&[], &[], &CONTAINER_ATTRIBUTES),
+                Self::Field => (SOURCES, OPTIONS, FIELD_ATTRIBUTES),
+                Self::Container => (&[], &[], CONTAINER_ATTRIBUTES),
             };
         let sources = sources.iter().map(|source| (source.keyword, source.value));
         sources.chain(options.iter().chain(others).copied())

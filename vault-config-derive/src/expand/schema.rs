@@ -30,7 +30,7 @@ impl Expansion<'_> {
         let (nesting, schema) = (nesting(), hygienic("schema"));
         // One statement a field: a long chain of calls would be a tree too deep for the compiler.
         quote! {
-            if #nesting.comes_round::<Self>(#name) {
+            if #nesting.ends_at::<Self>(#name) {
                 return #krate::Schema::__new(#name, #doc);
             }
             let #schema = #krate::Schema::__new(#name, #doc) #(#texts)* #deny_unknown;
@@ -113,7 +113,8 @@ impl Expansion<'_> {
             let (field, value) = (hygienic(option), self.option_value(option, *syntax, args));
             quote!(#field: #value)
         });
-        quote!(#private::#declaration { #value_field: #value, #(#options),* })
+        let declared = quote!(#private::#declaration { #value_field: #value, #(#options),* });
+        quote!(#private::Declaration::#declaration(#declared))
     }
 
     fn option_value(&self, option: &str, syntax: ArgSyntax, args: &VaultArgs) -> TokenStream {

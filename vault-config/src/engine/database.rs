@@ -1,20 +1,19 @@
 //! Database roles, dynamic and static: <https://openbao.org/api-docs/secret/databases/>.
 
 use std::fmt;
-use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::read::Path;
-use super::{Answer, Declare, Engine, Request, Scope};
-use crate::error::{Cause, ErrorKind};
-use crate::value::Value;
+use super::declaration::LocalShape;
+use super::read::PathRead;
+use super::{FieldScope, Part, VaultSource};
+use crate::error::Cause;
 use crate::vault::Grant;
 
-/// A database user name and its password: one value, made together and replaced together.
+/// A database user name and its password: one value, issued together and replaced together.
 ///
 /// In local mode it is read from two environment variables, `.._USERNAME` and `.._PASSWORD`, or
 /// from a map with the keys `username` and `password`. `Debug` shows neither.
@@ -34,7 +33,7 @@ pub struct DatabaseCredentials {
 }
 
 impl DatabaseCredentials {
-    /// A pair of your own, for tests.
+    /// Credentials from your own values, for tests.
     pub fn new(username: impl Into<String>, password: impl Into<SecretString>) -> Self {
         Self { username: username.into(), password: password.into() }
     }
@@ -56,7 +55,7 @@ impl DatabaseCredentials {
     ///
     /// Everything but ASCII letters, digits and `-._~` is encoded, so that a password with `@` or
     /// `/` stays a password anywhere in the URL. The rest of the template stays as it is. Each
-    /// placeholder may stand any number of times, and one of them has to.
+    /// placeholder may occur any number of times, and at least one of them has to.
     ///
     /// ```
     /// use vault_config::{DatabaseCredentials, secrecy::ExposeSecret};
@@ -97,7 +96,7 @@ impl DatabaseCredentials {
             return Err(Fault::NoPlaceholder.into());
         }
         pieces.push(rest);
-        // Allocated once, at its full size: text that grows leaves copies behind.
+        // Allocated once, at its full size: a text that grows leaves copies in memory that are not wiped.
         let url = Zeroizing::new(pieces.concat());
         Ok(url.as_str().into())
     }
@@ -108,9 +107,8 @@ const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 
 /// What is wrong with the template of a [`connection_url`](DatabaseCredentials::connection_url).
 ///
-/// `Display` says it in one sentence, with the place in bytes from the template's beginning and the
-/// placeholders that there are. Neither it nor `Debug` repeats any of the template, which may hold
-/// a secret.
+/// `Display` is one sentence, with the place in bytes from the start of the template and the known
+/// placeholders. Neither it nor `Debug` repeats any part of the template, which may hold a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}; the placeholders are {{{{username}}}} and {{{{password}}}}")]
 pub struct ConnectionUrlError(Fault);
@@ -158,63 +156,36 @@ pub struct DatabaseStatic {
 
 const PAIR: [&str; 2] = ["username", "password"];
 
-#[derive(Debug)]
-struct Field {
-    path: String,
-}
-
-impl Declare for Database {
-    fn bind(&self, scope: &Scope<'_>) -> Result<Arc<dyn Engine>, Cause> {
+impl Database {
+    pub(super) fn bind(&self, scope: &FieldScope<'_>) -> Result<VaultSource, Cause> {
         bind(scope, self.mount, "creds", self.role)
     }
 
-    fn parts(&self) -> &'static [&'static str] {
-        &PAIR
+    pub(super) fn shape(&self) -> LocalShape {
+        LocalShape::Parts(&PAIR)
     }
 }
 
-impl Declare for DatabaseStatic {
-    fn bind(&self, scope: &Scope<'_>) -> Result<Arc<dyn Engine>, Cause> {
+impl DatabaseStatic {
+    pub(super) fn bind(&self, scope: &FieldScope<'_>) -> Result<VaultSource, Cause> {
         bind(scope, self.mount, "static-creds", self.role)
     }
 
-    fn parts(&self) -> &'static [&'static str] {
-        &PAIR
+    pub(super) fn shape(&self) -> LocalShape {
+        LocalShape::Parts(&PAIR)
     }
 }
 
 fn bind(
-    scope: &Scope<'_>,
+    scope: &FieldScope<'_>,
     mount: Option<&str>,
     kind: &str,
     role: &str,
-) -> Result<Arc<dyn Engine>, Cause> {
+) -> Result<VaultSource, Cause> {
     let mount = scope.fill(mount.unwrap_or("database"))?;
-    Ok(Arc::new(Field { path: format!("{mount}/{kind}/{}", scope.fill(role)?) }))
-}
-
-impl Engine for Field {
-    fn source(&self) -> String {
-        format!("database {}", self.path)
-    }
-
-    fn request(&self) -> Request {
-        Request::new(Path(self.path.clone()))
-    }
-
-    fn pick(&self, answer: &Answer) -> Result<Value, Cause> {
-        // Half an answer is a broken answer, and not an absent credential.
-        let part =
-            |name| answer.key(name).map_err(|cause| Cause { kind: ErrorKind::Protocol, ..cause });
-        PAIR.iter()
-            .map(|name| Ok(((*name).to_owned(), part(name)?)))
-            .collect::<Result<_, _>>()
-            .map(Value::Map)
-    }
-
-    fn grant(&self) -> Grant {
-        Grant::read(self.path.clone())
-    }
+    let path = format!("{mount}/{kind}/{}", scope.fill(role)?);
+    let (label, grant) = (format!("database {path}"), Grant::read(path.clone()));
+    Ok(VaultSource::new(label, PathRead { path }, Part::Keys(&PAIR), grant))
 }
 
 #[cfg(test)]
@@ -243,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn each_placeholder_stands_any_number_of_times() {
+    fn each_placeholder_may_occur_any_number_of_times() {
         for (template, filled) in [
             ("{{username}}", "u"),
             ("{{password}}{{password}}", "pp"),
@@ -262,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_without_the_template() {
+    fn an_error_does_not_repeat_the_template() {
         const END: &str = "; the placeholders are {{username}} and {{password}}";
         for (template, what) in [
             ("", "has no placeholder"),

@@ -1,13 +1,17 @@
 //! KV version 1 and 2: <https://openbao.org/api-docs/secret/kv/>.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use super::{Answer, Ask, Asked, Declare, Engine, Refresh, Request, Scope, SecretVersion, no_data};
+use super::declaration::LocalShape;
+use super::{
+    EngineResponse, FieldScope, Operation, OperationFuture, Part, Refresh, SecretVersion,
+    VaultSource, refusal,
+};
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
 use crate::vault::{Grant, Mount, Response, Session};
 
-/// `kv = ".."` and its companions, as written.
+/// `kv = ".."` and its options, as written.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Kv {
@@ -20,24 +24,8 @@ pub struct Kv {
     pub refresh: Option<Refresh>,
 }
 
-/// One secret of a KV mount.
-#[derive(Debug, Clone)]
-struct Location {
-    mount: String,
-    path: String,
-    version: Option<u64>,
-    kv_version: Option<u8>,
-}
-
-#[derive(Debug)]
-struct Field {
-    location: Location,
-    key: Option<String>,
-    refresh: Option<Refresh>,
-}
-
-impl Declare for Kv {
-    fn bind(&self, scope: &Scope<'_>) -> Result<Arc<dyn Engine>, Cause> {
+impl Kv {
+    pub(super) fn bind(&self, scope: &FieldScope<'_>) -> Result<VaultSource, Cause> {
         let Some(path) = self.path.or(scope.kv) else {
             return Err(Cause::new(
                 ErrorKind::Schema,
@@ -45,62 +33,52 @@ impl Declare for Kv {
                 "write kv = \"path\" on the field, on its struct, or on the field that nests the struct",
             ));
         };
-        let location = Location {
+        let secret = KvSecret {
             mount: scope.fill(self.mount.or(scope.mount).unwrap_or("secret"))?,
             path: scope.fill(path)?,
             version: self.version,
             kv_version: self.kv_version,
         };
-        let key = (!self.whole).then(|| self.key.unwrap_or(scope.field).to_owned());
-        Ok(Arc::new(Field { location, key, refresh: self.refresh }))
-    }
-}
-
-impl Engine for Field {
-    fn source(&self) -> String {
-        let key = self.key.as_ref().map_or_else(String::new, |key| format!("#{key}"));
-        format!("kv {}{key}", self.location.place())
+        let key = (!self.whole).then(|| self.key.unwrap_or(scope.field));
+        let (label, grant) = (secret.name(), secret.grant());
+        let source = VaultSource::new(label, secret, Part::of_key(key), grant);
+        Ok(source.with_refresh(self.refresh))
     }
 
-    fn request(&self) -> Request {
-        Request::new(self.location.clone())
-    }
-
-    fn pick(&self, answer: &Answer) -> Result<Value, Cause> {
-        match &self.key {
-            Some(key) => answer.key(key),
-            None => Ok(answer.data.clone()),
-        }
-    }
-
-    fn key(&self) -> Option<&str> {
-        self.key.as_deref()
-    }
-
-    fn refresh(&self) -> Option<Refresh> {
-        self.refresh
-    }
-
-    fn grant(&self) -> Grant {
-        let Location { mount, path, kv_version, .. } = &self.location;
-        match kv_version {
-            Some(1) => Grant::read(format!("{mount}/{path}")),
-            _ => Grant::read(format!("{mount}/data/{path}")),
+    pub(super) fn shape(&self) -> LocalShape {
+        match self.whole {
+            true => LocalShape::Map,
+            false => LocalShape::OfType,
         }
     }
 }
 
-impl Ask for Location {
-    /// One secret is one secret, whether or not a field says what version its mount is.
+/// Reads one secret of a KV mount.
+#[derive(Debug)]
+struct KvSecret {
+    mount: String,
+    path: String,
+    version: Option<u64>,
+    /// The version of the mount, if the field states it.
+    kv_version: Option<u8>,
+}
+
+impl Operation for KvSecret {
+    /// The mount's version is left out: fields with and without `kv_version` read the same secret.
     fn id(&self) -> String {
         format!("kv {:?}", (&self.mount, &self.path, self.version))
     }
 
     fn name(&self) -> String {
-        format!("kv {}", self.place())
+        let version = self.version.map_or_else(String::new, |n| format!("?version={n}"));
+        format!("kv {}/{}{version}", self.mount, self.path)
     }
 
-    fn send<'a>(&'a self, session: &'a Session<'a>) -> Asked<'a, Answer> {
+    fn send<'a>(
+        &'a self,
+        session: &'a Session<'a>,
+        _: &'a BTreeSet<String>,
+    ) -> OperationFuture<'a, EngineResponse> {
         Box::pin(read(session, self))
     }
 
@@ -108,7 +86,7 @@ impl Ask for Location {
         &'a self,
         session: &'a Session<'a>,
         version: &'a SecretVersion,
-    ) -> Asked<'a, Option<bool>> {
+    ) -> OperationFuture<'a, Option<bool>> {
         Box::pin(has_changed(session, self, version))
     }
 
@@ -116,22 +94,24 @@ impl Ask for Location {
         self.version.is_none()
     }
 
-    fn mints(&self) -> bool {
+    fn issues(&self) -> bool {
         false
     }
 }
 
-impl Location {
-    fn place(&self) -> String {
-        let version = self.version.map_or_else(String::new, |n| format!("?version={n}"));
-        format!("{}/{}{version}", self.mount, self.path)
+impl KvSecret {
+    fn grant(&self) -> Grant {
+        Grant::read(match self.kv_version {
+            Some(1) => self.v1_path(),
+            _ => self.v2_path(),
+        })
     }
 
-    fn v1(&self) -> String {
+    fn v1_path(&self) -> String {
         format!("{}/{}", self.mount, self.path)
     }
 
-    fn v2(&self) -> String {
+    fn v2_path(&self) -> String {
         format!("{}/data/{}", self.mount, self.path)
     }
 }
@@ -139,10 +119,10 @@ impl Location {
 /// <https://openbao.org/api-docs/secret/kv/kv-v2/#read-secret-metadata>
 async fn has_changed(
     session: &Session<'_>,
-    location: &Location,
+    secret: &KvSecret,
     version: &SecretVersion,
 ) -> Result<Option<bool>, Cause> {
-    let path = format!("{}/metadata/{}", location.mount, location.path);
+    let path = format!("{}/metadata/{}", secret.mount, secret.path);
     let reply = session.get(&path, None).await?;
     if reply.is_miss() {
         return Ok((reply.status == 404).then_some(true));
@@ -153,132 +133,134 @@ async fn has_changed(
     let current = reply.data().get("current_version").and_then(Value::as_u64);
     let versions = reply.data().get("versions");
     let newest = versions.and_then(|versions| versions.get(&version.number.to_string()));
-    // A time of deletion may lie ahead: whether it has come, only a reading tells.
-    let lives = newest.is_some_and(|newest| {
+    // A time of deletion may be in the future. Only a read shows whether it has passed.
+    let is_kept = newest.is_some_and(|newest| {
         newest.get("deletion_time").and_then(Value::as_str) == Some("")
             && newest.get("destroyed").and_then(Value::as_bool) == Some(false)
     });
     let created = newest.and_then(|newest| newest.get("created_time")?.as_str());
     let is_another = created.zip(version.created.as_deref()).is_some_and(|(now, then)| now != then);
-    Ok(Some(current != Some(version.number) || is_another || !lives))
+    Ok(Some(current != Some(version.number) || is_another || !is_kept))
 }
 
-/// Version 2 first; the mount's real version is asked for on the first miss only.
-async fn read(session: &Session<'_>, location: &Location) -> Result<Answer, Cause> {
-    let version = match location.kv_version {
+/// Version 2 is tried first. A request for the mount's real version is only made after a miss.
+async fn read(session: &Session<'_>, secret: &KvSecret) -> Result<EngineResponse, Cause> {
+    let version = match secret.kv_version {
         Some(version) => Some(version),
-        None => session.known_kv_version(&location.mount),
+        None => session.known_kv_version(&secret.mount),
     };
     match version {
-        Some(1) => read_v1(session, location).await,
-        _ => read_v2(session, location).await,
+        Some(1) => read_v1(session, secret).await,
+        _ => read_v2(session, secret).await,
     }
 }
 
-async fn read_v2(session: &Session<'_>, location: &Location) -> Result<Answer, Cause> {
-    let query = location.version.map(|version| ("version", version.to_string()));
-    let mut reply = session.get(&location.v2(), query).await?;
+async fn read_v2(session: &Session<'_>, secret: &KvSecret) -> Result<EngineResponse, Cause> {
+    let query = secret.version.map(|version| ("version", version.to_string()));
+    let mut reply = session.get(&secret.v2_path(), query).await?;
     if reply.ok()
-        && let Some(version) = versioned(&reply)
+        && let Some(number) = version_number(&reply)
     {
         let created = reply.data().get("metadata").and_then(|it| it.get("created_time")?.as_str());
         let created = created.map(str::to_owned);
         let data = reply.take_data().and_then(|mut data| data.remove("data")).unwrap_or_default();
-        return Ok(Answer { created, ..Answer::new(data, Some(version), reply) });
+        let version = SecretVersion { number, created };
+        return Ok(EngineResponse { version: Some(version), ..EngineResponse::new(data, reply) });
     }
     if reply.no_route() {
-        return Err(no_mount(location));
+        return Err(no_mount(secret));
     }
     if !reply.ok() {
-        if let Some(cause) = gone(&reply, location) {
+        if let Some(cause) = deleted_or_destroyed(&reply, secret) {
             return Err(cause);
         }
         if !reply.is_miss() {
             return Err(reply.into_cause());
         }
     }
-    let mount = session.mount(&location.mount, &location.path).await?;
-    match (mount.kv_version(), location.kv_version) {
-        (Some(1), None) => read_v1(session, location).await,
-        (Some(1), Some(_)) => Err(wrong_version(location, 1)),
-        // A version 1 secret stored at `data/..` looks like this; on any other mount it is no answer,
-        // and never absence.
+    let mount = session.mount(&secret.mount, &secret.path).await?;
+    match (mount.kv_version(), secret.kv_version) {
+        (Some(1), None) => read_v1(session, secret).await,
+        (Some(1), Some(_)) => Err(wrong_version(secret, 1)),
+        // Only a mount of version 1 may answer like this, for a secret that is stored at `data/..`. From any
+        // other mount the response is invalid. It does not mean that the secret is absent.
         _ if reply.ok() => Err(misshapen()),
-        (Some(_), _) => Err(miss(reply, &location.v2(), location, &mount)),
-        (None, None) if mount.is_unknown() => guess_v1(session, location, reply, &mount).await,
-        (None, _) => Err(miss(reply, &location.v2(), location, &mount)),
+        (Some(_), _) => Err(miss(reply, &secret.v2_path(), secret, &mount)),
+        (None, None) if mount.is_unknown() => guess_v1(session, secret, reply, &mount).await,
+        (None, _) => Err(miss(reply, &secret.v2_path(), secret, &mount)),
     }
 }
 
-/// The mount's version cannot be learned: version 1 is tried too, and what version 2 said stands.
+/// For a mount whose version the token may not see: version 1 is tried too. If the secret is not found
+/// there either, the error is that of version 2.
 async fn guess_v1(
     session: &Session<'_>,
-    location: &Location,
+    secret: &KvSecret,
     first: Response,
     mount: &Mount,
-) -> Result<Answer, Cause> {
-    if location.version.is_none() {
-        let reply = session.get(&location.v1(), None).await?;
+) -> Result<EngineResponse, Cause> {
+    if secret.version.is_none() {
+        let reply = session.get(&secret.v1_path(), None).await?;
         if reply.ok() {
             return unversioned(reply);
         }
         if reply.status == 403 && first.status == 404 {
-            let cause = reply.denied(&Grant::read(location.v1()));
-            return Err(likelier(cause, &location.v1(), location));
+            let cause = reply.denied(&Grant::read(secret.v1_path()));
+            return Err(suggest_shorter_path(cause, &secret.v1_path(), secret));
         }
         if !reply.is_miss() {
             return Err(reply.into_cause());
         }
     }
-    Err(miss(first, &location.v2(), location, mount))
+    Err(miss(first, &secret.v2_path(), secret, mount))
 }
 
-async fn read_v1(session: &Session<'_>, location: &Location) -> Result<Answer, Cause> {
-    if location.version.is_some() {
+async fn read_v1(session: &Session<'_>, secret: &KvSecret) -> Result<EngineResponse, Cause> {
+    if secret.version.is_some() {
         return Err(Cause::new(
             ErrorKind::WrongKvVersion,
-            format!("{}/ is KV version 1, which keeps no versions of a secret", location.mount),
+            format!("{}/ is KV version 1, which keeps no versions of a secret", secret.mount),
             "take `version` away, or move the secret to a KV version 2 mount",
         ));
     }
-    let reply = session.get(&location.v1(), None).await?;
+    let reply = session.get(&secret.v1_path(), None).await?;
     if reply.ok() {
         return unversioned(reply);
     }
     if reply.no_route() {
-        return Err(no_mount(location));
+        return Err(no_mount(secret));
     }
     if !reply.is_miss() {
         return Err(reply.into_cause());
     }
-    let mount = session.mount(&location.mount, &location.path).await?;
-    match (mount.kv_version(), location.kv_version) {
-        (Some(2), Some(_)) => Err(wrong_version(location, 2)),
-        // It was version 1 when that was learned, and has been upgraded since.
-        (Some(2), None) => Box::pin(read_v2(session, location)).await,
-        _ => Err(miss(reply, &location.v1(), location, &mount)),
+    let mount = session.mount(&secret.mount, &secret.path).await?;
+    match (mount.kv_version(), secret.kv_version) {
+        (Some(2), Some(_)) => Err(wrong_version(secret, 2)),
+        // The mount was upgraded after its version was cached.
+        (Some(2), None) => Box::pin(read_v2(session, secret)).await,
+        _ => Err(miss(reply, &secret.v1_path(), secret, &mount)),
     }
 }
 
-/// The secret's version, if the answer is of version 2's shape.
-fn versioned(reply: &Response) -> Option<u64> {
+/// The secret's version, if the response has the shape of KV version 2.
+fn version_number(reply: &Response) -> Option<u64> {
     let version = reply.data().get("metadata")?.get("version")?.as_u64()?;
     reply.data().get("data")?.as_map().map(|_| version)
 }
 
-fn unversioned(mut reply: Response) -> Result<Answer, Cause> {
+fn unversioned(mut reply: Response) -> Result<EngineResponse, Cause> {
     match reply.take_data() {
-        Some(data) if data.as_map().is_some() => Ok(Answer::new(data, None, reply)),
-        _ => Err(no_data("read")),
+        Some(data) if data.as_map().is_some() => Ok(EngineResponse::new(data, reply)),
+        _ => Err(refusal::without_data("read")),
     }
 }
 
-/// A deleted or destroyed version answers 404 with its metadata.
-fn gone(reply: &Response, location: &Location) -> Option<Cause> {
+/// The server answers a read of a deleted or destroyed version with 404 and the version's metadata.
+fn deleted_or_destroyed(reply: &Response, secret: &KvSecret) -> Option<Cause> {
     let metadata = reply.data().get("metadata")?;
     let version = metadata.get("version")?.as_u64()?;
-    let (mount, path) = (&location.mount, &location.path);
-    let rewrite = match location.version {
+    let (mount, path) = (&secret.mount, &secret.path);
+    let rewrite = match secret.version {
         None => format!("write the secret again: vault kv put -mount={mount} {path} .."),
         Some(_) => "name another version, or take `version` away for the newest".to_owned(),
     };
@@ -306,13 +288,13 @@ fn misshapen() -> Cause {
     )
 }
 
-fn wrong_version(location: &Location, real: u8) -> Cause {
+fn wrong_version(secret: &KvSecret, real: u8) -> Cause {
     let declared = 3 - real;
     Cause::new(
         ErrorKind::WrongKvVersion,
         format!(
             "{}/ is KV version {real}, and the field says kv_version = {declared}",
-            location.mount
+            secret.mount
         ),
         format!(
             "say kv_version = {real}, or leave it out: the version is then learned from the server"
@@ -320,8 +302,8 @@ fn wrong_version(location: &Location, real: u8) -> Cause {
     )
 }
 
-fn no_mount(location: &Location) -> Cause {
-    let mount = &location.mount;
+fn no_mount(secret: &KvSecret) -> Cause {
+    let mount = &secret.mount;
     Cause::new(
         ErrorKind::WrongMount,
         format!("no engine is mounted at {mount}/"),
@@ -331,58 +313,58 @@ fn no_mount(location: &Location) -> Cause {
     )
 }
 
-fn miss(reply: Response, wire: &str, location: &Location, mount: &Mount) -> Cause {
+fn miss(reply: Response, requested: &str, secret: &KvSecret, mount: &Mount) -> Cause {
     let cause = match reply.status {
-        403 => denied(&reply, wire, location, mount),
-        _ => nothing_there(location, mount),
+        403 => denied(&reply, requested, secret, mount),
+        _ => nothing_there(secret, mount),
     };
     match cause.kind {
         ErrorKind::WrongMount => cause,
-        _ => likelier(cause, wire, location),
+        _ => suggest_shorter_path(cause, requested, secret),
     }
 }
 
-/// A path that repeats what is added to it leads nowhere, whatever a policy allows and whatever is stored.
-fn likelier(cause: Cause, wire: &str, location: &Location) -> Cause {
-    let Some(shorter) = repeated(location) else { return cause };
+/// A path that repeats its mount or `data/` is wrong whatever the policies allow, so that help comes first.
+fn suggest_shorter_path(cause: Cause, requested: &str, secret: &KvSecret) -> Cause {
+    let Some(shorter) = shorter_path(secret) else { return cause };
     let usual = format!("or {}", cause.help);
     cause
         .with_help(format!(
-            "the path repeats what is added to it: {wire} was asked for; did you mean kv = \"{shorter}\"?"
+            "the path repeats what is added to it: {requested} was asked for; did you mean kv = \"{shorter}\"?"
         ))
         .hint(&usual)
 }
 
-fn denied(reply: &Response, wire: &str, location: &Location, mount: &Mount) -> Cause {
-    let cause = reply.denied(&Grant::read(wire));
+fn denied(reply: &Response, requested: &str, secret: &KvSecret, mount: &Mount) -> Cause {
+    let cause = reply.denied(&Grant::read(requested));
     match mount.is_unknown() {
         true => cause.hint(&format!(
             "or no engine is mounted at {}/: the server answers 403 for that too",
-            location.mount
+            secret.mount
         )),
         false => cause,
     }
 }
 
-fn nothing_there(location: &Location, mount: &Mount) -> Cause {
+fn nothing_there(secret: &KvSecret, mount: &Mount) -> Cause {
     let what = match mount {
-        Mount::Kv(engine) => match location.version {
+        Mount::Kv(engine) => match secret.version {
             Some(version) => {
                 format!("there is no version {version} of it, or nothing is stored there")
             }
-            None => format!("nothing is stored there; {}/ is KV version {engine}", location.mount),
+            None => format!("nothing is stored there; {}/ is KV version {engine}", secret.mount),
         },
         Mount::Other(engine) => {
             return Cause::new(
                 ErrorKind::WrongMount,
-                format!("{}/ is a {engine} engine, not KV", location.mount),
+                format!("{}/ is a {engine} engine, not KV", secret.mount),
                 "name the KV engine's mount with mount = \"..\"",
             );
         }
         Mount::Unknown => "nothing is stored there".to_owned(),
     };
-    let (mount, path) = (&location.mount, &location.path);
-    let help = match location.version {
+    let (mount, path) = (&secret.mount, &secret.path);
+    let help = match secret.version {
         None => format!("store it: vault kv put -mount={mount} {path} ..; or name the right path"),
         Some(_) => format!(
             "name a version that is there: vault kv metadata get -mount={mount} {path}; or take `version` away \
@@ -392,10 +374,10 @@ fn nothing_there(location: &Location, mount: &Mount) -> Cause {
     Cause::new(ErrorKind::PathAbsent, what, help)
 }
 
-/// The path without the mount's name and `data/`, if it starts with either.
-fn repeated(location: &Location) -> Option<&str> {
-    let path = location.path.as_str();
-    let after_mount = path.strip_prefix(location.mount.as_str()).and_then(|p| p.strip_prefix('/'));
+/// The path without the mount's name and `data/` or `metadata/`, if it starts with one of them.
+fn shorter_path(secret: &KvSecret) -> Option<&str> {
+    let path = secret.path.as_str();
+    let after_mount = path.strip_prefix(secret.mount.as_str()).and_then(|p| p.strip_prefix('/'));
     let rest = after_mount.unwrap_or(path);
     let rest = ["data/", "metadata/"].iter().find_map(|it| rest.strip_prefix(it)).unwrap_or(rest);
     (rest != path).then_some(rest)

@@ -1,136 +1,136 @@
+//! How a request is sent, and which fields share it.
+
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::{Answer, SecretVersion, namespace};
+use super::vault_source::in_namespace;
+use super::{EngineResponse, SecretVersion};
 use crate::error::Cause;
 use crate::text::sentence;
 use crate::vault::{Session, Vault};
 
-/// What is asked of the server, and in which namespace. Requests with one id share one answer.
-#[doc(hidden)]
-#[derive(Debug, Clone)]
-pub struct Request {
-    namespace: Option<String>,
-    ask: Arc<dyn Ask>,
-}
-
-/// How one kind of request is made.
-pub(crate) trait Ask: Debug + Send + Sync {
-    /// The same for what gives the same answer.
+/// One kind of request to an engine, with all that it sends.
+pub(super) trait Operation: Debug + Send + Sync {
+    /// Equal for operations that get the same response.
     fn id(&self) -> String;
 
-    /// What errors call it when no one field is meant.
+    /// Names the request in errors that belong to no single field.
     fn name(&self) -> String;
 
-    fn send<'a>(&'a self, session: &'a Session<'a>) -> Asked<'a, Answer>;
+    /// `ciphertexts` are those of all fields that share the request. Only transit has any.
+    fn send<'a>(
+        &'a self,
+        session: &'a Session<'a>,
+        ciphertexts: &'a BTreeSet<String>,
+    ) -> OperationFuture<'a, EngineResponse>;
 
-    /// Whether what is stored is no longer of this version; `None` when the token may not look, or
-    /// there is nothing to look at.
+    /// Whether the server holds another version by now; `None` if the token may not see that, or
+    /// there are no versions.
     fn has_changed<'a>(
         &'a self,
         _: &'a Session<'a>,
         _version: &'a SecretVersion,
-    ) -> Asked<'a, Option<bool>> {
+    ) -> OperationFuture<'a, Option<bool>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    /// What is stored there can change.
+    /// Whether the same request may get another response later.
     fn can_change(&self) -> bool {
         true
     }
 
-    /// Whether asking makes a credential that somebody has to let go of.
-    fn mints(&self) -> bool {
+    /// Whether each request issues a credential, which then has to be revoked.
+    fn issues(&self) -> bool {
         true
-    }
-
-    /// What is decrypted by this one request.
-    fn batch(&self) -> &[String] {
-        &[]
-    }
-
-    /// The same for all of these.
-    fn of(&self, _batch: Vec<String>) -> Option<Arc<dyn Ask>> {
-        None
     }
 }
 
-pub(crate) type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, Cause>> + Send + 'a>>;
+pub(super) type OperationFuture<'a, T> =
+    Pin<Box<dyn Future<Output = Result<T, Cause>> + Send + 'a>>;
 
-impl Request {
-    pub(crate) fn new(ask: impl Ask + 'static) -> Self {
-        Self { namespace: None, ask: Arc::new(ask) }
+/// An operation in a namespace. Fields with equal requests share one response.
+#[derive(Debug, Clone)]
+pub(crate) struct VaultRequest {
+    /// `None` for the connection's own namespace.
+    namespace: Option<String>,
+    operation: Arc<dyn Operation>,
+    ciphertexts: BTreeSet<String>,
+}
+
+impl VaultRequest {
+    pub(super) fn new(
+        namespace: Option<String>,
+        operation: Arc<dyn Operation>,
+        ciphertexts: BTreeSet<String>,
+    ) -> Self {
+        Self { namespace, operation, ciphertexts }
     }
 
-    pub(super) fn within(self, namespace: &str) -> Self {
-        Self { namespace: Some(namespace.to_owned()), ..self }
-    }
-
-    /// A namespace of its own that is the connection's is none.
+    /// Without a namespace of its own if that is the connection's: it is then equal to the requests
+    /// of fields that have none.
     pub(crate) fn over(mut self, vault: &Vault) -> Self {
         self.namespace = self.namespace.filter(|own| own != vault.namespace().unwrap_or("root"));
         self
     }
 
-    /// One request for what both ask for; they have one id.
-    pub(crate) fn join(self, other: &Self) -> Self {
-        let batch: BTreeSet<_> = self.ask.batch().iter().chain(other.ask.batch()).collect();
-        match self.ask.of(batch.into_iter().cloned().collect()) {
-            Some(ask) => Self { ask, ..self },
-            None => self,
-        }
+    /// One request in place of two equal ones.
+    pub(crate) fn join(mut self, other: &Self) -> Self {
+        self.ciphertexts.extend(other.ciphertexts.iter().cloned());
+        self
     }
 
-    pub(crate) async fn send(&self, session: &Session<'_>) -> Result<Answer, Cause> {
+    pub(crate) async fn send(&self, session: &Session<'_>) -> Result<EngineResponse, Cause> {
         let session = session.within(self.namespace.as_deref());
-        self.ask.send(&session).await
+        self.operation.send(&session, &self.ciphertexts).await
     }
 
+    /// See [`Operation::has_changed`].
     pub(crate) async fn has_changed(
         &self,
         session: &Session<'_>,
         version: &SecretVersion,
     ) -> Result<Option<bool>, Cause> {
         let session = session.within(self.namespace.as_deref());
-        self.ask.has_changed(&session, version).await
+        self.operation.has_changed(&session, version).await
     }
 
     pub(crate) fn can_change(&self) -> bool {
-        self.ask.can_change()
+        self.operation.can_change()
     }
 
     pub(crate) fn name(&self) -> String {
-        sentence(namespace::named(self.ask.name(), self.namespace.as_deref()))
+        sentence(in_namespace(self.operation.name(), self.namespace.as_deref()))
     }
 
     pub(crate) fn mints(&self) -> bool {
-        self.ask.mints()
+        self.operation.issues()
     }
 
+    /// Without the ciphertexts: one request decrypts them all.
     fn id(&self) -> (Option<&str>, String) {
-        (self.namespace.as_deref(), self.ask.id())
+        (self.namespace.as_deref(), self.operation.id())
     }
 }
 
-impl Ord for Request {
+impl Ord for VaultRequest {
     fn cmp(&self, other: &Self) -> Ordering {
         self.id().cmp(&other.id())
     }
 }
 
-impl PartialOrd for Request {
+impl PartialOrd for VaultRequest {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Request {
+impl PartialEq for VaultRequest {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl Eq for Request {}
+impl Eq for VaultRequest {}

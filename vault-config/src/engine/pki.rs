@@ -1,5 +1,6 @@
 //! Certificates: <https://openbao.org/api-docs/secret/pki/#generate-certificate-and-key>.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,18 +13,19 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::json;
 use x509_cert::der::Decode as _;
 
-use super::role::Role;
-use super::{Answer, Ask, Asked, Declare, Engine, Request, Scope};
+use super::declaration::LocalShape;
+use super::role::RoleWrite;
+use super::{EngineResponse, FieldScope, Operation, OperationFuture, Part, VaultSource};
 use crate::error::{Cause, ErrorKind};
 use crate::time::rfc3339;
 use crate::value::Value;
-use crate::vault::{Grant, Session};
+use crate::vault::Session;
 
 /// A certificate, its chain and its private key: one value, issued together and replaced together.
 ///
 /// In local mode it is read from two environment variables, `.._CERTIFICATE` (PEM: the certificate,
 /// then its chain) and `.._PRIVATE_KEY` (PEM), or from a map with the keys `certificate` and
-/// `private_key`. `Debug` shows the serial number and until when it is valid.
+/// `private_key`. `Debug` shows the serial number and the end of its validity.
 ///
 /// For rustls:
 ///
@@ -44,7 +46,7 @@ pub struct Certificate {
     chain: Vec<String>,
     private_key: SecretString,
     ders: Vec<CertificateDer<'static>>,
-    key: Arc<Wiped>,
+    key: Arc<WipedKey>,
     serial: String,
     not_before: SystemTime,
     not_after: SystemTime,
@@ -57,14 +59,14 @@ impl Certificate {
         &self.certificate_pem
     }
 
-    /// The certificates between it and the root, its issuer first, each in PEM. The engine may give
-    /// the root, too.
+    /// The certificates between it and the root, its issuer first, each in PEM. The engine may add
+    /// the root.
     #[must_use]
     pub fn chain(&self) -> &[String] {
         &self.chain
     }
 
-    /// The private key in PEM, PKCS #8 when the engine made it.
+    /// The private key in PEM; in PKCS #8 if it comes from the engine.
     #[must_use]
     pub fn private_key(&self) -> &SecretString {
         &self.private_key
@@ -76,13 +78,13 @@ impl Certificate {
         &self.serial
     }
 
-    /// From when on it is valid.
+    /// The start of its validity.
     #[must_use]
     pub fn not_before(&self) -> SystemTime {
         self.not_before
     }
 
-    /// Until when it is valid.
+    /// The end of its validity.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
         self.not_after
@@ -94,7 +96,7 @@ impl Certificate {
         self.ders.clone()
     }
 
-    /// The private key, as rustls takes it. Who drops it may wipe it: it does not wipe itself.
+    /// The private key, as rustls takes it. It is not wiped when it is dropped: the caller may wipe it.
     #[must_use]
     pub fn private_key_der(&self) -> PrivateKeyDer<'static> {
         self.key.0.clone_key()
@@ -123,7 +125,7 @@ impl fmt::Debug for Certificate {
 #[diagnostic::do_not_recommend]
 impl crate::Secret for Certificate {}
 
-/// What the type of a field of this engine has to be.
+/// The types that a field of this engine may have.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`pki` gives a `Certificate`, which `{Self}` cannot hold",
@@ -140,34 +142,35 @@ impl<T: HoldsCertificate> HoldsCertificate for Box<T> {}
 #[diagnostic::do_not_recommend]
 impl<T: HoldsCertificate> HoldsCertificate for crate::Leased<T> {}
 
-struct Wiped(PrivateKeyDer<'static>);
+/// A key that is wiped when it is dropped.
+struct WipedKey(PrivateKeyDer<'static>);
 
-impl Drop for Wiped {
+impl Drop for WipedKey {
     fn drop(&mut self) {
         self.0.zeroize();
     }
 }
 
-/// As an environment or the engine gives it.
+/// The two texts that the engine and the local sources have.
 #[derive(Deserialize)]
-struct Pem {
+struct CertificatePem {
     certificate: String,
     private_key: SecretString,
 }
 
 impl<'de> Deserialize<'de> for Certificate {
     fn deserialize<S: Deserializer<'de>>(deserializer: S) -> Result<Self, S::Error> {
-        let pem = Pem::deserialize(deserializer)?;
+        let pem = CertificatePem::deserialize(deserializer)?;
         Self::try_from(pem)
             .map_err(|expected| de::Error::invalid_value(de::Unexpected::Other("text"), &expected))
     }
 }
 
-impl TryFrom<Pem> for Certificate {
-    /// What was expected instead.
+impl TryFrom<CertificatePem> for Certificate {
+    /// What was expected instead of these texts.
     type Error = &'static str;
 
-    fn try_from(pem: Pem) -> Result<Self, Self::Error> {
+    fn try_from(pem: CertificatePem) -> Result<Self, Self::Error> {
         let key = PrivateKeyDer::from_pem_slice(pem.private_key.expose_secret().as_bytes())
             .map_err(|_| "a private key in PEM")?;
         let ders: Vec<_> = CertificateDer::pem_slice_iter(pem.certificate.as_bytes())
@@ -181,13 +184,13 @@ impl TryFrom<Pem> for Certificate {
         let (not_before, not_after) =
             (validity.not_before.to_system_time(), validity.not_after.to_system_time());
         let serial = serial(parsed.serial_number().as_bytes());
-        let mut pems = blocks(&pem.certificate);
+        let mut pems = certificate_blocks(&pem.certificate);
         let certificate_pem = pems.next().unwrap_or_default();
         Ok(Self {
             certificate_pem,
             chain: pems.collect(),
             private_key: pem.private_key,
-            key: Arc::new(Wiped(key)),
+            key: Arc::new(WipedKey(key)),
             serial,
             not_before,
             not_after,
@@ -201,8 +204,8 @@ fn serial(bytes: &[u8]) -> String {
     bytes.join(":")
 }
 
-/// Each certificate by itself, without what else stands in the file, which may be the private key.
-fn blocks(pem: &str) -> impl Iterator<Item = String> + '_ {
+/// Each certificate by itself. A PEM file may hold other blocks as well, even the private key.
+fn certificate_blocks(pem: &str) -> impl Iterator<Item = String> + '_ {
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     const END: &str = "-----END CERTIFICATE-----";
     pem.split_inclusive(END)
@@ -211,7 +214,7 @@ fn blocks(pem: &str) -> impl Iterator<Item = String> + '_ {
         .map(str::to_owned)
 }
 
-/// `pki = "role"` and its companions, as written.
+/// `pki = "role"` and its options, as written.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub struct Pki {
@@ -223,71 +226,62 @@ pub struct Pki {
     pub ttl: Option<&'static str>,
 }
 
-#[derive(Debug, Clone)]
-struct Issue(Role);
-
-impl Declare for Pki {
-    fn bind(&self, scope: &Scope<'_>) -> Result<Arc<dyn Engine>, Cause> {
-        let wishes = [
+impl Pki {
+    pub(super) fn bind(&self, scope: &FieldScope<'_>) -> Result<VaultSource, Cause> {
+        let parameters = [
             ("common_name", self.common_name),
             ("alt_names", self.alt_names),
             ("ip_sans", self.ip_sans),
             ("ttl", self.ttl),
         ];
         let mount = self.mount.unwrap_or("pki");
-        Ok(Arc::new(Issue(Role::bind(scope, mount, "issue", self.role, &wishes)?)))
+        let role = RoleWrite::bind(scope, mount, "issue", self.role, &parameters)?;
+        let (label, grant) = (format!("pki {}", role.path()), role.grant());
+        Ok(VaultSource::new(label, CertificateIssue { role }, Part::Whole, grant))
     }
 
-    fn parts(&self) -> &'static [&'static str] {
-        &["certificate", "private_key"]
-    }
-}
-
-impl Engine for Issue {
-    fn source(&self) -> String {
-        format!("pki {}", self.0.path())
-    }
-
-    fn request(&self) -> Request {
-        Request::new(self.clone())
-    }
-
-    fn pick(&self, answer: &Answer) -> Result<Value, Cause> {
-        Ok(answer.data.clone())
-    }
-
-    fn grant(&self) -> Grant {
-        self.0.grant()
+    pub(super) fn shape(&self) -> LocalShape {
+        LocalShape::Parts(&["certificate", "private_key"])
     }
 }
 
-impl Ask for Issue {
+#[derive(Debug)]
+struct CertificateIssue {
+    role: RoleWrite,
+}
+
+impl Operation for CertificateIssue {
     fn id(&self) -> String {
         format!("pki {self:?}")
     }
 
     fn name(&self) -> String {
-        self.0.path()
+        self.role.path()
     }
 
-    fn send<'a>(&'a self, session: &'a Session<'a>) -> Asked<'a, Answer> {
+    fn send<'a>(
+        &'a self,
+        session: &'a Session<'a>,
+        _: &'a BTreeSet<String>,
+    ) -> OperationFuture<'a, EngineResponse> {
         Box::pin(self.issue(session))
     }
 }
 
-impl Issue {
-    async fn issue(&self, session: &Session<'_>) -> Result<Answer, Cause> {
+impl CertificateIssue {
+    async fn issue(&self, session: &Session<'_>) -> Result<EngineResponse, Cause> {
         let body = json!({ "format": "pem", "private_key_format": "pkcs8" });
-        let mut reply = self.0.write(session, body).await?;
-        let (data, certificate) = reply.take_data().and_then(bundle).ok_or_else(misshapen)?;
+        let mut reply = self.role.send(session, body).await?;
+        let (data, certificate) =
+            reply.take_data().and_then(in_local_shape).ok_or_else(misshapen)?;
         let date = reply.date;
-        let answer = Answer::new(data, None, reply);
-        answer.good_between(certificate.not_before, certificate.not_after, date)
+        let response = EngineResponse::new(data, reply);
+        response.valid_between(certificate.not_before, certificate.not_after, date)
     }
 }
 
-/// In the shape that a local source has.
-fn bundle(mut data: Value) -> Option<(Value, Certificate)> {
+/// The response's data with the keys of a local source.
+fn in_local_shape(mut data: Value) -> Option<(Value, Certificate)> {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
     let mut certificates = vec![text(data.get("certificate"))?];
     match data.get("ca_chain") {
@@ -298,7 +292,10 @@ fn bundle(mut data: Value) -> Option<(Value, Certificate)> {
     }
     let private_key = data.remove("private_key")?;
     let certificate = certificates.join("\n");
-    let pem = Pem { certificate: certificate.clone(), private_key: private_key.as_str()?.into() };
+    let pem = CertificatePem {
+        certificate: certificate.clone(),
+        private_key: private_key.as_str()?.into(),
+    };
     let parsed = Certificate::try_from(pem).ok()?;
     let data = [
         ("certificate".to_owned(), Value::text(certificate)),

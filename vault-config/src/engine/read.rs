@@ -1,14 +1,16 @@
-//! Any engine by its logical path: a read, with the lease the answer names.
+//! Any engine by its logical path: a read, with the lease of the response.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use super::{Answer, Ask, Asked, Declare, Engine, Refresh, Request, Scope, no_data, refused};
+use super::declaration::LocalShape;
+use super::{
+    EngineResponse, FieldScope, Operation, OperationFuture, Part, Refresh, VaultSource, refusal,
+};
 use crate::error::Cause;
 use crate::http::reply::seconds;
-use crate::value::Value;
 use crate::vault::{Grant, Session};
 
-/// `read = "path"`, as written.
+/// `read = "path"` and its options, as written.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub struct Read {
@@ -17,92 +19,70 @@ pub struct Read {
     pub refresh: Option<Refresh>,
 }
 
+impl Read {
+    pub(super) fn bind(&self, scope: &FieldScope<'_>) -> Result<VaultSource, Cause> {
+        let path = scope.fill(self.path)?;
+        let (label, grant) = (format!("read {path}"), Grant::read(path.clone()));
+        let source = VaultSource::new(label, PathRead { path }, Part::of_key(self.key), grant);
+        Ok(source.with_refresh(self.refresh))
+    }
+
+    pub(super) fn shape(&self) -> LocalShape {
+        LocalShape::of_key(self.key)
+    }
+}
+
+/// Reads a path without any change to it.
 #[derive(Debug)]
-struct Field {
-    path: String,
-    key: Option<&'static str>,
-    refresh: Option<Refresh>,
+pub(super) struct PathRead {
+    pub(super) path: String,
 }
 
-impl Declare for Read {
-    fn bind(&self, scope: &Scope<'_>) -> Result<Arc<dyn Engine>, Cause> {
-        Ok(Arc::new(Field { path: scope.fill(self.path)?, key: self.key, refresh: self.refresh }))
-    }
-}
-
-impl Engine for Field {
-    fn source(&self) -> String {
-        let key = self.key.map_or_else(String::new, |key| format!("#{key}"));
-        format!("read {}{key}", self.path)
-    }
-
-    fn request(&self) -> Request {
-        Request::new(Path(self.path.clone()))
-    }
-
-    fn pick(&self, answer: &Answer) -> Result<Value, Cause> {
-        match self.key {
-            Some(key) => answer.key(key),
-            None => Ok(answer.data.clone()),
-        }
-    }
-
-    fn key(&self) -> Option<&str> {
-        self.key
-    }
-
-    fn refresh(&self) -> Option<Refresh> {
-        self.refresh
-    }
-
-    fn grant(&self) -> Grant {
-        Grant::read(self.path.clone())
-    }
-}
-
-/// A read of a path just as it is.
-#[derive(Debug)]
-pub(super) struct Path(pub(super) String);
-
-impl Ask for Path {
+impl Operation for PathRead {
     fn id(&self) -> String {
-        format!("read {}", self.0)
+        format!("read {}", self.path)
     }
 
     fn name(&self) -> String {
-        self.0.clone()
+        self.path.clone()
     }
 
-    fn send<'a>(&'a self, session: &'a Session<'a>) -> Asked<'a, Answer> {
-        Box::pin(read(session, &self.0))
+    fn send<'a>(
+        &'a self,
+        session: &'a Session<'a>,
+        _: &'a BTreeSet<String>,
+    ) -> OperationFuture<'a, EngineResponse> {
+        Box::pin(read(session, &self.path))
     }
 }
 
-async fn read(session: &Session<'_>, path: &str) -> Result<Answer, Cause> {
+async fn read(session: &Session<'_>, path: &str) -> Result<EngineResponse, Cause> {
     let mut reply = session.get(path, None).await?;
-    if reply.ok() {
-        return match reply.take_data() {
-            Some(data) if !data.is_null() => Ok(of_its_life(Answer::new(data, None, reply))),
-            _ => Err(no_data("read")),
-        };
+    if !reply.ok() {
+        return Err(refusal::explain(reply, &Grant::read(path), &roles(path)));
     }
-    Err(refused(reply, &Grant::read(path), &roles(path)))
+    match reply.take_data() {
+        Some(data) if !data.is_null() => Ok(with_stated_life(EngineResponse::new(data, reply))),
+        _ => Err(refusal::without_data("read")),
+    }
 }
 
-/// Tokens of Google Cloud and of OpenID Connect have no lease, and say how long they are good for.
-pub(super) fn of_its_life(answer: Answer) -> Answer {
-    let said = |key| answer.data.get(key).filter(|_| answer.data.get("token").is_some());
-    let life = seconds(said("token_ttl").or_else(|| said("ttl")));
-    let life = (answer.lease.is_none() && !life.is_zero()).then_some(life);
-    Answer { life, ..answer }
+/// Tokens of Google Cloud and of OpenID Connect have no lease. Their data states how long they are
+/// valid.
+pub(super) fn with_stated_life(response: EngineResponse) -> EngineResponse {
+    let is_token = response.data.get("token").is_some();
+    let stated = |key| response.data.get(key).filter(|_| is_token);
+    let life = seconds(stated("token_ttl").or_else(|| stated("ttl")));
+    let life = (response.lease.is_none() && !life.is_zero()).then_some(life);
+    EngineResponse { life, ..response }
 }
 
-/// Where an engine lists the roles of `mount/creds/role` and the like.
+/// The path that lists the roles of an engine, for `mount/creds/role` and the like.
 pub(super) fn roles(path: &str) -> String {
     let mount = path.rsplitn(3, '/').last().unwrap_or_default();
     let kind = match path {
         path if path.contains("/static-creds/") => "static-roles",
-        // LDAP's own word.
+        // The LDAP engine uses the singular.
         path if path.contains("/static-cred/") => "static-role",
         _ => "roles",
     };

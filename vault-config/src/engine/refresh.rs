@@ -19,7 +19,7 @@ mod tests {
     use crate::schema::plan::{self, LeafOrigin};
 
     #[test]
-    fn what_is_written_is_what_the_engine_says() {
+    fn a_source_has_the_interval_that_its_field_sets() {
         #[derive(VaultConfig)]
         #[vault(crate = "crate", kv = "app")]
         #[allow(dead_code)]
@@ -41,15 +41,15 @@ mod tests {
         }
 
         let leaves = plan::leaves(&Config::schema(), None, &Variables::default());
-        let said: Vec<_> = leaves
+        let intervals: Vec<_> = leaves
             .iter()
             .map(|leaf| match &leaf.origin {
-                LeafOrigin::Vault(engine) => (leaf.path.as_str(), engine.refresh()),
+                LeafOrigin::Vault(source) => (leaf.path.as_str(), source.refresh()),
                 _ => (leaf.path.as_str(), None),
             })
             .collect();
         assert_eq!(
-            said,
+            intervals,
             [
                 ("silent", None),
                 ("often", Some(Refresh::Every(1_500))),

@@ -1,36 +1,35 @@
-//! A role that makes something when it is written to, with what the field wishes for.
+//! A role that issues a credential when it is written to.
 
 use serde_json::{Value as Json, json};
 
-use super::{Scope, is_of_no_role, refused};
+use super::{FieldScope, refusal};
 use crate::error::Cause;
 use crate::vault::{Grant, Response, Session};
 
-/// `mount/action/name`, and the wishes by the API's names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Role {
+/// A write to `mount/action/name`, with the parameters that the field sets, by the API's names.
+#[derive(Debug)]
+pub(super) struct RoleWrite {
     mount: String,
     action: &'static str,
     name: String,
-    wishes: Vec<(&'static str, String)>,
+    parameters: Vec<(&'static str, String)>,
 }
 
-impl Role {
-    /// With what the field says, filled in.
+impl RoleWrite {
     pub(super) fn bind(
-        scope: &Scope<'_>,
+        scope: &FieldScope<'_>,
         mount: &str,
         action: &'static str,
         name: &str,
-        wishes: &[(&'static str, Option<&str>)],
+        parameters: &[(&'static str, Option<&str>)],
     ) -> Result<Self, Cause> {
-        let wishes = wishes.iter().filter_map(|(name, wish)| Some((*name, (*wish)?)));
-        let wishes = wishes.map(|(name, wish)| Ok((name, scope.fill_text(wish)?)));
+        let set = parameters.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+        let filled = set.map(|(name, value)| Ok((name, scope.fill_text(value)?)));
         Ok(Self {
             mount: scope.fill(mount)?,
             action,
             name: scope.fill(name)?,
-            wishes: wishes.collect::<Result<_, _>>()?,
+            parameters: filled.collect::<Result<_, _>>()?,
         })
     }
 
@@ -42,24 +41,24 @@ impl Role {
         Grant::update(self.path())
     }
 
-    /// The answer to `body` and the wishes, which is a success.
-    pub(super) async fn write(
+    /// Sends `body` with the parameters. The response is a success.
+    pub(super) async fn send(
         &self,
         session: &Session<'_>,
         mut body: Json,
     ) -> Result<Response, Cause> {
-        for (name, wish) in &self.wishes {
-            body[name] = json!(wish);
+        for (name, value) in &self.parameters {
+            body[name] = json!(value);
         }
         let reply = session.post(&self.path(), &body, session.manner.repeat).await?;
         let Self { mount, name, .. } = self;
-        if reply.status == 400 && !is_of_no_role(&reply.words()) {
+        if reply.status == 400 && !refusal::is_unknown_role(&reply) {
             let help = format!("ask for what the role allows: vault read {mount}/roles/{name}");
             return Err(reply.into_cause().with_help(help));
         }
         match reply.ok() {
             true => Ok(reply),
-            false => Err(refused(reply, &self.grant(), &format!("{mount}/roles"))),
+            false => Err(refusal::explain(reply, &self.grant(), &format!("{mount}/roles"))),
         }
     }
 }

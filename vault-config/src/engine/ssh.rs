@@ -1,8 +1,8 @@
 //! Signed SSH keys: <https://openbao.org/api-docs/secret/ssh/#sign-ssh-key>.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -11,20 +11,20 @@ use serde_json::json;
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey};
 
-use super::role::Role;
-use super::{Answer, Ask, Asked, Declare, Engine, Request, Scope};
+use super::declaration::LocalShape;
+use super::role::RoleWrite;
+use super::{EngineResponse, FieldScope, Operation, OperationFuture, Part, VaultSource};
 use crate::error::{Cause, ErrorKind};
 use crate::source::file;
 use crate::time::rfc3339;
 use crate::value::Value;
-use crate::vault::{Grant, Session};
+use crate::vault::Session;
 
-/// A public SSH key that an authority has signed, with its private key when that was made for it.
+/// A public SSH key that an authority has signed, with its private key if this process generated it.
 ///
 /// In local mode it is read from the environment variable `.._SIGNED_KEY` (the text of a
-/// `-cert.pub` file), and `.._PRIVATE_KEY` where the field gives no public key of its own; or from a
-/// map with the keys `signed_key` and `private_key`. `Debug` shows the serial number and until when
-/// it is valid.
+/// `-cert.pub` file), and `.._PRIVATE_KEY` if the field names no public key; or from a map with the
+/// keys `signed_key` and `private_key`. `Debug` shows the serial number and the end of its validity.
 ///
 /// `ssh` and `ssh2`-like libraries take the two texts; OpenSSH's programs take two files, `id` with
 /// the private key (mode 0600) and `id-cert.pub` with the signed key.
@@ -45,8 +45,8 @@ impl SignedSshKey {
         &self.signed_key
     }
 
-    /// The private key in OpenSSH's format, made in this process; nothing when the field gives a
-    /// public key of its own.
+    /// The private key in OpenSSH's format, generated in this process; `None` if the field names a
+    /// public key.
     #[must_use]
     pub fn private_key(&self) -> Option<&SecretString> {
         self.private_key.as_ref()
@@ -58,19 +58,19 @@ impl SignedSshKey {
         self.serial
     }
 
-    /// The users, or hosts, that it is valid for; none means all.
+    /// The users, or hosts, that it is valid for; an empty list means all.
     #[must_use]
     pub fn valid_principals(&self) -> &[String] {
         &self.principals
     }
 
-    /// From when on it is valid.
+    /// The start of its validity.
     #[must_use]
     pub fn valid_after(&self) -> SystemTime {
         self.valid_after
     }
 
-    /// Until when it is valid.
+    /// The end of its validity.
     #[must_use]
     pub fn valid_before(&self) -> SystemTime {
         self.valid_before
@@ -89,7 +89,7 @@ impl fmt::Debug for SignedSshKey {
 #[diagnostic::do_not_recommend]
 impl crate::Secret for SignedSshKey {}
 
-/// What the type of a field of this engine has to be.
+/// The types that a field of this engine may have.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`ssh` gives a `SignedSshKey`, which `{Self}` cannot hold",
@@ -106,25 +106,26 @@ impl<T: HoldsSignedSshKey> HoldsSignedSshKey for Box<T> {}
 #[diagnostic::do_not_recommend]
 impl<T: HoldsSignedSshKey> HoldsSignedSshKey for crate::Leased<T> {}
 
+/// The two texts that the engine and the local sources have.
 #[derive(Deserialize)]
-struct Texts {
+struct SignedKeyTexts {
     signed_key: String,
     private_key: Option<SecretString>,
 }
 
 impl<'de> Deserialize<'de> for SignedSshKey {
     fn deserialize<S: Deserializer<'de>>(deserializer: S) -> Result<Self, S::Error> {
-        let texts = Texts::deserialize(deserializer)?;
+        let texts = SignedKeyTexts::deserialize(deserializer)?;
         Self::try_from(texts)
             .map_err(|expected| de::Error::invalid_value(de::Unexpected::Other("text"), &expected))
     }
 }
 
-impl TryFrom<Texts> for SignedSshKey {
-    /// What was expected instead.
+impl TryFrom<SignedKeyTexts> for SignedSshKey {
+    /// What was expected instead of these texts.
     type Error = &'static str;
 
-    fn try_from(texts: Texts) -> Result<Self, Self::Error> {
+    fn try_from(texts: SignedKeyTexts) -> Result<Self, Self::Error> {
         let certificate = ssh_key::Certificate::from_openssh(texts.signed_key.trim())
             .map_err(|_| "a signed key as in OpenSSH's -cert.pub")?;
         Ok(Self {
@@ -132,19 +133,19 @@ impl TryFrom<Texts> for SignedSshKey {
             private_key: texts.private_key,
             serial: certificate.serial(),
             principals: certificate.valid_principals().to_vec(),
-            valid_after: moment(certificate.valid_after()),
-            valid_before: moment(certificate.valid_before()),
+            valid_after: time_of(certificate.valid_after()),
+            valid_before: time_of(certificate.valid_before()),
         })
     }
 }
 
-/// One that never ends is written as the largest number.
-fn moment(seconds: u64) -> SystemTime {
+/// A certificate that never expires has the largest number as its end, which no date can show.
+fn time_of(seconds: u64) -> SystemTime {
     const YEAR_9999: u64 = 253_402_300_799;
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(YEAR_9999))
 }
 
-/// `ssh = "role"` and its companions, as written.
+/// `ssh = "role"` and its options, as written.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub struct Ssh {
@@ -156,61 +157,44 @@ pub struct Ssh {
     pub ttl: Option<&'static str>,
 }
 
-#[derive(Debug, Clone)]
-struct Sign {
-    role: Role,
-    key: Key,
-}
-
-/// Whose key is signed.
-#[derive(Debug, Clone)]
-enum Key {
-    /// Its text.
-    Given(String),
-    File(String),
-    /// A pair is made each time.
-    Made,
-}
-
-impl Declare for Ssh {
-    fn bind(&self, scope: &Scope<'_>) -> Result<Arc<dyn Engine>, Cause> {
+impl Ssh {
+    pub(super) fn bind(&self, scope: &FieldScope<'_>) -> Result<VaultSource, Cause> {
         let key = match (self.public_key, self.public_key_file) {
-            (Some(text), _) => Key::Given(scope.fill_text(text)?),
-            (None, Some(file)) => Key::File(scope.fill_text(file)?),
-            (None, None) => Key::Made,
+            (Some(text), _) => KeyOrigin::Text(scope.fill_text(text)?),
+            (None, Some(file)) => KeyOrigin::File(scope.fill_text(file)?),
+            (None, None) => KeyOrigin::Generated,
         };
-        let wishes = [("valid_principals", self.valid_principals), ("ttl", self.ttl)];
+        let parameters = [("valid_principals", self.valid_principals), ("ttl", self.ttl)];
         let mount = self.mount.unwrap_or("ssh");
-        Ok(Arc::new(Sign { role: Role::bind(scope, mount, "sign", self.role, &wishes)?, key }))
+        let role = RoleWrite::bind(scope, mount, "sign", self.role, &parameters)?;
+        let (label, grant) = (format!("ssh {}", role.path()), role.grant());
+        Ok(VaultSource::new(label, KeySigning { role, key }, Part::Whole, grant))
     }
 
-    fn parts(&self) -> &'static [&'static str] {
-        match (self.public_key, self.public_key_file) {
+    pub(super) fn shape(&self) -> LocalShape {
+        LocalShape::Parts(match (self.public_key, self.public_key_file) {
             (None, None) => &["signed_key", "private_key"],
             _ => &["signed_key"],
-        }
+        })
     }
 }
 
-impl Engine for Sign {
-    fn source(&self) -> String {
-        format!("ssh {}", self.role.path())
-    }
-
-    fn request(&self) -> Request {
-        Request::new(self.clone())
-    }
-
-    fn pick(&self, answer: &Answer) -> Result<Value, Cause> {
-        Ok(answer.data.clone())
-    }
-
-    fn grant(&self) -> Grant {
-        self.role.grant()
-    }
+#[derive(Debug)]
+struct KeySigning {
+    role: RoleWrite,
+    key: KeyOrigin,
 }
 
-impl Ask for Sign {
+/// Where the public key comes from.
+#[derive(Debug)]
+enum KeyOrigin {
+    Text(String),
+    File(String),
+    /// A new pair is generated for each request.
+    Generated,
+}
+
+impl Operation for KeySigning {
     fn id(&self) -> String {
         format!("ssh {self:?}")
     }
@@ -219,47 +203,51 @@ impl Ask for Sign {
         self.role.path()
     }
 
-    fn send<'a>(&'a self, session: &'a Session<'a>) -> Asked<'a, Answer> {
+    fn send<'a>(
+        &'a self,
+        session: &'a Session<'a>,
+        _: &'a BTreeSet<String>,
+    ) -> OperationFuture<'a, EngineResponse> {
         Box::pin(self.sign(session))
     }
 }
 
-impl Sign {
-    async fn sign(&self, session: &Session<'_>) -> Result<Answer, Cause> {
+impl KeySigning {
+    async fn sign(&self, session: &Session<'_>) -> Result<EngineResponse, Cause> {
         let (public_key, private_key) = self.key.pair().await?;
-        let mut reply = self.role.write(session, json!({ "public_key": public_key })).await?;
+        let mut reply = self.role.send(session, json!({ "public_key": public_key })).await?;
         let signed_key = reply.take_data().and_then(|data| Some(data.get("signed_key")?.clone()));
         let signed_key = signed_key.as_ref().and_then(Value::as_str).ok_or_else(misshapen)?.trim();
-        let texts = Texts { signed_key: signed_key.to_owned(), private_key: None };
+        let texts = SignedKeyTexts { signed_key: signed_key.to_owned(), private_key: None };
         let signed = SignedSshKey::try_from(texts).map_err(|_| misshapen())?;
         let mut data = vec![("signed_key".to_owned(), Value::text(signed_key))];
         data.extend(
             private_key.map(|key| ("private_key".to_owned(), Value::text(key.expose_secret()))),
         );
         let date = reply.date;
-        let answer = Answer::new(Value::Map(data.into_iter().collect()), None, reply);
-        answer.good_between(signed.valid_after, signed.valid_before, date)
+        let response = EngineResponse::new(Value::Map(data.into_iter().collect()), reply);
+        response.valid_between(signed.valid_after, signed.valid_before, date)
     }
 }
 
-impl Key {
+impl KeyOrigin {
     async fn pair(&self) -> Result<(String, Option<SecretString>), Cause> {
         match self {
-            Self::Given(text) => Ok((text.clone(), None)),
-            Self::File(path) => Ok((of_file(path).await?, None)),
-            Self::Made => {
+            Self::Text(text) => Ok((text.clone(), None)),
+            Self::File(path) => Ok((public_key_of_file(path).await?, None)),
+            Self::Generated => {
                 let pair = PrivateKey::random(&mut OsRng, Algorithm::Ed25519);
-                let pair = pair.map_err(|_| not_made())?;
-                let public = pair.public_key().to_openssh().map_err(|_| not_made())?;
-                let private = pair.to_openssh(LineEnding::LF).map_err(|_| not_made())?;
+                let pair = pair.map_err(|_| not_generated())?;
+                let public = pair.public_key().to_openssh().map_err(|_| not_generated())?;
+                let private = pair.to_openssh(LineEnding::LF).map_err(|_| not_generated())?;
                 Ok((public, Some(private.as_str().into())))
             }
         }
     }
 }
 
-/// Nothing but a public key is sent: a path without `.pub` names the private one.
-async fn of_file(path: &str) -> Result<String, Cause> {
+/// The text is checked before it is sent: a path without `.pub` names the private key.
+async fn public_key_of_file(path: &str) -> Result<String, Cause> {
     let bytes = file::read(Path::new(path), file::MOST_OF_TEXT).await.map_err(|error| {
         Cause::new(
             ErrorKind::Setting,
@@ -278,7 +266,7 @@ async fn of_file(path: &str) -> Result<String, Cause> {
     }
 }
 
-fn not_made() -> Cause {
+fn not_generated() -> Cause {
     Cause::new(
         ErrorKind::Schema,
         "a pair of SSH keys could not be made",

@@ -1,18 +1,20 @@
 //! Ciphertext that is decrypted: <https://openbao.org/api-docs/secret/transit/#decrypt-data>.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use secrecy::zeroize::Zeroizing;
 use serde_json::json;
 
-use super::{Answer, Ask, Asked, Declare, Engine, Request, Scope, refused};
+use super::declaration::LocalShape;
+use super::{EngineResponse, FieldScope, Operation, OperationFuture, Part, VaultSource, refusal};
 use crate::error::{Cause, ErrorKind};
+use crate::http::reply::printable;
 use crate::value::Value;
 use crate::vault::{Grant, Response, Session};
 
-/// `transit = "key"`, as written.
+/// `transit = "key"` and its option, as written.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub struct Transit {
@@ -20,36 +22,47 @@ pub struct Transit {
     pub mount: Option<&'static str>,
 }
 
-#[derive(Debug, Clone)]
-struct Field {
-    mount: String,
-    key: String,
-    /// What is decrypted, and where it was found.
-    found: Option<(String, String)>,
-}
-
-impl Declare for Transit {
-    fn bind(&self, scope: &Scope<'_>) -> Result<Arc<dyn Engine>, Cause> {
+impl Transit {
+    pub(super) fn bind(&self, scope: &FieldScope<'_>) -> Result<VaultSource, Cause> {
         let mount = scope.fill(self.mount.unwrap_or("transit"))?;
-        Ok(Arc::new(Field { mount, key: scope.fill(self.key)?, found: None }))
+        let key = scope.fill(self.key)?;
+        let label = format!("transit {mount}/{key}");
+        let part = Part::Ciphertext(Ciphertext { key: key.clone(), found: None });
+        let decryption = Decryption { mount, key };
+        let grant = Grant::update(decryption.path());
+        Ok(VaultSource::new(label, decryption, part, grant))
+    }
+
+    pub(super) fn shape(&self) -> LocalShape {
+        LocalShape::OfType
     }
 }
 
-impl Engine for Field {
-    fn source(&self) -> String {
-        let of = self.found.as_ref().map_or_else(String::new, |(_, place)| format!(" of {place}"));
-        format!("transit {}/{}{of}", self.mount, self.key)
+/// A field's ciphertext, which is stored outside of Vault.
+#[derive(Debug, Clone)]
+pub(super) struct Ciphertext {
+    /// The name of the key that decrypts it.
+    key: String,
+    /// `None` until the field's sources are read.
+    pub(super) found: Option<FoundCiphertext>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct FoundCiphertext {
+    pub(super) text: String,
+    pub(super) place: String,
+}
+
+impl Ciphertext {
+    pub(super) fn found_at(&self, text: &str, place: &str) -> Self {
+        let found = FoundCiphertext { text: text.to_owned(), place: place.to_owned() };
+        Self { key: self.key.clone(), found: Some(found) }
     }
 
-    fn request(&self) -> Request {
-        let batch = self.found.iter().map(|(ciphertext, _)| ciphertext.clone()).collect();
-        Request::new(Batch { mount: self.mount.clone(), key: self.key.clone(), batch })
-    }
-
-    fn pick(&self, answer: &Answer) -> Result<Value, Cause> {
-        let result = self.found.as_ref().and_then(|(text, _)| answer.data.get(text));
+    pub(super) fn plaintext(&self, response: &EngineResponse) -> Result<Value, Cause> {
+        let result = self.found.as_ref().and_then(|found| response.data.get(&found.text));
         let text = |name| result.and_then(|result| result.get(name)).and_then(Value::as_str);
-        // Beside an error there is an empty plaintext.
+        // A result with an error has an empty plaintext as well.
         let (None, Some(encoded)) = (text("error"), text("plaintext")) else {
             return Err(not_decrypted(text("error"), &self.key));
         };
@@ -63,31 +76,94 @@ impl Engine for Field {
             )),
         }
     }
+}
 
-    fn key(&self) -> Option<&str> {
-        self.found.as_ref().map(|(ciphertext, _)| ciphertext.as_str())
+/// Decrypts all ciphertexts of one key with one request.
+#[derive(Debug)]
+struct Decryption {
+    mount: String,
+    key: String,
+}
+
+impl Operation for Decryption {
+    fn id(&self) -> String {
+        format!("transit {:?}", (&self.mount, &self.key))
     }
 
-    fn decrypts(&self) -> bool {
-        true
+    fn name(&self) -> String {
+        self.path()
     }
 
-    fn of(&self, ciphertext: &str, place: &str) -> Option<Arc<dyn Engine>> {
-        let found = Some((ciphertext.to_owned(), place.to_owned()));
-        Some(Arc::new(Self { found, ..self.clone() }))
+    fn send<'a>(
+        &'a self,
+        session: &'a Session<'a>,
+        ciphertexts: &'a BTreeSet<String>,
+    ) -> OperationFuture<'a, EngineResponse> {
+        Box::pin(self.decrypt(session, ciphertexts))
     }
 
-    fn grant(&self) -> Grant {
-        Grant::update(format!("{}/decrypt/{}", self.mount, self.key))
+    /// The ciphertexts are not stored in Vault.
+    fn can_change(&self) -> bool {
+        false
+    }
+
+    fn issues(&self) -> bool {
+        false
     }
 }
 
-/// The ciphertext that a value is, without what an editor put around it.
+impl Decryption {
+    fn path(&self) -> String {
+        format!("{}/decrypt/{}", self.mount, self.key)
+    }
+
+    async fn decrypt(
+        &self,
+        session: &Session<'_>,
+        ciphertexts: &BTreeSet<String>,
+    ) -> Result<EngineResponse, Cause> {
+        let input: Vec<_> = ciphertexts.iter().map(|text| json!({ "ciphertext": text })).collect();
+        let body = json!({ "batch_input": input });
+        let mut reply = session.post(&self.path(), &body, session.manner.repeat).await?;
+        // If one ciphertext cannot be decrypted, the server answers 400 with all the results.
+        let Some(results) = results(&mut reply).filter(|it| it.len() == ciphertexts.len()) else {
+            return Err(self.refused(reply));
+        };
+        let data = ciphertexts.iter().cloned().zip(results).collect();
+        Ok(EngineResponse::new(Value::Map(data), reply))
+    }
+
+    fn refused(&self, reply: Response) -> Cause {
+        if reply.ok() {
+            return other_results();
+        }
+        let (mount, key) = (&self.mount, &self.key);
+        if reply.status == 400 && reply.says(&UNKNOWN_KEY) {
+            let help = format!(
+                "name the right key: vault list {mount}/keys; or make it: vault write -f {mount}/keys/{key}"
+            );
+            return Cause::new(ErrorKind::RoleAbsent, reply.words(), help);
+        }
+        refusal::explain(reply, &Grant::update(self.path()), &format!("{mount}/keys"))
+    }
+}
+
+/// How the engine says that a key does not exist.
+const UNKNOWN_KEY: [&str; 1] = ["encryption key not found"];
+
+fn results(reply: &mut Response) -> Option<Vec<Value>> {
+    match reply.take_data()?.remove("batch_results")? {
+        Value::List(results) => Some(results),
+        _ => None,
+    }
+}
+
+/// The value as a ciphertext, without the white space that an editor may add.
 pub(crate) fn ciphertext(value: &Value) -> Option<&str> {
     value.as_str().map(str::trim).filter(|text| is_ciphertext(text))
 }
 
-/// Whether a type could read a ciphertext out of it.
+/// Whether a ciphertext stands anywhere in the value, so that the field's type could read it from there.
 pub(crate) fn holds_ciphertext(value: &Value) -> bool {
     match value {
         Value::List(items) => items.iter().any(holds_ciphertext),
@@ -100,86 +176,10 @@ pub(crate) fn holds_ciphertext(value: &Value) -> bool {
     }
 }
 
-/// Whether it is what the engine makes: `vault:v1:..`.
+/// Whether it is of the engine's format: `vault:v1:..`.
 fn is_ciphertext(text: &str) -> bool {
     let rest = text.strip_prefix("vault:v").and_then(|rest| rest.split_once(':'));
     rest.is_some_and(|(version, text)| version.parse::<u32>().is_ok() && !text.is_empty())
-}
-
-/// All that one key decrypts.
-#[derive(Debug, Clone)]
-struct Batch {
-    mount: String,
-    key: String,
-    batch: Vec<String>,
-}
-
-impl Ask for Batch {
-    fn id(&self) -> String {
-        format!("transit {:?}", (&self.mount, &self.key))
-    }
-
-    fn name(&self) -> String {
-        format!("{}/decrypt/{}", self.mount, self.key)
-    }
-
-    fn send<'a>(&'a self, session: &'a Session<'a>) -> Asked<'a, Answer> {
-        Box::pin(self.decrypt(session))
-    }
-
-    /// What is decrypted lies here and not there.
-    fn can_change(&self) -> bool {
-        false
-    }
-
-    fn mints(&self) -> bool {
-        false
-    }
-
-    fn batch(&self) -> &[String] {
-        &self.batch
-    }
-
-    fn of(&self, batch: Vec<String>) -> Option<Arc<dyn Ask>> {
-        Some(Arc::new(Self { batch, ..self.clone() }))
-    }
-}
-
-impl Batch {
-    async fn decrypt(&self, session: &Session<'_>) -> Result<Answer, Cause> {
-        let input: Vec<_> = self.batch.iter().map(|text| json!({ "ciphertext": text })).collect();
-        let path = format!("{}/decrypt/{}", self.mount, self.key);
-        let body = json!({ "batch_input": input });
-        let mut reply = session.post(&path, &body, session.manner.repeat).await?;
-        // Where one of them cannot be decrypted, the answer is a 400 with all the results.
-        let Some(results) = results(&mut reply).filter(|it| it.len() == self.batch.len()) else {
-            return Err(self.refused(reply, &path));
-        };
-        let data = self.batch.iter().cloned().zip(results).collect();
-        Ok(Answer::new(Value::Map(data), None, reply))
-    }
-
-    fn refused(&self, reply: Response, path: &str) -> Cause {
-        if reply.ok() {
-            return other_results();
-        }
-        let words = reply.words();
-        let (mount, key) = (&self.mount, &self.key);
-        if reply.status == 400 && words.contains("encryption key not found") {
-            let help = format!(
-                "name the right key: vault list {mount}/keys; or make it: vault write -f {mount}/keys/{key}"
-            );
-            return Cause::new(ErrorKind::RoleAbsent, words, help);
-        }
-        refused(reply, &Grant::update(path), &format!("{mount}/keys"))
-    }
-}
-
-fn results(reply: &mut Response) -> Option<Vec<Value>> {
-    match reply.take_data()?.remove("batch_results")? {
-        Value::List(results) => Some(results),
-        _ => None,
-    }
 }
 
 fn other_results() -> Cause {
@@ -191,7 +191,7 @@ fn other_results() -> Cause {
 }
 
 fn not_decrypted(error: Option<&str>, key: &str) -> Cause {
-    let error = crate::http::reply::printable(error.unwrap_or("the answer has no plaintext"));
+    let error = printable(error.unwrap_or("the answer has no plaintext"));
     Cause::new(
         ErrorKind::Invalid,
         format!("it is not decrypted: {error}"),
@@ -202,12 +202,12 @@ fn not_decrypted(error: Option<&str>, key: &str) -> Cause {
     )
 }
 
-/// A value that is not encrypted, where Vault is in use.
-pub(crate) fn not_encrypted(engine: &dyn Engine, value: &Value) -> Cause {
+/// In Vault mode, for a value that is not encrypted.
+pub(crate) fn not_encrypted(source: &VaultSource, value: &Value) -> Cause {
     let cause = Cause::new(
         ErrorKind::Invalid,
         "the value is not encrypted: it does not begin with vault:v1: or the like",
-        format!("encrypt it: {}", encryption(engine)),
+        format!("encrypt it: {}", encryption_command(source)),
     );
     match holds_ciphertext(value) {
         true => cause.hint("a list or a map is one ciphertext: encrypt its JSON text"),
@@ -215,15 +215,14 @@ pub(crate) fn not_encrypted(engine: &dyn Engine, value: &Value) -> Cause {
     }
 }
 
-/// The command that encrypts.
-fn encryption(engine: &dyn Engine) -> String {
-    let path = engine.grant().path.replacen("/decrypt/", "/encrypt/", 1);
+fn encryption_command(source: &VaultSource) -> String {
+    let path = source.grant().path.replacen("/decrypt/", "/encrypt/", 1);
     format!("printf %s .. | base64 | vault write -field=ciphertext {path} plaintext=-")
 }
 
-/// No source has a ciphertext, and a plain value would be refused.
-pub(crate) fn missing(engine: &dyn Engine, variables: &str, key: &str) -> Cause {
-    let command = encryption(engine);
+/// In Vault mode, where no source has a ciphertext.
+pub(crate) fn missing(source: &VaultSource, variables: &str, key: &str) -> Cause {
+    let command = encryption_command(source);
     Cause::new(
         ErrorKind::Missing,
         "no source has a ciphertext for it",
@@ -234,7 +233,7 @@ pub(crate) fn missing(engine: &dyn Engine, variables: &str, key: &str) -> Cause 
     )
 }
 
-/// The ciphertext may be in a figment that is not looked into.
+/// For a ciphertext that may be in the user's own figment, which is not read.
 pub(crate) fn not_seen() -> Cause {
     Cause::new(
         ErrorKind::Schema,
@@ -244,7 +243,7 @@ pub(crate) fn not_seen() -> Cause {
     )
 }
 
-/// A ciphertext, where there is no Vault.
+/// In local mode, for a ciphertext.
 pub(crate) fn not_decryptable() -> Cause {
     Cause::new(
         ErrorKind::Invalid,
@@ -258,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_engine_makes_is_told_from_all_else() {
+    fn a_ciphertext_is_of_the_engines_format() {
         for (text, is) in [
             ("vault:v1:8SDd3WHDOjf7mq69CyCqYjBXAiQQAVZRkFM13ok481zoCmHnSeDX9vyf7w==", true),
             ("vault:v12:x", true),

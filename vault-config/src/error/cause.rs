@@ -3,7 +3,7 @@ use crate::text;
 
 /// What happened, where, and what to do. Shared by all fields that fail for it.
 #[derive(Debug, Clone)]
-pub struct Cause {
+pub(crate) struct Cause {
     pub(crate) kind: ErrorKind,
     pub(crate) source: Option<String>,
     /// One line: what happened.

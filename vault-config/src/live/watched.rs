@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::schedule::{self, IssueBudget, MetadataProbe};
 use super::status::{Action, SourceStatus, State};
-use crate::engine::{Facts, Refresh, Request, SecretVersion};
+use crate::engine::{Refresh, ResponseMeta, SecretVersion, VaultRequest};
 use crate::error::{Cause, ErrorKind};
 use crate::load::{Fetched, PendingLeaf};
 use crate::time::backoff::Urgency;
@@ -17,7 +17,7 @@ use crate::vault::{Failure, Held, LeaseId, Leaving};
 const SHORTEST_PERIOD: Duration = Duration::from_secs(30);
 
 pub(super) struct WatchedSecret {
-    pub(super) request: Request,
+    pub(super) request: VaultRequest,
     pub(super) fields: Vec<PendingLeaf>,
     /// The fields' paths.
     pub(super) names: Vec<String>,
@@ -276,12 +276,14 @@ impl WatchedSecret {
     }
 
     /// Takes what was read or issued; the lease before is returned.
-    pub(super) fn settle(&mut self, facts: Facts, now: Reading, first: bool) -> Option<LeaseState> {
+    pub(super) fn settle(
+        &mut self,
+        facts: ResponseMeta,
+        now: Reading,
+        first: bool,
+    ) -> Option<LeaseState> {
         self.succeeded(now);
-        let (asked, under) = match facts.issued {
-            Some(issued) => (issued.at, Some(issued.token)),
-            None => (now, None),
-        };
+        let (asked, under) = (facts.issued.at, Some(facts.issued.token));
         let random = fastrand::f64();
         let holding = if let Some(lease) = facts.lease {
             // A certificate may end before its lease does.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::Facts;
+use crate::engine::ResponseMeta;
 use crate::load::fetch::Fetched;
 use crate::load::slot::{Resolution, Slot, Slots};
 use crate::report::Provenance;
@@ -48,13 +48,13 @@ fn expiry(slots: &Slots, fetched: &Fetched, now: Reading) -> Option<Expiry> {
 }
 
 /// `None` if it does not expire. A lease expires with its token at the latest.
-fn expires_after(meta: &Facts, now: Reading) -> Option<(Duration, ExpiryCause)> {
+fn expires_after(meta: &ResponseMeta, now: Reading) -> Option<(Duration, ExpiryCause)> {
     let own = |ttl: Duration| (!ttl.is_zero()).then_some((ttl, ExpiryCause::Itself));
     let life = meta.life.and_then(own);
     let rotation = meta.rotation.as_ref().map(|rotation| (rotation.ttl, ExpiryCause::Rotation));
     let Some(lease) = &meta.lease else { return life.or(rotation) };
     let token =
-        meta.issued.as_ref().and_then(|issued| issued.token.term().as_ref()?.remaining(now));
+        meta.issued.token.term().as_ref().and_then(|term| term.remaining(now));
     let token = token.map(|left| (left, ExpiryCause::Token));
     // If both expire within the same second, the lease is named.
     let all = own(lease.ttl).into_iter().chain(life).chain(token);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use crate::engine::{Answer, Engine, Facts, Request};
+use crate::engine::{EngineResponse, ResponseMeta, VaultRequest, VaultSource};
 use crate::error::{Cause, ErrorKind};
 use crate::load::slot::{Resolution, Slots};
 use crate::report::Provenance;
@@ -18,16 +18,16 @@ use crate::vault::{Custody, Session, Vault};
 #[derive(Clone)]
 pub(crate) struct PendingLeaf {
     pub(crate) id: LeafId,
-    pub(crate) vault_source: Arc<dyn Engine>,
+    pub(crate) vault_source: Arc<VaultSource>,
 }
 
 /// One request that was answered, apart from the values.
 pub(crate) struct Fetched {
-    pub(crate) request: Request,
+    pub(crate) request: VaultRequest,
     /// The leaves that share the response.
     pub(crate) fields: Vec<PendingLeaf>,
     /// `None` if nothing is stored there, or if the request failed.
-    pub(crate) meta: Option<Facts>,
+    pub(crate) meta: Option<ResponseMeta>,
 }
 
 /// What came of the requests of one load.
@@ -80,7 +80,7 @@ pub(crate) async fn fetch(
 }
 
 /// A leaf's part of the response.
-pub(crate) fn picked(vault_source: &dyn Engine, answer: &Answer) -> Resolution {
+pub(crate) fn picked(vault_source: &VaultSource, answer: &EngineResponse) -> Resolution {
     let value = match vault_source.pick(answer) {
         Ok(value) => value,
         Err(cause) => {
@@ -92,7 +92,7 @@ pub(crate) fn picked(vault_source: &dyn Engine, answer: &Answer) -> Resolution {
     let ttl = granted.map(|granted| granted.ttl).filter(|ttl| !ttl.is_zero());
     let provenance = Provenance::Vault {
         source: vault_source.source(),
-        version: answer.version,
+        version: answer.version.as_ref().map(|version| version.number),
         ttl_seconds: ttl.map(|ttl| ttl.as_secs()),
         expires_at: granted.and_then(|granted| granted.expires_at),
         renewable: granted.is_some_and(|granted| granted.renewable),
@@ -118,8 +118,8 @@ pub(crate) async fn log_in(custody: &Custody, started: Instant) -> Result<(), Ca
 }
 
 /// Every distinct request, with the leaves that share its response.
-fn by_request(vault: &Vault, pending: Vec<PendingLeaf>) -> BTreeMap<Request, Vec<PendingLeaf>> {
-    let mut all: BTreeMap<Request, Vec<PendingLeaf>> = BTreeMap::new();
+fn by_request(vault: &Vault, pending: Vec<PendingLeaf>) -> BTreeMap<VaultRequest, Vec<PendingLeaf>> {
+    let mut all: BTreeMap<VaultRequest, Vec<PendingLeaf>> = BTreeMap::new();
     for leaf in pending {
         let request = leaf.vault_source.request().over(vault);
         let (request, mut fields) = match all.remove_entry(&request) {
@@ -132,9 +132,9 @@ fn by_request(vault: &Vault, pending: Vec<PendingLeaf>) -> BTreeMap<Request, Vec
     all
 }
 
-type Answers = BTreeMap<Request, Result<Answer, Arc<Cause>>>;
+type Answers = BTreeMap<VaultRequest, Result<EngineResponse, Arc<Cause>>>;
 
-async fn send_all(custody: &Arc<Custody>, started: Instant, requests: Vec<Request>) -> Answers {
+async fn send_all(custody: &Arc<Custody>, started: Instant, requests: Vec<VaultRequest>) -> Answers {
     let mut answers = Answers::new();
     let mut requests = requests.into_iter();
     // Over TLS, the connection that the first request opens may carry all the others.
@@ -163,8 +163,8 @@ async fn send_all(custody: &Arc<Custody>, started: Instant, requests: Vec<Reques
 async fn send(
     custody: &Arc<Custody>,
     started: Instant,
-    request: &Request,
-) -> Result<Answer, Arc<Cause>> {
+    request: &VaultRequest,
+) -> Result<EngineResponse, Arc<Cause>> {
     let answer = match request.mints() {
         true => issue(custody, started, request).await,
         false => request.send(&Session::since(custody.vault(), started)).await,
@@ -176,8 +176,8 @@ async fn send(
 async fn issue(
     custody: &Arc<Custody>,
     started: Instant,
-    request: &Request,
-) -> Result<Answer, Cause> {
+    request: &VaultRequest,
+) -> Result<EngineResponse, Cause> {
     let (ticket, request) = (custody.ticket(request.name()), request.clone());
     let issuing =
         tokio::spawn(async move { request.send(&Session::issuing(&ticket, started)).await });
@@ -185,7 +185,7 @@ async fn issue(
 }
 
 /// Gives each leaf its part of the response; whether any of them has a value.
-fn settle(slots: &mut Slots, fields: &[PendingLeaf], answer: &Answer) -> bool {
+fn settle(slots: &mut Slots, fields: &[PendingLeaf], answer: &EngineResponse) -> bool {
     let mut is_used = false;
     for PendingLeaf { id, vault_source } in fields {
         let resolution = picked(vault_source.as_ref(), answer);
@@ -196,7 +196,7 @@ fn settle(slots: &mut Slots, fields: &[PendingLeaf], answer: &Answer) -> bool {
 }
 
 /// Keys of a secret that no field uses: the secret's name and the key.
-fn unused(request: &Request, answer: &Answer, fields: &[PendingLeaf]) -> Vec<(String, String)> {
+fn unused(request: &VaultRequest, answer: &EngineResponse, fields: &[PendingLeaf]) -> Vec<(String, String)> {
     let used: Option<BTreeSet<&str>> =
         fields.iter().map(|field| field.vault_source.key()).collect();
     // A field without a key uses them all.

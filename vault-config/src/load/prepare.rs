@@ -8,7 +8,7 @@ use figment::Figment;
 
 use crate::VaultConfig;
 use crate::auth;
-use crate::engine::{Request, Unset, Variables};
+use crate::engine::{VaultRequest, Substitution, Variables};
 use crate::error::{Cause, Error, Problem};
 use crate::load::Purpose;
 use crate::load::expiry;
@@ -50,7 +50,7 @@ pub(crate) struct Prepared {
     pub(crate) problems: Vec<Problem>,
     /// The mode and why it was chosen, as a sentence. `None` if the choice itself failed.
     pub(crate) mode: Option<String>,
-    pub(crate) fetched: BTreeMap<Request, Fetched>,
+    pub(crate) fetched: BTreeMap<VaultRequest, Fetched>,
     /// `None` if there is nothing to ask Vault for.
     pub(crate) connection: Option<Result<Vault, Vec<Cause>>>,
     purpose: Purpose,
@@ -125,10 +125,10 @@ impl LoadSettings {
         let has_profile = figment.is_some();
         let layers = Layers::new(figment.unwrap_or_default());
         let variables = Variables {
-            given: std::mem::take(&mut self.variables),
+            set_on_loader: std::mem::take(&mut self.variables),
             environment: self.environment.clone(),
             profile: has_profile.then(|| layers.profile().to_string()),
-            unset: Unset::Problem,
+            substitution: Substitution::Value,
         };
         (layers, variables)
     }

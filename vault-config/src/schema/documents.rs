@@ -1,11 +1,11 @@
-//! What a schema can be written out as: a policy, a `.env` to fill in, a table, a JSON Schema.
+//! The documents of a schema: a policy, a `.env` to fill in, a table, a JSON Schema.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use super::{Field, Origin, Schema};
-use crate::engine::{Unset, Variables};
+use crate::engine::{Substitution, Variables};
 use crate::error::Cause;
 use crate::schema::plan::{self, Leaf, LeafOrigin};
 use crate::vault::Grant;
@@ -13,21 +13,21 @@ use crate::vault::Grant;
 impl Schema {
     /// The least policy that a token needs to load this configuration, in HCL.
     ///
-    /// A `{variable}` of a path becomes `+`, which stands for one segment. A KV secret whose
-    /// version is not declared is taken for version 2. A path in a `namespace` of its own begins with
-    /// it, as a policy of the root namespace says it. Renewing and revoking the token itself is in
-    /// the `default` policy, and renewing leases too but for those of another namespace.
+    /// A `{variable}` of a path becomes `+`, which stands for one segment. A KV secret without
+    /// `kv_version` is assumed to be of version 2. The path of a field with its own `namespace` begins
+    /// with that namespace, as in a policy of the root namespace. The `default` policy already allows a
+    /// token to renew and revoke itself, and to renew leases of its own namespace.
     #[must_use]
     pub fn policy(&self) -> String {
         if let Some(refusal) = self.refused() {
             return comment(&refusal);
         }
         let mut grants: BTreeMap<Grant, Vec<String>> = BTreeMap::new();
-        for leaf in self.leaves(Unset::AnySegment) {
-            let LeafOrigin::Vault(engine) = &leaf.origin else { continue };
-            let grant = engine.grant();
-            // The `default` policy is of one namespace, and nobody has it in another.
-            if grant.namespace.is_some() && engine.request().mints() {
+        for leaf in self.leaves(Substitution::AnySegment) {
+            let LeafOrigin::Vault(source) = &leaf.origin else { continue };
+            let grant = source.grant();
+            // The `default` policy of the token's namespace does not apply to another one.
+            if grant.namespace.is_some() && source.request().mints() {
                 let renewal = Grant {
                     path: "sys/leases/renew".to_owned(),
                     capability: "update",
@@ -41,12 +41,12 @@ impl Schema {
             .iter()
             .map(|(grant, fields)| {
                 let fields = fields.join(", ");
-                // A policy has no way to write a star that is one.
-                let wide = match grant.path.ends_with('*') {
+                // Policies cannot escape a star.
+                let warning = match grant.path.ends_with('*') {
                     true => "# this path ends with *, and allows every path that begins like it\n",
                     false => "",
                 };
-                format!("# {fields}\n{wide}{}\n", grant.hcl_of_root())
+                format!("# {fields}\n{warning}{}\n", grant.hcl_of_root())
             })
             .collect();
         stanzas.join("\n")
@@ -59,7 +59,7 @@ impl Schema {
             return comment(&refusal);
         }
         let mut text = comment(self.doc);
-        for (leaf, field) in self.leaves(Unset::Kept).iter().zip(self.leaf_fields()) {
+        for (leaf, field) in self.leaves(Substitution::Name).iter().zip(self.leaf_fields()) {
             text.push('\n');
             text.push_str(&comment(field.doc));
             text.push_str(&comment(&format!("{}{}", field.ty, note(leaf, field))));
@@ -80,7 +80,7 @@ impl Schema {
         let mut text =
             "| field | type | variable | source in Vault | when absent | what it is |\n|---|---|---|---|---|---|\n"
                 .to_owned();
-        for (leaf, field) in self.leaves(Unset::Kept).iter().zip(self.leaf_fields()) {
+        for (leaf, field) in self.leaves(Substitution::Name).iter().zip(self.leaf_fields()) {
             let variables: Vec<_> = leaf.names.variables.iter().map(|v| format!("`{v}`")).collect();
             let source = source(leaf).map_or_else(String::new, |source| format!("`{source}`"));
             let row = [
@@ -100,7 +100,7 @@ impl Schema {
     #[must_use]
     pub fn json_schema(&self) -> String {
         let mut schema = match self.refused() {
-            // Nothing is valid.
+            // `not: {}` rejects every value.
             Some(refusal) => json!({ "not": {}, "description": refusal }),
             None => self.object(),
         };
@@ -114,14 +114,14 @@ impl Schema {
         format!("{schema:#}")
     }
 
-    /// What stands in the place of a document that would have no end.
+    /// The text of every document of a schema that cannot be loaded.
     fn refused(&self) -> Option<String> {
-        let Cause { message: what, help, .. } = self.refusal()?;
-        Some(format!("{} cannot be loaded: {what}\nhelp: {help}", self.name))
+        let Cause { message, help, .. } = self.refusal()?;
+        Some(format!("{} cannot be loaded: {message}\nhelp: {help}", self.name))
     }
 
-    fn leaves(&self, unset: Unset) -> Vec<Leaf> {
-        let variables = Variables { unset, ..Variables::default() };
+    fn leaves(&self, substitution: Substitution) -> Vec<Leaf> {
+        let variables = Variables { substitution, ..Variables::default() };
         plan::leaves(self, None, &variables)
     }
 
@@ -177,9 +177,18 @@ impl Field {
         }
     }
 
+    /// The engine's, where it decides the shape of the value; otherwise the field's own type decides.
+    fn json_type(&self) -> Option<&'static str> {
+        let of_engine = match &self.origin {
+            Origin::Vault(declaration) => declaration.shape().json_type(),
+            _ => None,
+        };
+        of_engine.or_else(|| json_type(self.ty))
+    }
+
     fn property(&self) -> Value {
         let mut property = Map::new();
-        if let Some(kind) = json_type(self.ty) {
+        if let Some(kind) = self.json_type() {
             property.insert("type".to_owned(), json!(kind));
         }
         if !self.doc.is_empty() {
@@ -192,7 +201,7 @@ impl Field {
     }
 }
 
-/// For types that JSON has too; nothing is claimed of any other.
+/// `None` for a type that is not known to be one of JSON's.
 fn json_type(ty: &str) -> Option<&'static str> {
     if let Some(inner) = ty.strip_prefix("Leased<").and_then(|rest| rest.strip_suffix('>')) {
         return json_type(inner);
@@ -206,7 +215,6 @@ fn json_type(ty: &str) -> Option<&'static str> {
         "String" | "SecretString" | "PathBuf" | "IpAddr" | "SocketAddr" | "Url" | "char" => {
             Some("string")
         }
-        "DatabaseCredentials" | "Certificate" | "SignedSshKey" => Some("object"),
         _ if ty.starts_with("HashMap<") || ty.starts_with("BTreeMap<") => Some("object"),
         _ if ty.starts_with("Vec<") => Some("array"),
         _ => None,
@@ -231,7 +239,7 @@ fn note(leaf: &Leaf, field: &Field) -> String {
 
 fn source(leaf: &Leaf) -> Option<String> {
     match &leaf.origin {
-        LeafOrigin::Vault(engine) => Some(engine.source()),
+        LeafOrigin::Vault(source) => Some(source.source()),
         LeafOrigin::Unbound(_) => Some("a path that its use decides".to_owned()),
         LeafOrigin::Plain => None,
     }
@@ -241,7 +249,67 @@ fn comment(text: &str) -> String {
     text.lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect()
 }
 
-/// One line without a bar, as a cell of a table has to be.
+/// A cell of a table is one line without a bar.
 fn cell(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use secrecy::SecretString;
+
+    use crate::VaultConfig;
+
+    /// Its name is not one that JSON Schema knows.
+    #[derive(serde::Deserialize)]
+    #[allow(dead_code)]
+    struct OwnType {
+        username: String,
+        password: SecretString,
+    }
+
+    #[derive(VaultConfig)]
+    #[vault(crate = "crate")]
+    #[allow(dead_code)]
+    struct Config {
+        port: u16,
+        #[vault(kv = "app")]
+        key: SecretString,
+        #[vault(kv = "app", plain)]
+        unknown: OwnType,
+        #[vault(kv = "app", whole, plain)]
+        whole: OwnType,
+        #[vault(read = "cubbyhole/app", plain)]
+        response: OwnType,
+        #[vault(read = "cubbyhole/app", key = "key", plain)]
+        number: u16,
+        #[vault(write = "aws/sts/app")]
+        map: HashMap<String, SecretString>,
+        #[vault(database = "app", plain)]
+        pair: OwnType,
+        #[vault(transit = "app", plain)]
+        plaintext: OwnType,
+    }
+
+    #[test]
+    fn the_engine_decides_the_json_type_before_the_fields_own_type() {
+        let schema: serde_json::Value =
+            serde_json::from_str(&Config::schema().json_schema()).unwrap();
+        for (field, expected) in [
+            ("port", Some("integer")),
+            ("key", Some("string")),
+            ("unknown", None),
+            ("whole", Some("object")),
+            ("response", Some("object")),
+            ("number", Some("integer")),
+            ("map", Some("object")),
+            ("pair", Some("object")),
+            ("plaintext", None),
+        ] {
+            let stated = schema["properties"][field]["type"].as_str();
+            assert_eq!(stated, expected, "{field}");
+        }
+    }
 }

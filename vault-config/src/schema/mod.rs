@@ -7,13 +7,13 @@ pub(crate) mod plan;
 pub use nesting::Nesting;
 
 use crate::VaultConfig;
-use crate::engine::Declare;
+use crate::engine::Declaration;
 use crate::error::{Cause, ErrorKind};
 
 /// The compile-time plan of a configuration: every field, where it comes from, what it is called.
 ///
-/// [`VaultConfig::schema`](crate::VaultConfig::schema) returns it; nothing is read to make it. It
-/// can be written out as what an administrator or a colleague needs:
+/// [`VaultConfig::schema`](crate::VaultConfig::schema) returns it without reading any source. It
+/// writes the documents that an administrator or a colleague needs:
 ///
 /// ```
 /// use vault_config::{VaultConfig, secrecy::SecretString};
@@ -48,11 +48,11 @@ pub struct Schema {
     pub(crate) namespace: Option<&'static str>,
     pub(crate) deny_unknown: bool,
     pub(crate) fields: Vec<Field>,
-    /// Structs that nest each other without end, in a sentence; the fields are not all there then.
+    /// A sentence about structs that nest each other without end. Fields are missing if there is one.
     cycle: Option<String>,
 }
 
-/// Never derived: the default of a secret is a secret.
+/// Not derived, because the default of a secret is a secret.
 impl std::fmt::Debug for Schema {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names = self.fields.iter().map(|field| field.name);
@@ -64,15 +64,15 @@ impl std::fmt::Debug for Schema {
 }
 
 impl Schema {
-    /// Why nothing can be read into the struct, nor written of it.
+    /// Why the struct can neither be loaded nor documented.
     pub(crate) fn refusal(&self) -> Option<Cause> {
-        let what = self.cycle.clone()?;
+        let message = self.cycle.clone()?;
         let help = "take `nested` away from one of these fields, and read what is inside of it as one value: a \
                     type that derives `Deserialize`, or a map";
-        Some(Cause::new(ErrorKind::Schema, what, help))
+        Some(Cause::new(ErrorKind::Schema, message, help))
     }
 
-    /// For documents: in an optional struct no field has to be set.
+    /// For documents: no field of an optional struct has to be set.
     pub(crate) fn all_optional(mut self) -> Self {
         for field in &mut self.fields {
             field.within_optional = true;
@@ -114,22 +114,22 @@ pub struct Field {
     pub(crate) namespace: Option<&'static str>,
     pub(crate) default: Option<&'static str>,
     pub(crate) optional: bool,
-    /// It is part of an optional struct, which may be absent as a whole.
+    /// Whether a struct around the field is optional.
     pub(crate) within_optional: bool,
     pub(crate) origin: Origin,
 }
 
 pub(crate) enum Origin {
     Plain,
-    Vault(Box<dyn Declare>),
+    Vault(Declaration),
     Nested { schema: Schema, kv: Option<&'static str>, mount: Option<&'static str> },
 }
 
-/// What the derive macro calls; see [`__private`](crate::__private).
+/// What generated code calls; see [`__private`](crate::__private).
 #[doc(hidden)]
 impl Schema {
     pub fn __of<T: VaultConfig>() -> Self {
-        let (schema, cycle) = nesting::followed(|nesting| T::__schema(nesting));
+        let (schema, cycle) = nesting::with_cycle(|nesting| T::__schema(nesting));
         Self { cycle, ..schema }
     }
 
@@ -180,7 +180,7 @@ impl Schema {
 
 #[doc(hidden)]
 impl Field {
-    /// A plain field: `name` without `r#`, `ty` as written in the source.
+    /// A plain field: `name` without `r#`, `ty` as the source code writes it.
     pub fn new(name: &'static str, ty: &'static str) -> Self {
         Self {
             name,
@@ -222,7 +222,7 @@ impl Field {
         self
     }
 
-    /// `text` is the default as written in the source, for documents.
+    /// `text` is the default as the source code writes it, for documents.
     pub fn default(mut self, text: &'static str) -> Self {
         self.default = Some(text);
         self
@@ -234,8 +234,8 @@ impl Field {
         self
     }
 
-    pub fn vault(mut self, declaration: impl Declare + 'static) -> Self {
-        self.origin = Origin::Vault(Box::new(declaration));
+    pub fn vault(mut self, declaration: Declaration) -> Self {
+        self.origin = Origin::Vault(declaration);
         self
     }
 

@@ -1,47 +1,51 @@
+//! Detects structs that nest each other without end.
+
 use std::cell::RefCell;
 
 use super::Schema;
 use crate::VaultConfig;
 
-/// The structs around the one whose schema is made, so that one which comes round again ends there. The compiler allows
-/// it behind a pointer, as in `struct A { b: Option<Box<B>> }` and `struct B { a: Option<Box<A>> }`.
+/// The structs around the one whose schema is built. A struct that is already among them would nest without end. The
+/// compiler allows that behind a pointer, as in `struct A { b: Option<Box<B>> }` and `struct B { a: Option<Box<A>> }`.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Nesting<'a> {
-    around: Option<Around<'a>>,
+    outer: Option<OuterStruct<'a>>,
     cycle: &'a RefCell<Option<String>>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Around<'a> {
-    /// The type's name, and where its code lies: two versions of a crate may have types of one name.
-    id: (&'static str, usize),
+struct OuterStruct<'a> {
+    id: StructId,
     name: &'static str,
-    /// The field whose struct is next.
+    /// The field that holds the inner struct.
     field: &'static str,
-    outer: &'a Nesting<'a>,
+    nesting: &'a Nesting<'a>,
 }
 
-/// What `make` makes, and the first cycle it comes upon.
-pub(super) fn followed(make: impl FnOnce(&Nesting<'_>) -> Schema) -> (Schema, Option<String>) {
+/// The type's name, and the address of its code: two versions of a crate may have types with equal names.
+type StructId = (&'static str, usize);
+
+/// The schema that `build` returns, and a sentence about the first cycle in it.
+pub(super) fn with_cycle(build: impl FnOnce(&Nesting<'_>) -> Schema) -> (Schema, Option<String>) {
     let cycle = RefCell::default();
-    let schema = make(&Nesting { around: None, cycle: &cycle });
+    let schema = build(&Nesting { outer: None, cycle: &cycle });
     (schema, cycle.into_inner())
 }
 
 #[doc(hidden)]
 impl Nesting<'_> {
-    /// Whether `T` is one of the structs around itself. Once there is such a cycle, nothing more is followed: structs
-    /// that all nest each other have more ways through them than there is time.
-    pub fn comes_round<T: VaultConfig>(&self, name: &'static str) -> bool {
+    /// Whether the schema of `T` stops here, because `T` is one of the structs around itself. After the first cycle it
+    /// stops for every struct: the paths through structs that all nest each other are too many to follow.
+    pub fn ends_at<T: VaultConfig>(&self, name: &'static str) -> bool {
         if self.cycle.borrow().is_some() {
             return true;
         }
         let id = id::<T>();
         let mut steps = Vec::new();
-        for around in std::iter::successors(self.around, |around| around.outer.around) {
-            steps.push(format!("{}.{}", around.name, around.field));
-            if around.id == id {
+        for outer in std::iter::successors(self.outer, |outer| outer.nesting.outer) {
+            steps.push(format!("{}.{}", outer.name, outer.field));
+            if outer.id == id {
                 steps.reverse();
                 let steps = steps.join(" nests ");
                 *self.cycle.borrow_mut() = Some(format!(
@@ -53,16 +57,16 @@ impl Nesting<'_> {
         false
     }
 
-    /// For the struct of a field of `T`.
+    /// For the struct that a field of `T` holds.
     pub fn within<T: VaultConfig>(&self, name: &'static str, field: &'static str) -> Nesting<'_> {
         Nesting {
-            around: Some(Around { id: id::<T>(), name, field, outer: self }),
+            outer: Some(OuterStruct { id: id::<T>(), name, field, nesting: self }),
             cycle: self.cycle,
         }
     }
 }
 
-fn id<T: VaultConfig>() -> (&'static str, usize) {
+fn id<T: VaultConfig>() -> StructId {
     let code = T::__schema as fn(&Nesting<'_>) -> Schema;
     (std::any::type_name::<T>(), code as usize)
 }
@@ -107,7 +111,7 @@ mod tests {
         inner: T,
     }
 
-    /// No value of it can be made, and yet it compiles.
+    /// It compiles, although no value of it can exist.
     #[derive(Debug, VaultConfig)]
     #[vault(crate = "crate")]
     struct Left {
@@ -196,7 +200,7 @@ mod tests {
         nest_all!(A B C D E F G H I J K L);
     }
 
-    /// There are more ways through twelve structs that all nest each other than there is time.
+    /// The paths through twelve structs that all nest each other are too many to follow.
     #[test]
     fn structs_that_all_nest_each_other_are_refused_at_once() {
         use all::A;

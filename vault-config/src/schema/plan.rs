@@ -1,9 +1,9 @@
-//! A schema made concrete: one leaf a field, with its names in every source.
+//! The schema as a flat list: one leaf for each field, with its names in every source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::engine::{Engine, Scope, Variables};
+use crate::engine::{FieldScope, Variables, VaultSource};
 use crate::error::{Cause, ErrorKind, Problem};
 use crate::schema::{Field, Origin, Schema};
 use crate::source::FieldNames;
@@ -33,8 +33,8 @@ pub(crate) struct Leaf {
 
 pub(crate) enum LeafOrigin {
     Plain,
-    Vault(Arc<dyn Engine>),
-    /// Marked for Vault, and its source cannot be worked out.
+    Vault(Arc<VaultSource>),
+    /// Marked for Vault, but its declaration cannot be bound.
     Unbound(Arc<Cause>),
 }
 
@@ -43,23 +43,23 @@ impl Leaf {
         !matches!(self.origin, LeafOrigin::Plain)
     }
 
-    /// Whether the local sources have a ciphertext, which Vault decrypts.
+    /// Whether the plain sources hold a ciphertext, which Vault decrypts.
     pub(crate) fn decrypts(&self) -> bool {
-        matches!(&self.origin, LeafOrigin::Vault(engine) if engine.decrypts())
+        matches!(&self.origin, LeafOrigin::Vault(source) if source.decrypts())
     }
 
-    /// What the field asks Vault for.
+    /// The name of the field's source in Vault.
     pub(crate) fn source(&self) -> Option<String> {
         match &self.origin {
-            LeafOrigin::Vault(engine) => Some(engine.source()),
+            LeafOrigin::Vault(source) => Some(source.source()),
             _ => None,
         }
     }
 
-    /// The field takes a secret with all its keys, whose names are no secrets.
+    /// Whether the field takes all keys of a secret. The names of the keys are not secret.
     pub(crate) fn is_whole(&self) -> bool {
         match &self.origin {
-            LeafOrigin::Vault(engine) => engine.key().is_none() && self.names.parts.is_empty(),
+            LeafOrigin::Vault(source) => source.key().is_none() && self.names.parts.is_empty(),
             _ => false,
         }
     }
@@ -98,7 +98,8 @@ fn collect(schema: &Schema, parent: &Parent, variables: &Variables, leaves: &mut
         let at = parent.child(field);
         match &field.origin {
             Origin::Nested { schema: inner, kv, mount } => {
-                // A struct's defaults are for its own fields; a nested one has its own, or the field's.
+                // The defaults of a struct apply to its own fields only. A nested struct uses its own, or
+                // those of the field that nests it.
                 let parent = Parent {
                     kv: kv.or(inner.kv),
                     mount: mount.or(inner.mount),
@@ -112,19 +113,19 @@ fn collect(schema: &Schema, parent: &Parent, variables: &Variables, leaves: &mut
                 leaves.push(at.leaf(id, field, &[], LeafOrigin::Plain));
             }
             Origin::Vault(declaration) => {
-                let scope =
-                    Scope { field: field.name, kv: parent.kv, mount: parent.mount, variables };
-                let namespace = field.namespace.or(parent.namespace);
-                let bound = declaration.bind(&scope).and_then(|engine| match namespace {
-                    Some(namespace) => scope.within(namespace, engine),
-                    None => Ok(engine),
-                });
-                let origin = match bound {
-                    Ok(engine) => LeafOrigin::Vault(engine),
+                let scope = FieldScope {
+                    field: field.name,
+                    kv: parent.kv,
+                    mount: parent.mount,
+                    namespace: field.namespace.or(parent.namespace),
+                    variables,
+                };
+                let origin = match declaration.bind(&scope) {
+                    Ok(source) => LeafOrigin::Vault(Arc::new(source)),
                     Err(cause) => LeafOrigin::Unbound(Arc::new(cause)),
                 };
                 let id = LeafId(leaves.len());
-                leaves.push(at.leaf(id, field, declaration.parts(), origin));
+                leaves.push(at.leaf(id, field, declaration.shape().parts(), origin));
             }
         }
     }
@@ -168,7 +169,7 @@ impl Parent {
     }
 }
 
-/// Fields that one variable would set: their problems, and their leaves.
+/// The problems of fields that share an environment variable, and their leaves.
 pub(crate) fn duplicates(leaves: &[Leaf]) -> (Vec<Problem>, BTreeSet<LeafId>) {
     let mut owners: BTreeMap<&str, &Leaf> = BTreeMap::new();
     let (mut problems, mut clashing) = (Vec::new(), BTreeSet::new());

@@ -12,7 +12,7 @@ const MAX_DEPTH: usize = 128;
 
 /// A number keeps its text, so that `1.10` in KV is still `1.10` for a `SecretString`.
 #[derive(Clone, Default, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     #[default]
     Null,
     Bool(bool),

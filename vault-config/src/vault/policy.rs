@@ -2,8 +2,7 @@
 
 /// One stanza of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-#[doc(hidden)]
-pub struct Grant {
+pub(crate) struct Grant {
     pub(crate) namespace: Option<String>,
     pub(crate) path: String,
     pub(crate) capability: &'static str,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Instrument as _;
 
-use crate::engine::{Answer, Request};
+use crate::engine::{EngineResponse, VaultRequest};
 use crate::error::Cause;
 use crate::http::{Lane, Repeat};
 use crate::live::watched::DueAction;
@@ -13,10 +13,10 @@ use crate::vault::{Renewal, Session, TokenUse, Vault, contained};
 pub(super) enum Outcome {
     /// `may_look` is whether the token may read the secret's metadata; `None` when that was not tried.
     Read {
-        answer: Result<Option<Box<Answer>>, Cause>,
+        answer: Result<Option<Box<EngineResponse>>, Cause>,
         may_look: Option<bool>,
     },
-    Issued(Result<Box<Answer>, Cause>),
+    Issued(Result<Box<EngineResponse>, Cause>),
     Renewed(Renewal),
 }
 
@@ -24,7 +24,7 @@ impl DueAction {
     pub(super) async fn run(
         self,
         vault: &Vault,
-        request: &Request,
+        request: &VaultRequest,
         token: &TokenUse,
         limit: Duration,
     ) -> Outcome {
@@ -46,7 +46,7 @@ impl DueAction {
         asked.unwrap_or_else(failed)
     }
 
-    async fn ask(self, mut session: Session<'_>, request: &Request) -> Outcome {
+    async fn ask(self, mut session: Session<'_>, request: &VaultRequest) -> Outcome {
         match self {
             Self::Issue => {
                 // What may have been issued already is not asked for again at once.
@@ -73,7 +73,10 @@ impl DueAction {
     }
 }
 
-async fn read(session: &Session<'_>, request: &Request) -> Result<Option<Box<Answer>>, Cause> {
+async fn read(
+    session: &Session<'_>,
+    request: &VaultRequest,
+) -> Result<Option<Box<EngineResponse>>, Cause> {
     request.send(session).await.map(Box::new).map(Some)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::release::{Replacement, RetiredLease};
 use super::{Done, Task};
 use crate::VaultConfig;
-use crate::engine::Answer;
+use crate::engine::EngineResponse;
 use crate::error::{Cause, ErrorKind, Problem};
 use crate::live::events::Event;
 use crate::live::watched::{Holding, LeaseState};
@@ -20,7 +20,7 @@ use crate::vault::{Session, TokenUse, contained};
 pub(super) type Staged = Vec<(LeafId, Resolution)>;
 
 impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
-    pub(super) fn take(&mut self, index: usize, answer: Answer, now: Reading) {
+    pub(super) fn take(&mut self, index: usize, answer: EngineResponse, now: Reading) {
         let Some(source) = self.sources.get_mut(index) else { return };
         let staged: Staged = source
             .fields
@@ -54,7 +54,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     }
 
     /// What was read or issued cannot be used: the last good value stays.
-    fn keep_last(&mut self, index: usize, answer: Answer, cause: Cause, now: Reading) {
+    fn keep_last(&mut self, index: usize, answer: EngineResponse, cause: Cause, now: Reading) {
         if let (Some(source), Some(lease)) = (self.sources.get_mut(index), answer.lease) {
             source.budget.unanswered(now);
             let source = source.request.name();

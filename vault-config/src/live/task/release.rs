@@ -194,8 +194,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             if let Ok(Done::Source { index, outcome: Outcome::Issued(Ok(answer)), .. }) = done
                 && let (Some(lease), Some(source)) = (answer.lease, self.sources.get(index))
             {
-                let (under, source) =
-                    (answer.issued.map(|issued| issued.token), source.request.name());
+                let (under, source) = (Some(answer.issued.token), source.request.name());
                 match lease.renewable {
                     true => end_apart(&mut ending, &self.vault, under, lease.id, source),
                     false => unended = Some(not_renewable(&source)),

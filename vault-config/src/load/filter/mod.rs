@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::{Engine, transit};
+use crate::engine::{VaultSource, transit};
 use crate::error::Cause;
 use crate::load::Purpose;
 use crate::load::slot::Resolution;
@@ -26,11 +26,11 @@ pub(crate) struct SourceFilter {
 pub(crate) struct LookupOutcome {
     pub(crate) resolution: Resolution,
     /// What Vault is to be asked for.
-    pub(crate) request: Option<Arc<dyn Engine>>,
+    pub(crate) request: Option<Arc<VaultSource>>,
 }
 
 impl LookupOutcome {
-    fn wanted(vault_source: &Arc<dyn Engine>) -> Self {
+    fn wanted(vault_source: &Arc<VaultSource>) -> Self {
         Self { resolution: Resolution::Wanted, request: Some(Arc::clone(vault_source)) }
     }
 }
@@ -95,7 +95,7 @@ impl SourceFilter {
     fn without_ciphertext(
         self,
         leaf: &Leaf,
-        vault_source: &dyn Engine,
+        vault_source: &VaultSource,
     ) -> Result<LookupOutcome, Cause> {
         if self.purpose == Purpose::Provide {
             return Err(transit::not_seen());

@@ -1,4 +1,4 @@
-//! `{name}` in paths.
+//! The values of `{name}` in paths.
 
 use std::collections::BTreeMap;
 
@@ -6,32 +6,45 @@ use crate::error::{Cause, ErrorKind};
 use crate::source::env::Environment;
 use crate::text::is_printable;
 
-/// The variables of paths: set on the loader, else `VAULT_CONFIG_VAR_NAME`, else `{profile}` from
-/// figment.
+/// Where a variable's value comes from: the loader, else `VAULT_CONFIG_VAR_NAME`, else for `{profile}`
+/// figment's profile.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Variables {
-    pub(crate) given: BTreeMap<String, String>,
+    pub(crate) set_on_loader: BTreeMap<String, String>,
     pub(crate) environment: Environment,
     pub(crate) profile: Option<String>,
-    pub(crate) unset: Unset,
+    pub(crate) substitution: Substitution,
 }
 
-/// No path has it: the object replacement character.
+/// Marks a variable in a path until its whole segment is replaced. No path holds this character, the object
+/// replacement character.
 const ANY: char = '\u{fffc}';
 
-/// What stands for a variable; documents are made without loading.
+/// What takes a variable's place in a path. Documents of a schema are written without any values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Unset {
+pub(crate) enum Substitution {
     #[default]
-    Problem,
-    /// `+`, as policies write any one segment.
+    Value,
+    /// `+`, which stands for one segment in a policy.
     AnySegment,
     /// `{name}`, as the struct writes it.
-    Kept,
+    Name,
 }
 
 impl Variables {
-    pub(crate) fn fill_text(&self, template: &str) -> Result<String, Cause> {
+    pub(super) fn fill(&self, template: &str) -> Result<String, Cause> {
+        let filled = self.fill_text(template)?;
+        if self.substitution == Substitution::AnySegment {
+            // `+` stands for a whole segment only.
+            let segments =
+                filled.split('/').map(|segment| if segment.contains(ANY) { "+" } else { segment });
+            return Ok(segments.collect::<Vec<_>>().join("/"));
+        }
+        check(&filled, template)?;
+        Ok(filled)
+    }
+
+    pub(super) fn fill_text(&self, template: &str) -> Result<String, Cause> {
         let mut filled = String::new();
         let mut rest = template;
         while let Some((before, after)) = rest.split_once('{') {
@@ -44,25 +57,13 @@ impl Variables {
         Ok(filled)
     }
 
-    pub(crate) fn fill(&self, template: &str) -> Result<String, Cause> {
-        let filled = self.fill_text(template)?;
-        if self.unset == Unset::AnySegment {
-            // `+` stands for a whole segment and for nothing less.
-            let segments =
-                filled.split('/').map(|segment| if segment.contains(ANY) { "+" } else { segment });
-            return Ok(segments.collect::<Vec<_>>().join("/"));
-        }
-        check(&filled, template)?;
-        Ok(filled)
-    }
-
     fn get(&self, name: &str, template: &str) -> Result<String, Cause> {
-        match self.unset {
-            Unset::Problem => {}
-            Unset::AnySegment => return Ok(ANY.to_string()),
-            Unset::Kept => return Ok(format!("{{{name}}}")),
+        match self.substitution {
+            Substitution::Value => {}
+            Substitution::AnySegment => return Ok(ANY.to_string()),
+            Substitution::Name => return Ok(format!("{{{name}}}")),
         }
-        if let Some(value) = self.given.get(name) {
+        if let Some(value) = self.set_on_loader.get(name) {
             return Ok(value.clone());
         }
         let variable = format!("VAULT_CONFIG_VAR_{}", name.to_uppercase());
@@ -82,11 +83,12 @@ impl Variables {
     }
 }
 
-/// A variable must not lead a path elsewhere. Addresses lose control characters on the way, so that
-/// `.` and `..` could hide behind them; the server answers all that is not printable with an empty 400.
+/// A variable must not change which part of the server a path names. URLs lose control characters, so `.`
+/// and `..` could be hidden by them. The server answers other characters that are not printable with an
+/// empty 400.
 fn check(path: &str, template: &str) -> Result<(), Cause> {
-    let stays = |segment: &str| !matches!(segment, "" | "." | "..");
-    if path == template || path.split('/').all(stays) && path.chars().all(is_printable) {
+    let is_name = |segment: &str| !matches!(segment, "" | "." | "..");
+    if path == template || path.split('/').all(is_name) && path.chars().all(is_printable) {
         return Ok(());
     }
     Err(Cause::new(
