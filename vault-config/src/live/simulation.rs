@@ -9,7 +9,7 @@ use super::schedule;
 use crate::error::{Cause, ErrorKind};
 use crate::time::backoff::Urgency;
 use crate::time::clock::Reading;
-use crate::time::{Lifetime, Step, backoff};
+use crate::time::{Lifetime, LifetimeStep, backoff};
 use crate::vault::{Asker, Reachability};
 
 const INSTANCES: usize = 1000;
@@ -100,7 +100,7 @@ impl Kept {
     fn wait(&self, now: f64) -> f64 {
         match &self.upkeep {
             Upkeep::Leased { lifetime, .. } => {
-                lifetime.next(at(now)).map_or(MAX_TTL, |(_, wait)| wait).as_secs_f64()
+                lifetime.next_step(at(now)).map_or(MAX_TTL, |(_, wait)| wait).as_secs_f64()
             }
             Upkeep::Stored { turn, sooner } => (turn.min(*sooner) - now).max(0.0),
         }
@@ -111,7 +111,7 @@ impl Kept {
         match &mut self.upkeep {
             Upkeep::Leased { lifetime, issued } => {
                 let left = MAX_TTL.as_secs_f64() - (now - *issued);
-                if lifetime.due(at(now)) == Some(Step::Renew) {
+                if lifetime.due_step(at(now)) == Some(LifetimeStep::Renew) {
                     let granted = TTL.min(Duration::from_secs_f64(left.max(1.0)));
                     lifetime.renewed(at(now), granted, random.f64());
                 } else {
@@ -148,12 +148,12 @@ impl Kept {
         self.fails = true;
         self.plan_next_turn(now, random);
         match &mut self.upkeep {
-            Upkeep::Leased { lifetime, .. } => match lifetime.due(at(now)) {
-                Some(Step::Replace) => lifetime.replacement_failed(at(now), random.f64()),
+            Upkeep::Leased { lifetime, .. } => match lifetime.due_step(at(now)) {
+                Some(LifetimeStep::Replace) => lifetime.replacement_failed(at(now), random.f64()),
                 _ => lifetime.renewal_failed(at(now), random.f64()),
             },
             Upkeep::Stored { sooner, .. } => {
-                let wait = backoff::retry_read(self.failures, KV, random.f64());
+                let wait = backoff::read_retry(self.failures, KV, random.f64());
                 *sooner = now + wait.as_secs_f64();
             }
         }
@@ -227,7 +227,7 @@ impl Instance {
     }
 
     fn urgency(&self, now: f64) -> Urgency {
-        self.kept.iter().map(|kept| kept.urgency(now)).fold(Urgency::NONE, Urgency::and)
+        self.kept.iter().map(|kept| kept.urgency(now)).fold(Urgency::NONE, Urgency::max)
     }
 
     fn probe(&mut self, now: f64, outage: &Outage, random: &mut fastrand::Rng) -> u32 {
@@ -261,7 +261,9 @@ impl Instance {
         for kept in self.kept.iter_mut().filter(|kept| kept.fails) {
             (kept.fails, kept.failures) = (false, 0);
             match &mut kept.upkeep {
-                Upkeep::Leased { lifetime, .. } => lifetime.outage_ended(at(now), random.f64()),
+                Upkeep::Leased { lifetime, .. } => {
+                    lifetime.resume_after_outage(at(now), random.f64())
+                }
                 Upkeep::Stored { turn, sooner } => {
                     *turn = now + schedule::after_outage(KV, random.f64()).as_secs_f64();
                     *sooner = f64::MAX;

@@ -10,7 +10,7 @@ use crate::error::{Cause, ErrorKind};
 use crate::load::resolve::{Given, Pending};
 use crate::time::backoff::Urgency;
 use crate::time::clock::Reading;
-use crate::time::{Deadline, Lifetime, RotationSchedule, Step, backoff};
+use crate::time::{Deadline, Lifetime, LifetimeStep, RotationSchedule, backoff};
 use crate::vault::{Failure, Held, LeaseId, Leaving};
 
 /// However often a static role is rotated, and however little was left when it was first read.
@@ -145,7 +145,7 @@ impl LeaseState {
 
     /// It is replaced at once; `is_gone` is whether it is dead by now.
     pub(super) fn refused(&mut self, cause: Cause, is_gone: bool, now: Reading) {
-        self.lifetime.refused();
+        self.lifetime.renewal_refused();
         self.refusal = Some(cause);
         self.gone = self.gone.or(is_gone.then_some(now));
     }
@@ -175,14 +175,14 @@ impl LeaseState {
 
     /// It was replaced late: renewed once more, it leaves all readers the time to change over.
     pub(super) fn deserves_grace(&self, now: Reading) -> bool {
-        !self.is_orphan && self.gone_since().is_none() && self.lifetime.could_last(now)
+        !self.is_orphan && self.gone_since().is_none() && self.lifetime.can_be_extended(now)
     }
 
     /// How long it was to live when it was issued.
     fn life(&self) -> Option<Duration> {
-        let own = (!self.lifetime.full().is_zero()).then(|| self.lifetime.full());
+        let own = (!self.lifetime.full_ttl().is_zero()).then(|| self.lifetime.full_ttl());
         let term = self.under.as_ref().map(|held| held.term());
-        let token = term.as_ref().and_then(|term| term.as_ref()).map(Lifetime::full);
+        let token = term.as_ref().and_then(|term| term.as_ref()).map(Lifetime::full_ttl);
         own.into_iter().chain(token.filter(|full| !full.is_zero())).min()
     }
 
@@ -235,7 +235,7 @@ impl LeaseState {
             None => false,
             Some(Leaving::Ended) => true,
             Some(Leaving::UsedUp) => {
-                held.term().as_ref().is_some_and(|term| term.due(now).is_some())
+                held.term().as_ref().is_some_and(|term| term.due_step(now).is_some())
             }
         }
     }
@@ -343,7 +343,7 @@ impl WatchedSecret {
         let is_under_way = schedule.is_under_way(compared, waited);
         let waiting_since = is_under_way.then(|| waiting_since.unwrap_or(read));
         let waited = waiting_since.map(|since| read.since(since));
-        let after = schedule.next(waited, random);
+        let after = schedule.next_read_in(waited, random);
         // It may be rotated by hand.
         let after = self.every.map_or(after, |every| after.min(every));
         let next = Deadline::new(read, after);
@@ -395,7 +395,7 @@ impl WatchedSecret {
         let Some(every) = self.every else { return };
         let Holding::Stored { turn, sooner, .. } = &mut self.holding else { return };
         *sooner = None;
-        if turn.is_none_or(|turn| turn.has_come(now)) {
+        if turn.is_none_or(|turn| turn.has_passed(now)) {
             *turn = Some(Deadline::new(now, schedule::reread(every, false, fastrand::f64())));
         }
     }
@@ -404,9 +404,11 @@ impl WatchedSecret {
         match &self.holding {
             Holding::Leased(lease) => {
                 let life = lease.life().zip(lease.remaining(now));
-                life.map_or(Urgency::NONE, |(life, remaining)| Urgency::of(remaining, life))
+                life.map_or(Urgency::NONE, |(life, remaining)| {
+                    Urgency::from_remaining(remaining, life)
+                })
             }
-            Holding::Rotating { stale, .. } if stale.has_come(now) => Urgency::ENDED,
+            Holding::Rotating { stale, .. } if stale.has_passed(now) => Urgency::EXPIRED,
             Holding::Rotating { .. } | Holding::Stored { .. } => Urgency::NONE,
         }
     }
@@ -422,7 +424,7 @@ impl WatchedSecret {
         self.failures = self.failures.saturating_add(1);
         let random = fastrand::f64();
         let every = self.every.unwrap_or(Duration::MAX);
-        let again = Deadline::new(now, backoff::retry_read(self.failures, every, random));
+        let again = Deadline::new(now, backoff::read_retry(self.failures, every, random));
         self.plan_next_turn(now);
         match &mut self.holding {
             Holding::Leased(lease) => lease.lifetime.replacement_failed(now, random),
@@ -452,7 +454,7 @@ impl WatchedSecret {
             Holding::Leased(lease)
                 if lease.gone_since().is_none() && !lease.token_is_retiring(now) =>
             {
-                lease.lifetime.outage_ended(now, random);
+                lease.lifetime.resume_after_outage(now, random);
             }
             Holding::Stored { turn, sooner, .. } => {
                 let wait = self.every.map(|every| schedule::after_outage(every, random));
@@ -537,20 +539,20 @@ impl WatchedSecret {
             Holding::Leased(lease) => {
                 if lease.token_is_retiring(now) {
                     lease.is_orphan = true;
-                    lease.lifetime.lost();
+                    lease.lifetime.replace_now();
                 }
-                match lease.lifetime.due(now) {
+                match lease.lifetime.due_step(now) {
                     None => Ok(None),
-                    Some(Step::Renew) => {
-                        let full = lease.lifetime.full();
+                    Some(LifetimeStep::Renew) => {
+                        let full = lease.lifetime.full_ttl();
                         Ok(lease.id.clone().map(|id| DueAction::Renew { id, full }))
                     }
-                    Some(Step::Replace) if leaving && !lease.is_urgent(now) => Ok(None),
-                    Some(Step::Replace) => self.issue(now),
+                    Some(LifetimeStep::Replace) if leaving && !lease.is_urgent(now) => Ok(None),
+                    Some(LifetimeStep::Replace) => self.issue(now),
                 }
             }
             Holding::Rotating { next, .. } => {
-                Ok(next.has_come(now).then_some(DueAction::Read { unless: None }))
+                Ok(next.has_passed(now).then_some(DueAction::Read { unless: None }))
             }
             Holding::Stored { .. } => {
                 let is_due = self.is_due(now, leaving);
@@ -565,7 +567,7 @@ impl WatchedSecret {
         let Err(wait) = self.budget.allows(now, age, lease.life()) else {
             return Ok(Some(DueAction::Issue));
         };
-        lease.lifetime.postpone(now, wait);
+        lease.lifetime.postpone_replacement(now, wait);
         lease.blocked_cause(now, wait, self.failure.as_ref()).map_or(Ok(None), Err)
     }
 
@@ -614,11 +616,13 @@ impl WatchedSecret {
             _ if self.busy => None,
             Holding::Leased(lease) => {
                 let (step, wait) = match lease.token_is_retiring(now) {
-                    true => (Step::Replace, Duration::ZERO),
-                    false => lease.lifetime.next(now)?,
+                    true => (LifetimeStep::Replace, Duration::ZERO),
+                    false => lease.lifetime.next_step(now)?,
                 };
                 match step {
-                    Step::Replace if leaving => lease.urgent_in(now).map(|in_| in_.max(wait)),
+                    LifetimeStep::Replace if leaving => {
+                        lease.urgent_in(now).map(|in_| in_.max(wait))
+                    }
                     _ => Some(wait),
                 }
             }
@@ -638,7 +642,7 @@ impl WatchedSecret {
             }
             Holding::Stored { .. } => (None, self.failures),
         };
-        backoff::patience(life, failures, longest)
+        backoff::request_timeout(life, failures, longest)
     }
 
     pub(super) fn status(&self, now: Reading) -> SourceStatus {
@@ -684,10 +688,10 @@ impl LeaseState {
             state.expires_at = Some(gone.wall);
             state.error = self.refusal.as_ref().map(Cause::log_line);
         }
-        if let Some((step, wait)) = self.lifetime.next(now) {
+        if let Some((step, wait)) = self.lifetime.next_step(now) {
             let action = match step {
-                Step::Renew => Action::Renew,
-                Step::Replace => Action::Rotate,
+                LifetimeStep::Renew => Action::Renew,
+                LifetimeStep::Replace => Action::Rotate,
             };
             state.plan(now.wall, action, wait);
         }

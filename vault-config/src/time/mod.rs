@@ -1,4 +1,7 @@
-//! Clocks, and what is decided from them alone: when something is due, and how long to wait. Nothing here does I/O.
+//! Clocks, and every timing decision that needs nothing but a clock reading: when something is due, and how
+//! long to wait. Pure: no I/O, and all randomness is passed in, so that a test repeats a decision exactly.
+//!
+//! [`Lifetime`] decides when a lease or a token is renewed and when it is replaced.
 
 pub(crate) mod backoff;
 pub(crate) mod clock;
@@ -8,5 +11,5 @@ pub(crate) mod rfc3339;
 mod rotation;
 
 pub(crate) use deadline::Deadline;
-pub(crate) use lifetime::{Lifetime, Step};
+pub(crate) use lifetime::{Lifetime, LifetimeStep};
 pub(crate) use rotation::RotationSchedule;

@@ -15,7 +15,7 @@ use super::{Held, Renewal, Vault, contained};
 use crate::error::{Cause, ErrorKind};
 use crate::time::backoff::Urgency;
 use crate::time::clock::Reading;
-use crate::time::{Deadline, Lifetime, Step, backoff};
+use crate::time::{Deadline, Lifetime, LifetimeStep, backoff};
 
 const TOKEN: &str = "token";
 
@@ -128,7 +128,7 @@ pub(crate) struct TokenView {
     /// Since when there is none, or the server refuses it.
     pub(crate) dead_since: Option<Reading>,
     pub(crate) login_is_refused: bool,
-    pub(crate) next: Option<(Step, Duration)>,
+    pub(crate) next: Option<(LifetimeStep, Duration)>,
     pub(crate) failure: Option<Failure>,
     pub(crate) last_success: Option<SystemTime>,
 }
@@ -221,7 +221,7 @@ impl Vault {
         if let Some(held) = self.held()
             && let Some(lifetime) = held.term().as_mut()
         {
-            lifetime.outage_ended(now, fastrand::f64());
+            lifetime.resume_after_outage(now, fastrand::f64());
         }
         let mut state = self.upkeep().state();
         let is_over = state.failure.take_if(|failure| failure.is_over(recovery)).is_some();
@@ -331,7 +331,7 @@ impl Vault {
             _ => 0,
         };
         if state.died_young > 1 {
-            let wait = backoff::retry_read(state.died_young, Duration::MAX, fastrand::f64());
+            let wait = backoff::read_retry(state.died_young, Duration::MAX, fastrand::f64());
             state.no_login_before = Some(Deadline::new(now, wait));
         }
         drop(state);
@@ -405,7 +405,7 @@ impl Vault {
             }
             _ => {
                 state.failures = state.failures.saturating_add(1);
-                backoff::retry_read(state.failures, Duration::MAX, random)
+                backoff::read_retry(state.failures, Duration::MAX, random)
             }
         };
         // What a refusal asks to wait is not cut short by another failure.
@@ -443,7 +443,7 @@ impl Vault {
     }
 
     fn token_succeeded(&self, held: &Held, now: Reading) {
-        let still_ends = held.term().as_ref().is_some_and(Lifetime::is_cut_short);
+        let still_ends = held.term().as_ref().is_some_and(Lifetime::is_truncated);
         let mut state = self.upkeep().state();
         state.looks = 0;
         state.look_again = None;
@@ -480,10 +480,10 @@ impl Vault {
         let state = self.upkeep().state();
         let login_in = state.no_login_before.map_or(Duration::ZERO, |at| at.remaining(now));
         let next = match (&lifetime, dead_since) {
-            (_, Some(_)) => Some((Step::Replace, login_in)),
-            (Some(lifetime), None) => lifetime.next(now).map(|(step, wait)| match step {
-                Step::Renew => (step, wait),
-                Step::Replace => (step, wait.max(login_in)),
+            (_, Some(_)) => Some((LifetimeStep::Replace, login_in)),
+            (Some(lifetime), None) => lifetime.next_step(now).map(|(step, wait)| match step {
+                LifetimeStep::Renew => (step, wait),
+                LifetimeStep::Replace => (step, wait.max(login_in)),
             }),
             (None, None) => None,
         };
@@ -525,10 +525,10 @@ impl State {
         let Some(lifetime) = &*lifetime else { return look() };
         let renewal_is_due = lifetime.renewal_in(now).is_some_and(|wait| wait.is_zero());
         let renew = || renewal_is_due.then(|| Kind::Renew(Arc::clone(&held)));
-        match lifetime.due(now)? {
-            Step::Renew => renew(),
+        match lifetime.due_step(now)? {
+            LifetimeStep::Renew => renew(),
             // What cannot be replaced, for now or ever, is renewed to its very end.
-            Step::Replace => log_in().filter(|_| is_replaceable).or_else(renew),
+            LifetimeStep::Replace => log_in().filter(|_| is_replaceable).or_else(renew),
         }
     }
 
@@ -540,7 +540,7 @@ impl State {
     }
 
     fn login_is_due(&self, vault: &Vault, now: Reading) -> bool {
-        let is_rested = self.no_login_before.is_none_or(|at| at.has_come(now));
+        let is_rested = self.no_login_before.is_none_or(|at| at.has_passed(now));
         is_rested || stamp(vault) != self.stamp && self.wrong_secrets_since(now) < MOST_WRONG
     }
 
@@ -549,7 +549,7 @@ impl State {
     }
 
     fn look_is_due(&self, now: Reading) -> bool {
-        self.look_again.is_none_or(|at| at.has_come(now))
+        self.look_again.is_none_or(|at| at.has_passed(now))
     }
 
     fn asker(&self, vault: &Vault, now: Reading) -> Asker<'static> {
@@ -687,7 +687,7 @@ impl Vault {
         }
         let mut state = self.upkeep().state();
         state.looks = state.looks.saturating_add(1);
-        let wait = backoff::retry_read(state.looks, Duration::MAX, fastrand::f64());
+        let wait = backoff::read_retry(state.looks, Duration::MAX, fastrand::f64());
         state.look_again = Some(Deadline::new(now, wait));
         drop(state);
         self.request_failed(TOKEN, &cause, now);
@@ -734,7 +734,7 @@ impl Vault {
         let is_replaceable = self.can_replace(held);
         if let Some(lifetime) = held.term().as_mut() {
             match is_replaceable {
-                true => lifetime.refused(),
+                true => lifetime.renewal_refused(),
                 false => lifetime.renewal_failed(now, fastrand::f64()),
             }
         }
@@ -758,7 +758,7 @@ impl Vault {
     fn same_token_again(&self, now: Reading) -> bool {
         let ends_soon = |held: &Held| {
             let lifetime = held.term();
-            let left = lifetime.as_ref().and_then(|it| Some((it.remaining(now)?, it.full())));
+            let left = lifetime.as_ref().and_then(|it| Some((it.remaining(now)?, it.full_ttl())));
             left.is_some_and(|(remaining, full)| remaining <= full / 20)
         };
         if self.held().is_none_or(|held| held.is_dead() || ends_soon(&held)) {
@@ -766,7 +766,7 @@ impl Vault {
             return true;
         }
         let mut state = self.upkeep().state();
-        let wait = backoff::retry_read(u32::MAX, Duration::MAX, fastrand::f64());
+        let wait = backoff::read_retry(u32::MAX, Duration::MAX, fastrand::f64());
         state.no_login_before = Some(Deadline::new(now, wait));
         (state.failures, state.refusals) = (0, 0);
         let ends = state.ends;
@@ -800,7 +800,7 @@ impl Vault {
 }
 
 pub(crate) fn token_urgency(vault: &Vault, now: Reading) -> Urgency {
-    let Some(held) = vault.held().filter(|held| !held.is_dead()) else { return Urgency::ENDED };
+    let Some(held) = vault.held().filter(|held| !held.is_dead()) else { return Urgency::EXPIRED };
     let lifetime = held.term();
     lifetime.as_ref().map_or(Urgency::NONE, |lifetime| lifetime.urgency(now))
 }
@@ -808,9 +808,11 @@ pub(crate) fn token_urgency(vault: &Vault, now: Reading) -> Urgency {
 fn renewal_limit(vault: &Vault, held: &Held) -> Duration {
     let lifetime = held.term();
     match &*lifetime {
-        Some(lifetime) => {
-            backoff::patience(Some(lifetime.full()), lifetime.failures(), vault.timeout())
-        }
+        Some(lifetime) => backoff::request_timeout(
+            Some(lifetime.full_ttl()),
+            lifetime.failures(),
+            vault.timeout(),
+        ),
         None => vault.timeout(),
     }
 }
@@ -820,7 +822,7 @@ fn end_is_reported_in(vault: &Vault, lifetime: &Lifetime, now: Reading) -> Optio
     match vault.auth().watched_file() {
         None => Some(wait),
         Some(_) => {
-            let late = lifetime.remaining(now)?.saturating_sub(lifetime.full() / 20);
+            let late = lifetime.remaining(now)?.saturating_sub(lifetime.full_ttl() / 20);
             Some(wait.max(late))
         }
     }

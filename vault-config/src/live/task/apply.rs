@@ -115,7 +115,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         else {
             return;
         };
-        let (vault, full) = (self.vault.clone(), lease.lifetime.full());
+        let (vault, full) = (self.vault.clone(), lease.lifetime.full_ttl());
         self.running.spawn(async move {
             let session = Session::with_token(&vault, &token, vault.timeout());
             let _ = contained(session.renew_lease(&id, full)).await;

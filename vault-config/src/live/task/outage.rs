@@ -53,7 +53,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     /// The server is asked more often while anything here ends soon.
     pub(super) fn asker<'a>(&self, source: &'a str, repeats: bool, now: Reading) -> Asker<'a> {
         let of_sources = self.sources.iter().map(|source| source.urgency(now));
-        let urgency = of_sources.fold(token_urgency(&self.vault, now), Urgency::and);
+        let urgency = of_sources.fold(token_urgency(&self.vault, now), Urgency::max);
         Asker { source, repeats, is_early: false, urgency }
     }
 

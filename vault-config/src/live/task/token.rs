@@ -6,7 +6,7 @@ use crate::VaultConfig;
 use crate::error::Problem;
 use crate::live::events::Event;
 use crate::live::status::{Action, Login, State, TokenStatus};
-use crate::time::Step;
+use crate::time::LifetimeStep;
 use crate::time::clock::Reading;
 use crate::vault::{Failure, News, TokenAction, TokenOutcome, Vault};
 
@@ -66,11 +66,11 @@ pub(super) fn status(vault: &Vault, now: Reading) -> Option<TokenStatus> {
     state.last_success = view.last_success;
     if let Some(lifetime) = &view.lifetime {
         let (remaining, overdue) = (lifetime.remaining(now), lifetime.overdue_by(now));
-        state.ends(now.wall, remaining, overdue, lifetime.full());
+        state.ends(now.wall, remaining, overdue, lifetime.full_ttl());
     }
     match view.next {
-        Some((Step::Renew, wait)) => state.plan(now.wall, Action::Renew, wait),
-        Some((Step::Replace, wait)) => state.plan(now.wall, Action::LogIn, wait),
+        Some((LifetimeStep::Renew, wait)) => state.plan(now.wall, Action::Renew, wait),
+        Some((LifetimeStep::Replace, wait)) => state.plan(now.wall, Action::LogIn, wait),
         None => {}
     }
     if let Some(dead_since) = view.dead_since {

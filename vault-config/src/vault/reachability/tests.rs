@@ -12,7 +12,7 @@ fn cause(kind: ErrorKind) -> Cause {
 }
 
 fn asker(source: &str, repeats: bool) -> Asker<'_> {
-    Asker { source, repeats, is_early: false, urgency: Urgency::ENDED }
+    Asker { source, repeats, is_early: false, urgency: Urgency::EXPIRED }
 }
 
 fn fail(
