@@ -13,7 +13,7 @@ use crate::auth;
 use crate::engine::{Request, Unset, Variables};
 use crate::error::{Cause, Error, ErrorKind, Problem};
 use crate::http::{retry, settings};
-use crate::live::{Live, Options, Start};
+use crate::live::{Live, LiveStart, WatchOptions};
 use crate::load::expiry;
 use crate::load::mode::{self, Chosen, Mode};
 use crate::load::provider::{self, Resolved};
@@ -26,7 +26,7 @@ use crate::source::dotenv::{Choice, Dotenv};
 use crate::source::env::Environment;
 use crate::source::layers::{Layers, Unknown};
 use crate::text;
-use crate::vault::{Custody, CustodyGuard, Vault};
+use crate::vault::{LoadRollback, RollbackGuard, Vault};
 
 /// Says where a configuration is read from, then reads it.
 ///
@@ -60,7 +60,7 @@ pub struct Loader<T> {
     env_overrides: bool,
     variables: BTreeMap<String, String>,
     deadline: Duration,
-    watch: Options,
+    watch: WatchOptions,
     target: PhantomData<fn() -> T>,
 }
 
@@ -76,7 +76,7 @@ impl<T: VaultConfig> Loader<T> {
             env_overrides: true,
             variables: BTreeMap::new(),
             deadline: Duration::from_secs(30),
-            watch: Options { every: Duration::from_secs(300), overlap: None },
+            watch: WatchOptions { every: Duration::from_secs(300), overlap: None },
             target: PhantomData,
         }
     }
@@ -192,7 +192,7 @@ impl<T: VaultConfig> Loader<T> {
             let Some((config, read)) = prepared.build::<T>() else {
                 return Err(prepared.failure());
             };
-            Ok(Live::start(Start {
+            Ok(Live::start(LiveStart {
                 name: prepared.name,
                 config,
                 slots: prepared.slots,
@@ -202,7 +202,7 @@ impl<T: VaultConfig> Loader<T> {
                 options,
             }))
         });
-        guard.hand_over(load).await
+        guard.commit_on_success(load).await
     }
 
     /// Loads the configuration once.
@@ -264,7 +264,7 @@ impl<T: VaultConfig> Loader<T> {
             prepared.warn_of_what_expires();
             Ok((config, prepared.report(read.fields)))
         });
-        guard.hand_over(load).await
+        guard.commit_on_success(load).await
     }
 
     /// Does all that a load does without making credentials: it logs in, reads every secret, and
@@ -287,7 +287,7 @@ impl<T: VaultConfig> Loader<T> {
                 false => Err(prepared.error()),
             }
         });
-        guard.end_after(check).await
+        guard.roll_back_after(check).await
     }
 
     /// Reads the fields marked for Vault once, for a figment of your own; see [`Resolved`]. Nothing
@@ -315,10 +315,10 @@ impl<T: VaultConfig> Loader<T> {
             let figment = provider::figment(&prepared.slots, &read.shapes, &wrong);
             Ok(Resolved::new(figment, prepared.report(read.fields)))
         });
-        guard.hand_over(load).await
+        guard.commit_on_success(load).await
     }
 
-    async fn prepare(self, provider: bool) -> Result<(Prepared, CustodyGuard), Error> {
+    async fn prepare(self, provider: bool) -> Result<(Prepared, RollbackGuard), Error> {
         let schema = T::schema();
         if let Some(refusal) = schema.refusal() {
             return Err(Error::single(schema.name, refusal));
@@ -367,13 +367,14 @@ impl<T: VaultConfig> Loader<T> {
             chosen.sentence.is_some() && !pending.is_empty(),
         );
         log(&chosen, schema.name, &slots);
-        let guard = CustodyGuard::new(vault.as_ref().and_then(|vault| vault.as_ref().ok()), is_own);
+        let guard =
+            RollbackGuard::new(vault.as_ref().and_then(|vault| vault.as_ref().ok()), is_own);
         let prepared = Prepared {
             name: schema.name,
             slots,
             pending,
             vault,
-            custody: guard.custody(),
+            rollback: guard.rollback(),
             deadline: self.deadline,
             problems,
             sentence: chosen.sentence,
@@ -403,7 +404,7 @@ struct Prepared {
     pending: Pending,
     vault: Option<Result<Vault, Vec<Cause>>>,
     /// Where what is obtained over the connection stays until the caller has it.
-    custody: Option<Arc<Custody>>,
+    rollback: Option<Arc<LoadRollback>>,
     deadline: Duration,
     problems: Vec<Problem>,
     sentence: Option<String>,
@@ -445,8 +446,8 @@ impl Prepared {
 
     async fn ask(&mut self, check: bool) {
         let pending = self.pending.clone();
-        if let Some(custody) = &self.custody {
-            let asked = wait_for(custody, pending, &mut self.slots, self.deadline, check).await;
+        if let Some(rollback) = &self.rollback {
+            let asked = wait_for(rollback, pending, &mut self.slots, self.deadline, check).await;
             self.unused = asked.unused;
             self.given =
                 asked.given.into_iter().map(|given| (given.request.clone(), given)).collect();
@@ -460,8 +461,8 @@ impl Prepared {
     }
 
     fn warn_of_what_expires(&self) {
-        if let Some(custody) = &self.custody {
-            let now = custody.vault().clock().now();
+        if let Some(rollback) = &self.rollback {
+            let now = rollback.vault().clock().now();
             expiry::warn(self.name, &self.slots, self.given.values(), now);
         }
     }
@@ -504,7 +505,7 @@ impl Prepared {
 /// Asks again for what failed only because the server is not up yet, until the deadline. What was
 /// answered is kept: a credential is never made twice.
 async fn wait_for(
-    custody: &Arc<Custody>,
+    rollback: &Arc<LoadRollback>,
     mut pending: Pending,
     slots: &mut [Slot],
     deadline: Duration,
@@ -514,8 +515,8 @@ async fn wait_for(
     let mut asked = Asked::default();
     loop {
         let more = match check {
-            true => resolve::verify(custody, pending.clone(), slots).await,
-            false => resolve::fetch(custody, pending.clone(), slots).await,
+            true => resolve::verify(rollback, pending.clone(), slots).await,
+            false => resolve::fetch(rollback, pending.clone(), slots).await,
         };
         asked.unused.extend(more.unused);
         asked.given.extend(more.given);
@@ -531,7 +532,7 @@ async fn wait_for(
             return asked;
         };
         if told != Some(cause.kind) {
-            let address = custody.vault().addresses().shown();
+            let address = rollback.vault().addresses().shown();
             tracing::warn!(%address, "waiting for Vault: {}", cause.message);
             told = Some(cause.kind);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Answer, Ask, Asked, Declare, Engine, Refresh, Request, Scope, SecretVersion, no_data};
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
-use crate::vault::{Grant, Mount, Response, Session};
+use crate::vault::{Grant, MountKind, Response, Session};
 
 /// `kv = ".."` and its companions, as written.
 #[doc(hidden)]
@@ -197,7 +197,7 @@ async fn read_v2(session: &Session<'_>, location: &Location) -> Result<Answer, C
             return Err(reply.into_cause());
         }
     }
-    let mount = session.mount(&location.mount, &location.path).await?;
+    let mount = session.mount_kind(&location.mount, &location.path).await?;
     match (mount.kv_version(), location.kv_version) {
         (Some(1), None) => read_v1(session, location).await,
         (Some(1), Some(_)) => Err(wrong_version(location, 1)),
@@ -215,7 +215,7 @@ async fn guess_v1(
     session: &Session<'_>,
     location: &Location,
     first: Response,
-    mount: &Mount,
+    mount: &MountKind,
 ) -> Result<Answer, Cause> {
     if location.version.is_none() {
         let reply = session.get(&location.v1(), None).await?;
@@ -251,7 +251,7 @@ async fn read_v1(session: &Session<'_>, location: &Location) -> Result<Answer, C
     if !reply.is_miss() {
         return Err(reply.into_cause());
     }
-    let mount = session.mount(&location.mount, &location.path).await?;
+    let mount = session.mount_kind(&location.mount, &location.path).await?;
     match (mount.kv_version(), location.kv_version) {
         (Some(2), Some(_)) => Err(wrong_version(location, 2)),
         // It was version 1 when that was learned, and has been upgraded since.
@@ -331,7 +331,7 @@ fn no_mount(location: &Location) -> Cause {
     )
 }
 
-fn miss(reply: Response, wire: &str, location: &Location, mount: &Mount) -> Cause {
+fn miss(reply: Response, wire: &str, location: &Location, mount: &MountKind) -> Cause {
     let cause = match reply.status {
         403 => denied(&reply, wire, location, mount),
         _ => nothing_there(location, mount),
@@ -353,7 +353,7 @@ fn likelier(cause: Cause, wire: &str, location: &Location) -> Cause {
         .hint(&usual)
 }
 
-fn denied(reply: &Response, wire: &str, location: &Location, mount: &Mount) -> Cause {
+fn denied(reply: &Response, wire: &str, location: &Location, mount: &MountKind) -> Cause {
     let cause = reply.denied(&Grant::read(wire));
     match mount.is_unknown() {
         true => cause.hint(&format!(
@@ -364,22 +364,22 @@ fn denied(reply: &Response, wire: &str, location: &Location, mount: &Mount) -> C
     }
 }
 
-fn nothing_there(location: &Location, mount: &Mount) -> Cause {
+fn nothing_there(location: &Location, mount: &MountKind) -> Cause {
     let what = match mount {
-        Mount::Kv(engine) => match location.version {
+        MountKind::Kv(engine) => match location.version {
             Some(version) => {
                 format!("there is no version {version} of it, or nothing is stored there")
             }
             None => format!("nothing is stored there; {}/ is KV version {engine}", location.mount),
         },
-        Mount::Other(engine) => {
+        MountKind::Other(engine) => {
             return Cause::new(
                 ErrorKind::WrongMount,
                 format!("{}/ is a {engine} engine, not KV", location.mount),
                 "name the KV engine's mount with mount = \"..\"",
             );
         }
-        Mount::Unknown => "nothing is stored there".to_owned(),
+        MountKind::Unknown => "nothing is stored there".to_owned(),
     };
     let (mount, path) = (&location.mount, &location.path);
     let help = match location.version {

@@ -85,7 +85,7 @@ impl Request {
     }
 
     pub(crate) async fn send(&self, session: &Session<'_>) -> Result<Answer, Cause> {
-        let session = session.within(self.namespace.as_deref());
+        let session = session.in_namespace(self.namespace.as_deref());
         self.ask.send(&session).await
     }
 
@@ -94,7 +94,7 @@ impl Request {
         session: &Session<'_>,
         version: &SecretVersion,
     ) -> Result<Option<bool>, Cause> {
-        let session = session.within(self.namespace.as_deref());
+        let session = session.in_namespace(self.namespace.as_deref());
         self.ask.has_changed(&session, version).await
     }
 

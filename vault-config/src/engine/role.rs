@@ -51,7 +51,7 @@ impl Role {
         for (name, wish) in &self.wishes {
             body[name] = json!(wish);
         }
-        let reply = session.post(&self.path(), &body, session.manner.repeat).await?;
+        let reply = session.post(&self.path(), &body, session.request_policy.repeat).await?;
         let Self { mount, name, .. } = self;
         if reply.status == 400 && !is_of_no_role(&reply.words()) {
             let help = format!("ask for what the role allows: vault read {mount}/roles/{name}");

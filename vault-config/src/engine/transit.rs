@@ -150,7 +150,7 @@ impl Batch {
         let input: Vec<_> = self.batch.iter().map(|text| json!({ "ciphertext": text })).collect();
         let path = format!("{}/decrypt/{}", self.mount, self.key);
         let body = json!({ "batch_input": input });
-        let mut reply = session.post(&path, &body, session.manner.repeat).await?;
+        let mut reply = session.post(&path, &body, session.request_policy.repeat).await?;
         // Where one of them cannot be decrypted, the answer is a 400 with all the results.
         let Some(results) = results(&mut reply).filter(|it| it.len() == self.batch.len()) else {
             return Err(self.refused(reply, &path));

@@ -80,26 +80,26 @@ struct Shared<T> {
 }
 
 /// What a watched configuration begins with.
-pub(crate) struct Start<T> {
+pub(crate) struct LiveStart<T> {
     pub(crate) name: &'static str,
     pub(crate) config: T,
     pub(crate) slots: Vec<Slot>,
     pub(crate) spans: Vec<(usize, Span)>,
     pub(crate) given: Vec<Given>,
     pub(crate) vault: Option<Vault>,
-    pub(crate) options: Options,
+    pub(crate) options: WatchOptions,
 }
 
 /// How a configuration is watched.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Options {
+pub(crate) struct WatchOptions {
     pub(crate) every: std::time::Duration,
     pub(crate) overlap: Option<std::time::Duration>,
 }
 
 impl<T: VaultConfig + Send + Sync + 'static> Live<T> {
-    pub(crate) fn start(start: Start<T>) -> Self {
-        let Start { name, config, slots, spans, given, vault, options } = start;
+    pub(crate) fn start(start: LiveStart<T>) -> Self {
+        let LiveStart { name, config, slots, spans, given, vault, options } = start;
         let clock: Arc<dyn Clock> = match &vault {
             Some(vault) => Arc::clone(vault.clock()),
             None => Arc::new(SystemClock::default()),

@@ -10,7 +10,7 @@ use crate::error::{Cause, ErrorKind};
 use crate::time::backoff::Urgency;
 use crate::time::clock::Reading;
 use crate::time::{Lifetime, LifetimeStep, backoff};
-use crate::vault::{Asker, Reachability};
+use crate::vault::{PlannedRequest, Reachability};
 
 const INSTANCES: usize = 1000;
 const DAY: u64 = 24 * 3600;
@@ -186,14 +186,14 @@ impl Instance {
     /// Does what is due now. How many requests that takes, and when it is due again.
     fn step(&mut self, now: f64, outage: &Outage, random: &mut fastrand::Rng) -> (u32, f64) {
         let mut sent = 0;
-        if self.reachability.outage().is_none() {
+        if self.reachability.outage_cause().is_none() {
             for index in 0..self.kept.len() {
                 if self.kept[index].wait(now) == 0.0 {
                     sent += self.ask(index, now, outage, random);
                 }
             }
         }
-        if self.reachability.outage().is_some() {
+        if self.reachability.outage_cause().is_some() {
             let wants = |kept: &Kept| kept.fails || kept.wait(now) == 0.0;
             if self.kept.iter().any(wants) {
                 sent += self.probe(now, outage, random);
@@ -206,15 +206,16 @@ impl Instance {
     fn ask(&mut self, index: usize, now: f64, outage: &Outage, random: &mut fastrand::Rng) -> u32 {
         let urgency = self.urgency(now);
         let kept = &mut self.kept[index];
-        let is_early = kept.wait(now) > 0.0;
-        let asker = Asker { source: &kept.name, repeats: kept.fails, is_early, urgency };
-        if self.reachability.admit(asker, at(now), random.f64()).is_err() {
+        let is_only_probe = kept.wait(now) > 0.0;
+        let request =
+            PlannedRequest { source: &kept.name, is_retry: kept.fails, is_only_probe, urgency };
+        if self.reachability.admit(request, at(now), random.f64()).is_err() {
             return 0;
         }
         kept.asked = now;
         if !outage.seconds.contains(&(now as u64)) {
             kept.succeeds(now, random);
-            let recovery = self.reachability.answered(&kept.name);
+            let recovery = self.reachability.record_response(&kept.name);
             if recovery.is_some_and(|recovery| recovery.covers(outage.answer)) {
                 self.outage_ended(now, random);
             }
@@ -222,7 +223,7 @@ impl Instance {
         }
         kept.fails(now, random);
         let cause = Cause::new(outage.answer, "", "");
-        self.reachability.failed(&kept.name, &cause, Duration::ZERO, at(now), random.f64());
+        self.reachability.record_failure(&kept.name, &cause, Duration::ZERO, at(now), random.f64());
         1
     }
 
@@ -250,7 +251,7 @@ impl Instance {
     }
 
     fn hold_back(&mut self, now: f64, random: &mut fastrand::Rng) {
-        let is_away = self.reachability.outage().is_some();
+        let is_away = self.reachability.outage_cause().is_some();
         for kept in self.kept.iter_mut().filter(|kept| is_away && kept.wait(now) == 0.0) {
             kept.plan_next_turn(now, random);
             kept.fails = true;
@@ -273,14 +274,14 @@ impl Instance {
     }
 
     fn wait(&self, now: f64) -> f64 {
-        let is_away = self.reachability.outage().is_some();
+        let is_away = self.reachability.outage_cause().is_some();
         let urgency = self.urgency(now);
         let wants = self.kept.iter().any(|kept| kept.fails);
         let waits = self.kept.iter().enumerate().map(|(index, kept)| {
             let wait = kept.wait(now);
-            let (repeats, is_early) = (kept.fails, wait > 0.0);
-            let asker = Asker { source: &kept.name, repeats, is_early, urgency };
-            let admitted = self.reachability.admits_in(asker, at(now)).as_secs_f64();
+            let (is_retry, is_only_probe) = (kept.fails, wait > 0.0);
+            let request = PlannedRequest { source: &kept.name, is_retry, is_only_probe, urgency };
+            let admitted = self.reachability.admits_in(request, at(now)).as_secs_f64();
             match is_away {
                 false => wait.max(admitted),
                 true if wants && self.may_probe(index, now) => admitted,

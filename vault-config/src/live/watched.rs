@@ -11,7 +11,7 @@ use crate::load::resolve::{Given, Pending};
 use crate::time::backoff::Urgency;
 use crate::time::clock::Reading;
 use crate::time::{Deadline, Lifetime, LifetimeStep, RotationSchedule, backoff};
-use crate::vault::{Failure, Held, LeaseId, Leaving};
+use crate::vault::{Failure, LeaseId, Retirement, TrackedToken};
 
 /// However often a static role is rotated, and however little was left when it was first read.
 const SHORTEST_PERIOD: Duration = Duration::from_secs(30);
@@ -80,7 +80,7 @@ pub(super) struct LeaseState {
     pub(super) id: Option<LeaseId>,
     pub(super) lifetime: Lifetime,
     /// The token that it dies with.
-    pub(super) under: Option<Arc<Held>>,
+    pub(super) under: Option<Arc<TrackedToken>>,
     is_orphan: bool,
     /// It ends by itself, as a certificate does, whatever becomes of its lease.
     has_own_end: bool,
@@ -121,7 +121,7 @@ impl DueAction {
 }
 
 impl LeaseState {
-    fn new(id: Option<LeaseId>, lifetime: Lifetime, under: Option<Arc<Held>>) -> Self {
+    fn new(id: Option<LeaseId>, lifetime: Lifetime, under: Option<Arc<TrackedToken>>) -> Self {
         Self {
             id,
             lifetime,
@@ -161,14 +161,14 @@ impl LeaseState {
         if self.gone_since().is_some() {
             return Some(Duration::ZERO);
         }
-        let token = self.under.as_ref().map(|held| held.term());
+        let token = self.under.as_ref().map(|held| held.lifetime());
         let token = token.as_ref().and_then(|term| term.as_ref()?.remaining(now));
         self.lifetime.remaining(now).into_iter().chain(token).min()
     }
 
     /// Time since its end, its own or its token's.
     fn overdue_by(&self, now: Reading) -> Duration {
-        let token = self.under.as_ref().map(|held| held.term());
+        let token = self.under.as_ref().map(|held| held.lifetime());
         let token = token.as_ref().and_then(|term| Some(term.as_ref()?.overdue_by(now)));
         self.lifetime.overdue_by(now).max(token.unwrap_or_default())
     }
@@ -181,7 +181,7 @@ impl LeaseState {
     /// How long it was to live when it was issued.
     fn life(&self) -> Option<Duration> {
         let own = (!self.lifetime.full_ttl().is_zero()).then(|| self.lifetime.full_ttl());
-        let term = self.under.as_ref().map(|held| held.term());
+        let term = self.under.as_ref().map(|held| held.lifetime());
         let token = term.as_ref().and_then(|term| term.as_ref()).map(Lifetime::full_ttl);
         own.into_iter().chain(token.filter(|full| !full.is_zero())).min()
     }
@@ -231,11 +231,11 @@ impl LeaseState {
     /// Its token is being retired: nothing renews that any more, and this dies with it.
     fn token_is_retiring(&self, now: Reading) -> bool {
         let Some(held) = self.under.as_ref().filter(|_| !self.is_orphan) else { return false };
-        match held.left() {
+        match held.retirement() {
             None => false,
-            Some(Leaving::Ended) => true,
-            Some(Leaving::UsedUp) => {
-                held.term().as_ref().is_some_and(|term| term.due_step(now).is_some())
+            Some(Retirement::Ending) => true,
+            Some(Retirement::OutOfUses) => {
+                held.lifetime().as_ref().is_some_and(|term| term.due_step(now).is_some())
             }
         }
     }
@@ -604,7 +604,7 @@ impl WatchedSecret {
     }
 
     /// Whether what it is asked for now failed before.
-    pub(super) fn repeats(&self) -> bool {
+    pub(super) fn is_retry(&self) -> bool {
         // The life of a lease sets its pace, and it waits for no other.
         let is_leased = matches!(self.holding, Holding::Leased(_));
         self.failure.is_some() && !self.is_requested && !is_leased

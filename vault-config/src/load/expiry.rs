@@ -53,7 +53,7 @@ fn expires_after(facts: &Facts, now: Reading) -> Option<(Duration, Cause)> {
     let rotation = facts.rotation.as_ref().map(|rotation| (rotation.ttl, Cause::Rotation));
     let Some(lease) = &facts.lease else { return life.or(rotation) };
     let token =
-        facts.issued.as_ref().and_then(|issued| issued.token.term().as_ref()?.remaining(now));
+        facts.issued.as_ref().and_then(|issued| issued.token.lifetime().as_ref()?.remaining(now));
     let token = token.map(|left| (left, Cause::Token));
     // Of two that end within one second, the lease is what is named.
     let all = own(lease.ttl).into_iter().chain(life).chain(token);

@@ -16,7 +16,7 @@ use crate::source::dotenv::{Dotenv, Entry};
 use crate::source::env::Environment;
 use crate::source::layers::Layers;
 use crate::value::Value;
-use crate::vault::{Custody, Grant, Response, Session, Vault};
+use crate::vault::{Grant, LoadRollback, Response, Session, Vault};
 
 /// The sources of one load, in the order they are asked.
 pub(crate) struct Sources<'a> {
@@ -211,18 +211,22 @@ pub(crate) struct Asked {
 }
 
 /// Asks for every distinct request once, concurrently, and gives each leaf its part.
-pub(crate) async fn fetch(custody: &Arc<Custody>, pending: Pending, slots: &mut [Slot]) -> Asked {
+pub(crate) async fn fetch(
+    rollback: &Arc<LoadRollback>,
+    pending: Pending,
+    slots: &mut [Slot],
+) -> Asked {
     let mut asked = Asked::default();
     if pending.is_empty() {
         return asked;
     }
-    let (vault, started) = (custody.vault(), Instant::now());
-    if let Err(cause) = ready(custody, started).await {
+    let (vault, started) = (rollback.vault(), Instant::now());
+    if let Err(cause) = ready(rollback, started).await {
         fail_all(slots, &pending, &Arc::new(cause));
         return asked;
     }
     let waiting = by_request(vault, pending);
-    let mut answers = ask(custody, started, waiting.keys().cloned().collect()).await;
+    let mut answers = ask(rollback, started, waiting.keys().cloned().collect()).await;
     for (request, fields) in waiting {
         let facts = match answers.remove(&request).unwrap_or_else(|| Err(Arc::new(lost()))) {
             Ok(answer) => {
@@ -230,7 +234,7 @@ pub(crate) async fn fetch(custody: &Arc<Custody>, pending: Pending, slots: &mut 
                 if !settle_each(slots, &fields, &answer)
                     && let Some(lease) = &answer.lease
                 {
-                    custody.discard(&lease.id).await;
+                    rollback.end_unused_lease(&lease.id).await;
                     continue;
                 }
                 Some(answer.into_facts())
@@ -273,7 +277,7 @@ fn by_request(vault: &Vault, pending: Pending) -> BTreeMap<Request, Pending> {
     all
 }
 
-async fn ready(custody: &Custody, started: Instant) -> Result<(), Cause> {
+async fn ready(rollback: &LoadRollback, started: Instant) -> Result<(), Cause> {
     let Ok(runtime) = Handle::try_current() else {
         return Err(Cause::new(
             ErrorKind::Runtime,
@@ -281,26 +285,26 @@ async fn ready(custody: &Custody, started: Instant) -> Result<(), Cause> {
             "await it inside of one, or call .load_blocking()",
         ));
     };
-    custody.enter(runtime);
-    custody.vault().ready(started).await
+    rollback.set_runtime(runtime);
+    rollback.vault().ensure_logged_in(started).await
 }
 
 type Answers = BTreeMap<Request, Result<Answer, Arc<Cause>>>;
 
-async fn ask(custody: &Arc<Custody>, started: Instant, requests: Vec<Request>) -> Answers {
+async fn ask(rollback: &Arc<LoadRollback>, started: Instant, requests: Vec<Request>) -> Answers {
     let mut answers = Answers::new();
     let mut requests = requests.into_iter();
-    if custody.vault().wants_one_first()
+    if rollback.vault().wants_one_first()
         && let Some(first) = requests.next()
     {
-        let answer = send(custody, started, &first).await;
+        let answer = send(rollback, started, &first).await;
         answers.insert(first, answer);
     }
     let mut tasks = JoinSet::new();
     for request in requests {
-        let custody = Arc::clone(custody);
+        let rollback = Arc::clone(rollback);
         tasks.spawn(async move {
-            let answer = send(&custody, started, &request).await;
+            let answer = send(&rollback, started, &request).await;
             (request, answer)
         });
     }
@@ -313,26 +317,26 @@ async fn ask(custody: &Arc<Custody>, started: Instant, requests: Vec<Request>) -
 }
 
 async fn send(
-    custody: &Arc<Custody>,
+    rollback: &Arc<LoadRollback>,
     started: Instant,
     request: &Request,
 ) -> Result<Answer, Arc<Cause>> {
     let answer = match request.mints() {
-        true => issue(custody, started, request).await,
-        false => request.send(&Session::since(custody.vault(), started)).await,
+        true => issue(rollback, started, request).await,
+        false => request.send(&Session::started_at(rollback.vault(), started)).await,
     };
     answer.map_err(|cause| Arc::new(cause.at(format!("vault {}", request.name()))))
 }
 
 /// On a task of its own: a request that was cancelled half way would leave behind what it issued.
 async fn issue(
-    custody: &Arc<Custody>,
+    rollback: &Arc<LoadRollback>,
     started: Instant,
     request: &Request,
 ) -> Result<Answer, Cause> {
-    let (ticket, request) = (custody.ticket(request.name()), request.clone());
+    let (ticket, request) = (rollback.issue_ticket(request.name()), request.clone());
     let issuing =
-        tokio::spawn(async move { request.send(&Session::issuing(&ticket, started)).await });
+        tokio::spawn(async move { request.send(&Session::with_ticket(&ticket, started)).await });
     issuing.await.unwrap_or_else(|_| Err(lost()))
 }
 
@@ -407,27 +411,31 @@ fn unused(request: &Request, answer: &Answer, pending: &Pending) -> Vec<(String,
 
 /// Like [`fetch`], but credentials are not made: the token's capabilities on their paths are asked
 /// for instead.
-pub(crate) async fn verify(custody: &Arc<Custody>, pending: Pending, slots: &mut [Slot]) -> Asked {
+pub(crate) async fn verify(
+    rollback: &Arc<LoadRollback>,
+    pending: Pending,
+    slots: &mut [Slot],
+) -> Asked {
     let (minted, read): (Pending, Pending) =
         pending.into_iter().partition(|(_, engine)| engine.request().mints());
-    let asked = fetch(custody, read, slots).await;
+    let asked = fetch(rollback, read, slots).await;
     if minted.is_empty() {
         return asked;
     }
-    match capabilities(custody, &minted).await {
-        Ok(reply) => verify_each(custody.vault(), &minted, &reply, slots),
+    match capabilities(rollback, &minted).await {
+        Ok(reply) => verify_each(rollback.vault(), &minted, &reply, slots),
         Err(cause) => fail_all(slots, &minted, &Arc::new(cause)),
     }
     asked
 }
 
-async fn capabilities(custody: &Custody, minted: &Pending) -> Result<Response, Cause> {
-    ready(custody, Instant::now()).await?;
-    let vault = custody.vault();
+async fn capabilities(rollback: &LoadRollback, minted: &Pending) -> Result<Response, Cause> {
+    ready(rollback, Instant::now()).await?;
+    let vault = rollback.vault();
     let paths: BTreeSet<String> =
         minted.iter().map(|(_, engine)| path_for_policies(vault, &engine.grant())).collect();
     let paths: Vec<String> = paths.into_iter().collect();
-    let reply = Session::now(vault).capabilities(&paths).await?;
+    let reply = Session::new(vault).capabilities(&paths).await?;
     match reply.ok() {
         true => Ok(reply),
         false => Err(reply.into_cause().at("vault sys/capabilities-self")),

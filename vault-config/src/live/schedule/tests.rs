@@ -1,4 +1,4 @@
-//! Properties, over many lives made by chance. Every message names the seed that repeats it.
+//! Properties, over many lives made by chance. Every message names the seed that is_retry it.
 
 use std::time::SystemTime;
 

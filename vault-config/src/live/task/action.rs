@@ -8,7 +8,7 @@ use crate::engine::{Answer, Request};
 use crate::error::Cause;
 use crate::http::{Lane, Repeat};
 use crate::live::watched::DueAction;
-use crate::vault::{Renewal, Session, TokenUse, Vault, contained};
+use crate::vault::{RenewalOutcome, ReservedToken, Session, Vault, catch_panic};
 
 pub(super) enum Outcome {
     /// `may_look` is whether the token may read the secret's metadata; `None` when that was not tried.
@@ -17,7 +17,7 @@ pub(super) enum Outcome {
         may_look: Option<bool>,
     },
     Issued(Result<Box<Answer>, Cause>),
-    Renewed(Renewal),
+    Renewed(RenewalOutcome),
 }
 
 impl DueAction {
@@ -25,7 +25,7 @@ impl DueAction {
         self,
         vault: &Vault,
         request: &Request,
-        token: &TokenUse,
+        token: &ReservedToken,
         limit: Duration,
     ) -> Outcome {
         let source = request.name();
@@ -38,10 +38,10 @@ impl DueAction {
         let failed: fn(Cause) -> Outcome = match self {
             Self::Read { .. } => |cause| Outcome::Read { answer: Err(cause), may_look: None },
             Self::Issue => |cause| Outcome::Issued(Err(cause)),
-            Self::Renew { .. } => |cause| Outcome::Renewed(Renewal::Failed(cause)),
+            Self::Renew { .. } => |cause| Outcome::Renewed(RenewalOutcome::Failed(cause)),
         };
-        let session = Session::with_token(vault, token, limit);
-        let asked = contained(self.ask(session, request)).instrument(span.clone()).await;
+        let session = Session::with_reserved_token(vault, token, limit);
+        let asked = catch_panic(self.ask(session, request)).instrument(span.clone()).await;
         span.in_scope(|| tracing::debug!(elapsed = ?began.elapsed(), "{verb}: done"));
         asked.unwrap_or_else(failed)
     }
@@ -50,8 +50,8 @@ impl DueAction {
         match self {
             Self::Issue => {
                 // What may have been issued already is not asked for again at once.
-                session.manner.repeat = Repeat::UnlessArrived;
-                session.manner.lane = Lane::Issue;
+                session.request_policy.repeat = Repeat::UnlessArrived;
+                session.request_policy.lane = Lane::Issue;
                 Outcome::Issued(request.send(&session).await.map(Box::new))
             }
             Self::Renew { id, full } => Outcome::Renewed(session.renew_lease(&id, full).await),
@@ -83,7 +83,7 @@ impl Outcome {
         match self {
             Self::Read { answer, .. } => answer.as_ref().err(),
             Self::Issued(answer) => answer.as_ref().err(),
-            Self::Renewed(Renewal::Failed(cause)) => Some(cause),
+            Self::Renewed(RenewalOutcome::Failed(cause)) => Some(cause),
             Self::Renewed(_) => None,
         }
     }

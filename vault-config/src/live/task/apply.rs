@@ -13,7 +13,7 @@ use crate::live::watched::{Holding, LeaseState};
 use crate::load::read::{Found, Purpose, Read, Reader};
 use crate::load::resolve;
 use crate::time::clock::Reading;
-use crate::vault::{Session, TokenUse, contained};
+use crate::vault::{ReservedToken, Session, catch_panic};
 
 /// Found by leaf.
 pub(super) type Staged = Vec<(usize, Found)>;
@@ -109,16 +109,16 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     }
 
     fn renew_once_more(&mut self, lease: &LeaseState) {
-        let held = self.vault.held();
+        let held = self.vault.active_token();
         let (Some(id), Some(token)) =
-            (lease.id.clone(), held.and_then(|held| TokenUse::reserve(held, 1)))
+            (lease.id.clone(), held.and_then(|held| ReservedToken::reserve(held, 1)))
         else {
             return;
         };
         let (vault, full) = (self.vault.clone(), lease.lifetime.full_ttl());
         self.running.spawn(async move {
-            let session = Session::with_token(&vault, &token, vault.timeout());
-            let _ = contained(session.renew_lease(&id, full)).await;
+            let session = Session::with_reserved_token(&vault, &token, vault.timeout());
+            let _ = catch_panic(session.renew_lease(&id, full)).await;
             Done::Released
         });
     }

@@ -8,7 +8,7 @@ use crate::error::{Cause, ErrorKind, Problem};
 use crate::live::events::Event;
 use crate::live::watched::WatchedSecret;
 use crate::time::clock::Reading;
-use crate::vault::{Failure, Held};
+use crate::vault::{Failure, TrackedToken};
 
 impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     /// An action with the token `held` failed, and is tried again as `plan_retry` says.
@@ -16,14 +16,14 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         &mut self,
         index: usize,
         cause: Cause,
-        held: &Arc<Held>,
+        held: &Arc<TrackedToken>,
         now: Reading,
         plan_retry: impl FnOnce(&mut WatchedSecret, Reading),
     ) {
         if cause.kind == ErrorKind::TokenInvalid {
             // Used up is not dead: it lives on, and so does what was issued under it.
             if !held.is_used_up() {
-                self.vault.token_died(held, now);
+                self.vault.record_token_death(held, now);
             }
             // Again as soon as there is another token.
             return self.with(index, |source| source.make_due_now(now));

@@ -20,7 +20,7 @@ use crate::VaultConfig;
 use crate::error::{Cause, Problem};
 use crate::load::read::Slot;
 use crate::time::clock::Reading;
-use crate::vault::{News, TokenOutcome, TokenUse, Vault, Watcher};
+use crate::vault::{ConnectionEvent, ReservedToken, TokenOutcome, Vault, WatchRegistration};
 
 mod action;
 mod apply;
@@ -43,8 +43,8 @@ pub(super) enum Command {
 
 pub(super) struct Task<T> {
     vault: Vault,
-    watcher: Watcher,
-    news: broadcast::Receiver<News>,
+    watcher: WatchRegistration,
+    news: broadcast::Receiver<ConnectionEvent>,
     shared: Arc<Shared<T>>,
     slots: Vec<Slot>,
     parts: Vec<Part>,
@@ -71,12 +71,12 @@ enum Woken {
     Time,
     Outcome(Done),
     Token(Option<TokenOutcome>),
-    News(News),
+    News(ConnectionEvent),
     Command(Option<Command>),
 }
 
 enum Done {
-    Source { index: usize, outcome: Outcome, token: TokenUse },
+    Source { index: usize, outcome: Outcome, token: ReservedToken },
     Released,
 }
 
@@ -90,7 +90,7 @@ pub(super) struct Watched {
 
 impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     pub(super) fn new(vault: Vault, shared: Arc<Shared<T>>, watched: Watched) -> Self {
-        let (watcher, news) = vault.watch_begins();
+        let (watcher, news) = vault.register_watcher();
         let Watched { slots, parts, sources, overlap } = watched;
         Self {
             vault,
@@ -156,7 +156,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             }
             if let Poll::Ready(news) = news.as_mut().poll(context) {
                 // What was missed is in the state that it is about.
-                return Poll::Ready(Woken::News(news.unwrap_or(News::Changed)));
+                return Poll::Ready(Woken::News(news.unwrap_or(ConnectionEvent::StateChanged)));
             }
             if let Poll::Ready(command) = commands.poll_recv(context) {
                 return Poll::Ready(Woken::Command(command));
@@ -167,7 +167,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     }
 
     fn wait(&self, now: Reading) -> Duration {
-        let token = self.vault.token_wait(now);
+        let token = self.vault.token_action_in(now);
         let retired = self.retired.iter().filter_map(|retired| {
             let remaining = retired.lease.remaining(now);
             let overlap = self.overlap.map(|overlap| self.releases_in(retired, overlap, now));
@@ -182,32 +182,32 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         if !self.vault.has_usable_token() {
             return None;
         }
-        if self.vault.outage().is_some() {
+        if self.vault.outage_cause().is_some() {
             return self.wait_in_outage(now);
         }
-        let leaving = self.vault.token_is_leaving();
+        let leaving = self.vault.token_is_being_replaced();
         let waits = self.sources.iter().filter_map(|source| {
             let (wait, name) = (source.wait(now, leaving)?, source.request.name());
-            let asker = self.asker(&name, source.repeats(), now);
-            Some(wait.max(self.vault.admits_in(asker, now)))
+            let request = self.planned_request(&name, source.is_retry(), now);
+            Some(wait.max(self.vault.admits_in(request, now)))
         });
         waits.min()
     }
 
     fn start_what_is_due(&mut self, now: Reading) {
-        self.vault.report_token_end(now);
+        self.vault.report_final_expiry(now);
         self.release(now);
-        if self.vault.outage().is_some() {
+        if self.vault.outage_cause().is_some() {
             return self.probe(now);
         }
-        self.start_token_action(self.vault.token_action(now));
-        if let Some(failure) = self.vault.stuck_token(now) {
+        self.start_token_action(self.vault.claim_token_action(now));
+        if let Some(failure) = self.vault.blocking_token_failure(now) {
             return self.report_to_all_that_wait(&failure);
         }
         if !self.vault.has_usable_token() {
             return;
         }
-        let leaving = self.vault.token_is_leaving();
+        let leaving = self.vault.token_is_being_replaced();
         // Where retries wait for each other, none is passed over again and again.
         let mut order: Vec<usize> = (0..self.sources.len()).collect();
         order.sort_by_key(|index| {
@@ -224,9 +224,9 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         if !source.is_due(now, leaving) {
             return self.report_to_waiting(index, now);
         }
-        let repeats = source.repeats();
+        let is_retry = source.is_retry();
         let name = source.request.name();
-        if self.vault.admit(self.asker(&name, repeats, now), now).is_err() {
+        if self.vault.admit(self.planned_request(&name, is_retry, now), now).is_err() {
             return;
         }
         let may_peek = self.may_peek();
@@ -245,8 +245,9 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     /// that one.
     fn start(&mut self, index: usize, action: DueAction, now: Reading) {
         let Some(source) = self.sources.get_mut(index) else { return };
-        let held = self.vault.held();
-        let Some(token) = held.and_then(|held| TokenUse::reserve(held, action.requests())) else {
+        let held = self.vault.active_token();
+        let Some(token) = held.and_then(|held| ReservedToken::reserve(held, action.requests()))
+        else {
             // Another login comes first.
             if matches!(action, DueAction::Issue) {
                 source.budget.failed();

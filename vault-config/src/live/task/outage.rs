@@ -9,7 +9,7 @@ use crate::error::Cause;
 use crate::live::watched::{DueAction, WatchedSecret};
 use crate::time::backoff::Urgency;
 use crate::time::clock::Reading;
-use crate::vault::{Asker, Recovery, token_urgency};
+use crate::vault::{PlannedRequest, Recovery, token_urgency};
 
 impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     /// Sends the one request that may be sent now, if any, and reports what is held back.
@@ -17,20 +17,20 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         if self.wants_something(now) {
             self.start_probe(now);
         }
-        if let Some(failure) = self.vault.stuck_token(now) {
+        if let Some(failure) = self.vault.blocking_token_failure(now) {
             self.report_to_all_that_wait(&failure);
         }
         // What is waited for is not held back before the probe has failed.
         if self.probe_is_awaited && !self.awaited.is_empty() {
             return;
         }
-        let leaving = self.vault.token_is_leaving();
+        let leaving = self.vault.token_is_being_replaced();
         for index in 0..self.sources.len() {
             let Some(source) = self.sources.get(index).filter(|source| !source.busy) else {
                 continue;
             };
             let is_due = source.is_due(now, leaving);
-            if let Some(cause) = self.vault.outage().filter(|_| is_due) {
+            if let Some(cause) = self.vault.outage_cause().filter(|_| is_due) {
                 self.hold_back(index, &cause, now);
             }
             self.report_to_waiting(index, now);
@@ -39,22 +39,27 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
 
     /// To look at metadata first costs one more of a token's uses, where they are limited.
     pub(super) fn may_peek(&self) -> bool {
-        self.vault.held().is_none_or(|held| !held.is_use_limited())
+        self.vault.active_token().is_none_or(|held| !held.is_use_limited())
     }
 
     /// An outage in which nothing is due is none of this configuration's business.
     fn wants_something(&self, now: Reading) -> bool {
-        let leaving = self.vault.token_is_leaving();
+        let leaving = self.vault.token_is_being_replaced();
         let wants =
             |source: &WatchedSecret| source.failure.is_some() || source.is_due(now, leaving);
-        self.vault.wants_token_action(now) || self.sources.iter().any(wants)
+        self.vault.has_due_token_action(now) || self.sources.iter().any(wants)
     }
 
     /// The server is asked more often while anything here ends soon.
-    pub(super) fn asker<'a>(&self, source: &'a str, repeats: bool, now: Reading) -> Asker<'a> {
+    pub(super) fn planned_request<'a>(
+        &self,
+        source: &'a str,
+        is_retry: bool,
+        now: Reading,
+    ) -> PlannedRequest<'a> {
         let of_sources = self.sources.iter().map(|source| source.urgency(now));
         let urgency = of_sources.fold(token_urgency(&self.vault, now), Urgency::max);
-        Asker { source, repeats, is_early: false, urgency }
+        PlannedRequest { source, is_retry, is_only_probe: false, urgency }
     }
 
     /// What leaves nothing behind at the server goes first: the answer to what issues a credential, or
@@ -67,8 +72,8 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             if is_usable && let Some((index, action)) = self.harmless_probe(again, now) {
                 return self.start(index, action, now);
             }
-            if again || !self.vault.token_was_probe() {
-                let action = self.vault.harmless_token_action(now);
+            if again || !self.vault.token_was_probed() {
+                let action = self.vault.claim_safe_token_action(now);
                 if action.is_some() {
                     return self.start_token_action(action);
                 }
@@ -80,7 +85,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
                 return self.start(index, action, now);
             }
         }
-        self.start_token_action(self.vault.token_action(now));
+        self.start_token_action(self.vault.claim_token_action(now));
     }
 
     /// In turn, since one path may hang while the server is there.
@@ -93,7 +98,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
 
     /// A lease that is due.
     fn any_probe(&mut self, again: bool, now: Reading) -> Option<(usize, DueAction)> {
-        let leaving = self.vault.token_is_leaving();
+        let leaving = self.vault.token_is_being_replaced();
         let index = self.admitted(|source| source.is_due(now, leaving), again, now)?;
         Some((index, self.sources.get_mut(index)?.due(now, leaving, false).ok()??))
     }
@@ -108,7 +113,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         let candidates = self.sources.iter().enumerate().filter(|(_, source)| {
             !source.busy
                 && may_probe(source)
-                && (again || !self.vault.was_probe(&source.request.name()))
+                && (again || !self.vault.was_probed(&source.request.name()))
         });
         let mut candidates: Vec<_> = candidates.collect();
         candidates.sort_by_key(|(_, source)| {
@@ -117,22 +122,27 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         });
         let is_admitted = |source: &WatchedSecret| {
             let name = source.request.name();
-            self.vault.admit(self.prober(source, &name, now), now).is_ok()
+            self.vault.admit(self.planned_probe(source, &name, now), now).is_ok()
         };
         candidates.into_iter().find(|(_, source)| is_admitted(source)).map(|(index, _)| index)
     }
 
-    fn prober<'a>(&self, source: &WatchedSecret, name: &'a str, now: Reading) -> Asker<'a> {
-        let is_early = !source.is_due(now, self.vault.token_is_leaving());
-        Asker { is_early, ..self.asker(name, true, now) }
+    fn planned_probe<'a>(
+        &self,
+        source: &WatchedSecret,
+        name: &'a str,
+        now: Reading,
+    ) -> PlannedRequest<'a> {
+        let is_only_probe = !source.is_due(now, self.vault.token_is_being_replaced());
+        PlannedRequest { is_only_probe, ..self.planned_request(name, true, now) }
     }
 
     /// The wait until a probe may be sent, or something has to be reported as held back.
     pub(super) fn wait_in_outage(&self, now: Reading) -> Option<Duration> {
-        let (leaving, wants) = (self.vault.token_is_leaving(), self.wants_something(now));
+        let (leaving, wants) = (self.vault.token_is_being_replaced(), self.wants_something(now));
         let waits = self.sources.iter().filter_map(|source| {
             let name = source.request.name();
-            let admitted = || self.vault.admits_in(self.prober(source, &name, now), now);
+            let admitted = || self.vault.admits_in(self.planned_probe(source, &name, now), now);
             let early = wants && source.harmless_action(false).is_some();
             let own = source.wait(now, leaving).map(|wait| {
                 // That it is due and held back is reported once; from then on a probe is waited for.
@@ -156,7 +166,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         self.probe_is_awaited = false;
         for index in 0..self.sources.len() {
             let Some(source) = self.sources.get_mut(index) else { return };
-            if source.failure.as_ref().is_some_and(|failure| failure.is_over(recovery)) {
+            if source.failure.as_ref().is_some_and(|failure| failure.ends_with_outage(recovery)) {
                 source.outage_ended(now);
                 self.recovered(index);
             }

@@ -9,13 +9,13 @@ use crate::error::{Cause, Delivery};
 use crate::live::events::Event;
 use crate::live::watched::{Holding, WatchedSecret};
 use crate::time::clock::Reading;
-use crate::vault::{Held, Renewal};
+use crate::vault::{RenewalOutcome, TrackedToken};
 
 impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     pub(super) fn finish(&mut self, done: Done, now: Reading) {
         let Done::Source { index, outcome, token } = done else { return };
         self.issuing.remove(&index);
-        let held = Arc::clone(token.held());
+        let held = Arc::clone(token.token());
         // What was set aside for it and not used is given back first.
         drop(token);
         self.note_reachability(index, &outcome, now);
@@ -27,12 +27,18 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         let Some(source) = self.sources.get(index) else { return };
         let source = source.request.name();
         match outcome.failure() {
-            None => self.vault.answered(&source),
-            Some(cause) => self.vault.request_failed(&source, cause, now),
+            None => self.vault.record_response(&source),
+            Some(cause) => self.vault.record_failure(&source, cause, now),
         }
     }
 
-    fn source_is_done(&mut self, index: usize, outcome: Outcome, held: &Arc<Held>, now: Reading) {
+    fn source_is_done(
+        &mut self,
+        index: usize,
+        outcome: Outcome,
+        held: &Arc<TrackedToken>,
+        now: Reading,
+    ) {
         match outcome {
             Outcome::Read { answer, may_look } => {
                 self.with(index, |source| source.metadata.was_read(may_look));
@@ -61,12 +67,18 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         }
     }
 
-    fn renewed(&mut self, index: usize, renewal: Renewal, held: &Arc<Held>, now: Reading) {
+    fn renewed(
+        &mut self,
+        index: usize,
+        renewal: RenewalOutcome,
+        held: &Arc<TrackedToken>,
+        now: Reading,
+    ) {
         let Some(source) = self.sources.get_mut(index) else { return };
         match renewal {
-            Renewal::Granted { asked, ttl } => {
+            RenewalOutcome::Granted { requested_at, ttl } => {
                 let Holding::Leased(lease) = &mut source.holding else { return };
-                lease.renewed(asked, ttl);
+                lease.renewed(requested_at, ttl);
                 source.succeeded(now);
                 let source = source.request.name();
                 self.counters.renewals += 1;
@@ -74,19 +86,19 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
                 self.shared.report(Event::Renewed { source });
             }
             // A replacement follows at once, and it is what may fail.
-            Renewal::Never(ref cause) | Renewal::Gone(ref cause) => {
+            RenewalOutcome::Refused(ref cause) | RenewalOutcome::Gone(ref cause) => {
                 tracing::info!(source = source.request.name(), "{}", cause.message);
-                let is_gone = matches!(renewal, Renewal::Gone(_));
+                let is_gone = matches!(renewal, RenewalOutcome::Gone(_));
                 source.renewal_refused(cause.clone(), is_gone, now);
             }
-            Renewal::Failed(cause) => {
+            RenewalOutcome::Failed(cause) => {
                 self.failed(index, cause, held, now, WatchedSecret::renewal_failed);
             }
         }
     }
 
     /// What was there and is not any more stays what it was, and that is reported.
-    fn not_read(&mut self, index: usize, cause: Cause, held: &Arc<Held>, now: Reading) {
+    fn not_read(&mut self, index: usize, cause: Cause, held: &Arc<TrackedToken>, now: Reading) {
         let was_there = self.sources.get(index).is_some_and(WatchedSecret::was_there);
         if cause.is_absence() && !was_there {
             self.with(index, |source| source.absent(now, false));

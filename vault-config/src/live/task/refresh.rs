@@ -23,8 +23,8 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         for source in &mut self.sources {
             source.refresh(now);
         }
-        self.vault.hurry();
-        self.probe_is_awaited = self.vault.outage().is_some();
+        self.vault.make_token_due_now();
+        self.probe_is_awaited = self.vault.outage_cause().is_some();
         let sources: BTreeSet<usize> = (0..self.sources.len()).collect();
         match sources.is_empty() {
             true => drop(asked.send(Vec::new())),
@@ -47,7 +47,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         if self.awaited.is_empty() {
             return;
         }
-        let leaving = self.vault.token_is_leaving();
+        let leaving = self.vault.token_is_being_replaced();
         let is_due = |source: &WatchedSecret| source.is_due(now, leaving);
         if leaving && self.sources.get(index).is_some_and(is_due) {
             return;

@@ -14,7 +14,7 @@ use crate::error::{Cause, ErrorKind};
 use crate::live::Shared;
 use crate::live::watched::{Holding, LeaseState};
 use crate::time::clock::Reading;
-use crate::vault::{Held, LeaseId, Vault, contained, end_lease};
+use crate::vault::{LeaseId, TrackedToken, Vault, catch_panic, end_lease};
 
 /// How long a shutdown may take.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -98,7 +98,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
             let vault = self.vault.clone();
             self.running.spawn(async move {
                 let span = tracing::info_span!("revoke", source = "token");
-                let _ = contained(vault.revoke_token(&held).instrument(span)).await;
+                let _ = catch_panic(vault.revoke_token(&held).instrument(span)).await;
                 Done::Released
             });
         }
@@ -106,21 +106,22 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     }
 
     pub(super) fn end_in_background(&mut self, lease: LeaseId, source: String) {
-        let (vault, held) = (self.vault.clone(), self.vault.held());
+        let (vault, held) = (self.vault.clone(), self.vault.active_token());
         self.running.spawn(async move {
-            let _ = contained(end_lease(&vault, held, &lease, &source)).await;
+            let _ = catch_panic(end_lease(&vault, held, &lease, &source)).await;
             Done::Released
         });
     }
 
     /// Tokens that nothing depends on any more.
-    fn abandoned_tokens(&self) -> Vec<Arc<Held>> {
-        let is_abandoned = |held: &mut Arc<Held>| held.is_ours() && Arc::strong_count(held) == 1;
-        self.vault.retired().extract_if(.., is_abandoned).collect()
+    fn abandoned_tokens(&self) -> Vec<Arc<TrackedToken>> {
+        let is_abandoned =
+            |held: &mut Arc<TrackedToken>| held.is_from_login() && Arc::strong_count(held) == 1;
+        self.vault.retired_tokens().extract_if(.., is_abandoned).collect()
     }
 
     fn forget_ended_tokens(&self, now: Reading) {
-        self.vault.retired().retain(|held| !held.has_ended(now));
+        self.vault.retired_tokens().retain(|held| !held.has_expired(now));
     }
 
     pub(super) async fn shut_down(mut self, asked: oneshot::Sender<Result<(), Cause>>) {
@@ -137,17 +138,17 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     /// Revoking the token takes its leases along. What is not ours to revoke is left, as is what cannot be
     /// revoked, and what was issued under it is cut short, lease by lease.
     async fn release_all(&mut self) -> Result<(), Cause> {
-        let is_last = self.watcher.leave();
-        let is_ours = self.vault.held().is_none_or(|held| held.is_ours());
+        let is_last = self.watcher.remove();
+        let is_ours = self.vault.active_token().is_none_or(|held| held.is_from_login());
         if !(is_last && is_ours) {
             return self.end_leases(|_| true).await;
         }
-        let unrevoked = self.vault.revoke_all().await;
+        let unrevoked = self.vault.revoke_all_tokens().await;
         if unrevoked.is_empty() {
             return Ok(());
         }
-        let dies_with = |token: &Option<Arc<Held>>| {
-            let is_under = |(held, _): &(Arc<Held>, Cause)| {
+        let dies_with = |token: &Option<Arc<TrackedToken>>| {
+            let is_under = |(held, _): &(Arc<TrackedToken>, Cause)| {
                 token.as_ref().is_some_and(|token| Arc::ptr_eq(token, held))
             };
             unrevoked.iter().any(is_under)
@@ -164,7 +165,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     /// Ends every lease under the tokens that `under` selects.
     async fn end_leases(
         &mut self,
-        under: impl Fn(&Option<Arc<Held>>) -> bool,
+        under: impl Fn(&Option<Arc<TrackedToken>>) -> bool,
     ) -> Result<(), Cause> {
         let mut ending = JoinSet::new();
         let mut unended = None;
@@ -211,11 +212,11 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
 fn end_apart(
     ending: &mut JoinSet<Result<(), Cause>>,
     vault: &Vault,
-    under: Option<Arc<Held>>,
+    under: Option<Arc<TrackedToken>>,
     id: LeaseId,
     source: String,
 ) {
-    let (vault, held) = (vault.clone(), vault.held().or(under));
+    let (vault, held) = (vault.clone(), vault.active_token().or(under));
     ending.spawn(async move { end_lease(&vault, held, &id, &source).await });
 }
 

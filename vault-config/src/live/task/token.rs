@@ -8,7 +8,7 @@ use crate::live::events::Event;
 use crate::live::status::{Action, Login, State, TokenStatus};
 use crate::time::LifetimeStep;
 use crate::time::clock::Reading;
-use crate::vault::{Failure, News, TokenAction, TokenOutcome, Vault};
+use crate::vault::{ConnectionEvent, Failure, TokenAction, TokenOutcome, Vault};
 
 const NAME: &str = "token";
 
@@ -27,36 +27,36 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
     }
 
     /// What any of the configurations that share the token brought about.
-    pub(super) fn learn(&mut self, news: News, now: Reading) {
+    pub(super) fn learn(&mut self, news: ConnectionEvent, now: Reading) {
         let source = NAME.to_owned();
         let event = match news {
-            News::Changed => return,
-            News::StillAway => {
+            ConnectionEvent::StateChanged => return,
+            ConnectionEvent::OutageContinues => {
                 self.probe_is_awaited = false;
                 return;
             }
-            News::OutageEnded(recovery) => return self.outage_ended(recovery, now),
-            News::LoggedIn => {
+            ConnectionEvent::OutageEnded(recovery) => return self.outage_ended(recovery, now),
+            ConnectionEvent::LoggedIn => {
                 self.counters.logins += 1;
                 Event::LoggedIn
             }
-            News::TokenRenewed => {
+            ConnectionEvent::TokenRenewed => {
                 self.counters.token_renewals += 1;
                 Event::Renewed { source }
             }
-            News::TokenFailing(Failure { cause, .. }) => {
+            ConnectionEvent::TokenFailing(Failure { cause, .. }) => {
                 let status = status(&self.vault, now);
                 let good_until = status.and_then(|status| status.state.expires_at);
                 Event::Failing { source, problem: Problem::general_of(cause), good_until }
             }
-            News::TokenRecovered => Event::Recovered { source },
+            ConnectionEvent::TokenRecovered => Event::Recovered { source },
         };
         self.shared.report(event);
     }
 }
 
 pub(super) fn status(vault: &Vault, now: Reading) -> Option<TokenStatus> {
-    let view = vault.token_view(now)?;
+    let view = vault.token_snapshot(now)?;
     let login = match view.login_is_refused {
         _ if !vault.auth().can_repeat() => Login::Impossible,
         false => Login::Repeatable,
@@ -68,7 +68,7 @@ pub(super) fn status(vault: &Vault, now: Reading) -> Option<TokenStatus> {
         let (remaining, overdue) = (lifetime.remaining(now), lifetime.overdue_by(now));
         state.ends(now.wall, remaining, overdue, lifetime.full_ttl());
     }
-    match view.next {
+    match view.next_step {
         Some((LifetimeStep::Renew, wait)) => state.plan(now.wall, Action::Renew, wait),
         Some((LifetimeStep::Replace, wait)) => state.plan(now.wall, Action::LogIn, wait),
         None => {}
