@@ -1,5 +1,5 @@
-//! A fleet in virtual time, by the functions that the real one uses. It prints its figures:
-//! `cargo test -p vault-config fleet -- --nocapture`.
+//! A fleet of instances in virtual time, with the decisions of the real task. It prints its figures:
+//! `cargo test -p vault-config --lib fleet -- --nocapture`.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -42,7 +42,7 @@ fn requests(client: Client, kv_paths: usize, outage: &Outage) -> Vec<u32> {
     }
 }
 
-/// At fixed intervals, whatever happens.
+/// The other clients send at fixed intervals, whatever happens.
 fn others(client: Client, kv_paths: usize) -> Vec<u32> {
     let random = &mut fastrand::Rng::with_seed(1);
     let mut seconds = vec![0; DAY as usize];
@@ -68,7 +68,7 @@ fn others(client: Client, kv_paths: usize) -> Vec<u32> {
     seconds
 }
 
-/// An outage, and what is answered during it.
+/// An outage, and the kind of error during it.
 struct Outage {
     seconds: std::ops::Range<u64>,
     answer: ErrorKind,
@@ -76,8 +76,8 @@ struct Outage {
 
 const NONE: Outage = Outage { seconds: 0..0, answer: ErrorKind::Sealed };
 
-/// One instance as the task runs it: what is due is asked for; while the server is away, one probe is
-/// sent for all, and what is stored waits for its next turn.
+/// One instance, as the task runs it. It requests what is due. During an outage it sends one probe for all,
+/// and stored secrets wait for their next turn.
 struct Instance {
     reachability: Reachability,
     kept: Vec<Kept>,
@@ -121,7 +121,7 @@ impl Kept {
             }
             Upkeep::Stored { turn, sooner } => {
                 let planned = Duration::from_secs_f64((*turn - now).max(0.0));
-                *turn = now + schedule::after_reading(KV, planned, random.f64()).as_secs_f64();
+                *turn = now + schedule::next_read(KV, planned, random.f64()).as_secs_f64();
                 *sooner = f64::MAX;
             }
         }
@@ -138,7 +138,7 @@ impl Kept {
         if let Upkeep::Stored { turn, sooner } = &mut self.upkeep {
             *sooner = f64::MAX;
             if *turn <= now {
-                *turn = now + schedule::reread(KV, false, random.f64()).as_secs_f64();
+                *turn = now + schedule::regular_read(KV, random.f64()).as_secs_f64();
             }
         }
     }
@@ -168,7 +168,7 @@ impl Instance {
             issued: began,
         };
         let stored = |random: &mut fastrand::Rng| Upkeep::Stored {
-            turn: began + schedule::reread(KV, true, random.f64()).as_secs_f64(),
+            turn: began + schedule::first_read(KV, random.f64()).as_secs_f64(),
             sooner: f64::MAX,
         };
         let mut upkeeps = vec![leased(random), leased(random)];
@@ -183,7 +183,7 @@ impl Instance {
         Self { reachability: Reachability::default(), kept: kept.collect() }
     }
 
-    /// Does what is due now. How many requests that takes, and when it is due again.
+    /// Sends what is due now. Returns the number of requests, and the time until something is due again.
     fn step(&mut self, now: f64, outage: &Outage, random: &mut fastrand::Rng) -> (u32, f64) {
         let mut sent = 0;
         if self.reachability.outage_cause().is_none() {
@@ -266,7 +266,7 @@ impl Instance {
                     lifetime.resume_after_outage(at(now), random.f64())
                 }
                 Upkeep::Stored { turn, sooner } => {
-                    *turn = now + schedule::after_outage(KV, random.f64()).as_secs_f64();
+                    *turn = now + schedule::read_after_outage(KV, random.f64()).as_secs_f64();
                     *sooner = f64::MAX;
                 }
             }
@@ -304,7 +304,7 @@ fn ours(kv_paths: usize, outage: &Outage) -> Vec<u32> {
         .enumerate()
         .map(|(index, instance)| Reverse((milliseconds(1.0 + instance.wait(1.0)), index)))
         .collect();
-    // What follows an outage is over three hours after it.
+    // Three hours after an outage its effects have ended.
     let end = if outage.seconds.is_empty() { DAY } else { outage.seconds.end + 3 * 3600 };
     while let Some(Reverse((when, index))) = queue.pop() {
         if when / 1000 >= end {
@@ -378,15 +378,15 @@ fn a_fleet_does_not_storm_a_server_that_is_away_or_comes_back() {
             "{minutes} min of {answer:?}: busiest minute {during:.1} times the mean, in the two minutes \
              after it {soon:.1}, in the hour {hour:.1}, in the two hours then {echo:.1}"
         );
-        // What says nothing certain is asked by each path for itself, until a second one fails.
+        // An uncertain error is retried by each path for itself, until a second path fails.
         let limit = match answer {
             ErrorKind::NotVault => 6.5,
-            // Where all leases have ended, the server is asked twice a minute.
+            // After all leases have expired, each instance probes twice a minute.
             _ if minutes > 20 => 5.5,
             _ => 4.0,
         };
         assert!(during <= limit, "{during}");
-        // Where leases of all instances have ended, all of them are issued anew in a minute.
+        // If the leases of all instances have expired, all of them are issued again within a minute.
         let limit = if minutes <= 10 { 2.0 } else { 6.0 };
         assert!(soon <= limit && hour.max(echo) <= 2.0, "{soon} {hour} {echo}");
     }

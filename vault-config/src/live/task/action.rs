@@ -1,4 +1,4 @@
-//! One request beside the task.
+//! Runs one action for a source, beside the task.
 
 use std::time::{Duration, Instant};
 
@@ -10,24 +10,26 @@ use crate::http::{Lane, Repeat};
 use crate::live::watched::DueAction;
 use crate::vault::{RenewalOutcome, ReservedToken, Session, Vault, catch_panic};
 
-pub(super) enum Outcome {
-    /// `may_look` is whether the token may read the secret's metadata; `None` when that was not tried.
+pub(super) enum ActionOutcome {
     Read {
+        /// `Ok(None)`: the metadata shows that the secret has not changed.
         answer: Result<Option<Box<Answer>>, Cause>,
-        may_look: Option<bool>,
+        /// Whether the token may read the metadata; `None` if that was not tried.
+        metadata_is_allowed: Option<bool>,
     },
     Issued(Result<Box<Answer>, Cause>),
     Renewed(RenewalOutcome),
 }
 
 impl DueAction {
+    /// A panic in the request becomes a failure of the action.
     pub(super) async fn run(
         self,
         vault: &Vault,
         request: &Request,
         token: &ReservedToken,
-        limit: Duration,
-    ) -> Outcome {
+        timeout: Duration,
+    ) -> ActionOutcome {
         let source = request.name();
         let (verb, span) = match self {
             Self::Read { .. } => ("read", tracing::info_span!("read", source)),
@@ -35,40 +37,44 @@ impl DueAction {
             Self::Renew { .. } => ("renew", tracing::info_span!("renew", source)),
         };
         let began = Instant::now();
-        let failed: fn(Cause) -> Outcome = match self {
-            Self::Read { .. } => |cause| Outcome::Read { answer: Err(cause), may_look: None },
-            Self::Issue => |cause| Outcome::Issued(Err(cause)),
-            Self::Renew { .. } => |cause| Outcome::Renewed(RenewalOutcome::Failed(cause)),
+        let failed: fn(Cause) -> ActionOutcome = match self {
+            Self::Read { .. } => |cause| ActionOutcome::failed_read(cause),
+            Self::Issue => |cause| ActionOutcome::Issued(Err(cause)),
+            Self::Renew { .. } => |cause| ActionOutcome::Renewed(RenewalOutcome::Failed(cause)),
         };
-        let session = Session::with_reserved_token(vault, token, limit);
-        let asked = catch_panic(self.ask(session, request)).instrument(span.clone()).await;
+        let session = Session::with_reserved_token(vault, token, timeout);
+        let outcome = catch_panic(self.send(session, request)).instrument(span.clone()).await;
         span.in_scope(|| tracing::debug!(elapsed = ?began.elapsed(), "{verb}: done"));
-        asked.unwrap_or_else(failed)
+        outcome.unwrap_or_else(failed)
     }
 
-    async fn ask(self, mut session: Session<'_>, request: &Request) -> Outcome {
+    async fn send(self, mut session: Session<'_>, request: &Request) -> ActionOutcome {
         match self {
             Self::Issue => {
-                // What may have been issued already is not asked for again at once.
+                // If the server may have received the request, it may have issued a credential: another attempt is
+                // left to the issue budget.
                 session.request_policy.repeat = Repeat::UnlessArrived;
                 session.request_policy.lane = Lane::Issue;
-                Outcome::Issued(request.send(&session).await.map(Box::new))
+                ActionOutcome::Issued(request.send(&session).await.map(Box::new))
             }
-            Self::Renew { id, full } => Outcome::Renewed(session.renew_lease(&id, full).await),
-            Self::Read { unless: Some(version) } => {
-                let changed = match request.has_changed(&session, &version).await {
-                    Ok(changed) => changed,
-                    Err(cause) => return Outcome::Read { answer: Err(cause), may_look: None },
+            Self::Renew { id, increment } => {
+                ActionOutcome::Renewed(session.renew_lease(&id, increment).await)
+            }
+            Self::Read { unless_version: Some(version) } => {
+                let has_changed = match request.has_changed(&session, &version).await {
+                    Ok(has_changed) => has_changed,
+                    Err(cause) => return ActionOutcome::failed_read(cause),
                 };
-                let may_look = Some(changed.is_some());
-                match changed {
-                    Some(false) => Outcome::Read { answer: Ok(None), may_look },
-                    _ => Outcome::Read { answer: read(&session, request).await, may_look },
-                }
+                let answer = match has_changed {
+                    Some(false) => Ok(None),
+                    _ => read(&session, request).await,
+                };
+                ActionOutcome::Read { answer, metadata_is_allowed: Some(has_changed.is_some()) }
             }
-            Self::Read { unless: None } => {
-                Outcome::Read { answer: read(&session, request).await, may_look: None }
-            }
+            Self::Read { unless_version: None } => ActionOutcome::Read {
+                answer: read(&session, request).await,
+                metadata_is_allowed: None,
+            },
         }
     }
 }
@@ -77,8 +83,12 @@ async fn read(session: &Session<'_>, request: &Request) -> Result<Option<Box<Ans
     request.send(session).await.map(Box::new).map(Some)
 }
 
-impl Outcome {
-    /// Why the server was not reached, or did not do what it was asked.
+impl ActionOutcome {
+    fn failed_read(cause: Cause) -> Self {
+        Self::Read { answer: Err(cause), metadata_is_allowed: None }
+    }
+
+    /// Why the last request of the action failed. A refused renewal is a response, not a failure.
     pub(super) fn failure(&self) -> Option<&Cause> {
         match self {
             Self::Read { answer, .. } => answer.as_ref().err(),
