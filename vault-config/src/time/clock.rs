@@ -18,8 +18,8 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 /// The monotonic clock and the wall clock at the same moment.
 ///
 /// The monotonic clock is never adjusted, but stops while the machine is suspended. The wall clock counts
-/// suspended time, but can be adjusted. Neither is right alone, so a deadline has passed as soon as one of
-/// them says so.
+/// suspended time, but can be adjusted. Neither is right alone, so a deadline has passed as soon as
+/// it has passed by one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
     /// Time since a fixed moment, which any clock may choose for itself.
@@ -29,8 +29,8 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// The time from `earlier` to this reading, by the clock that counted more of it. Zero if both clocks
-    /// say that `earlier` is later.
+    /// The time from `earlier` to this reading, by the clock that counted more of it. Zero if `earlier` is later
+    /// by both clocks.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         let monotonic = self.monotonic.saturating_sub(earlier.monotonic);

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::clock::Reading;
 
-/// A moment measured by both clocks. It has passed as soon as one of them says so, because a suspended
-/// machine stops the monotonic clock and an administrator can set the wall clock back.
+/// A moment measured by both clocks. It has passed as soon as it has passed by one of them, because a
+/// suspended machine stops the monotonic clock and an administrator can set the wall clock back.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     set_at: Reading,

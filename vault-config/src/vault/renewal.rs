@@ -56,7 +56,7 @@ impl Vault {
             tracing::warn!(
                 "the token's policies do not let it look at itself (auth/token/lookup-self), so that nothing is known of its end"
             );
-            // Without knowledge of its expiry it counts as one that never expires. A 403 corrects that later.
+            // It counts as a token that never expires. When it does expire, a 403 shows it.
             token.set_lifetime(Lifetime::new(
                 requested_at,
                 Duration::ZERO,
