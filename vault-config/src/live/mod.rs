@@ -66,13 +66,13 @@ use crate::vault::Vault;
 /// # Ok(()) }
 /// ```
 pub struct Live<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<LiveState<T>>,
     /// Closed from the start in local mode, where there is no task because there is nothing to refresh.
     commands: mpsc::UnboundedSender<TaskCommand>,
 }
 
 /// What the task writes and every `Live` reads.
-struct Shared<T> {
+struct LiveState<T> {
     name: &'static str,
     clock: Arc<dyn Clock>,
     published: Published<T>,
@@ -110,7 +110,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Live<T> {
         };
         let now = clock.now();
         let field_versions = first_field_versions(&slots, &spans);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(LiveState {
             name,
             clock,
             published: Published::new(config, field_versions.clone()),
@@ -231,7 +231,7 @@ impl<T> fmt::Debug for Live<T> {
     }
 }
 
-impl<T> Shared<T> {
+impl<T> LiveState<T> {
     fn publish_event(&self, event: Event) {
         if let Some(events) = &*lock(&self.events) {
             // The send fails if no receiver exists, and then no receiver needs the event.

@@ -41,7 +41,7 @@ impl SubscriberPositions {
         }
     }
 
-    fn slowest(&self) -> Option<u64> {
+    fn oldest(&self) -> Option<u64> {
         self.counts().first_key_value().map(|(number, _)| *number)
     }
 }
@@ -118,8 +118,8 @@ impl<T> Published<T> {
     }
 
     /// Whether every subscriber has finished with all editions before this one.
-    pub(super) fn is_taken(&self, number: u64) -> bool {
-        self.positions.slowest().is_none_or(|slowest| slowest >= number)
+    pub(super) fn is_taken_by_all(&self, number: u64) -> bool {
+        self.positions.oldest().is_none_or(|oldest| oldest >= number)
     }
 
     pub(super) fn subscribe(&self) -> Cursor<T> {

@@ -34,7 +34,7 @@ impl Vault {
         match self.is_dead(token, since, policy).await? {
             false => Ok(None),
             true if !self.0.auth.can_repeat() => Err(self.token_invalid()),
-            true => self.token(Some(token), since).await.map(Some),
+            true => self.obtain_token(Some(token), since).await.map(Some),
         }
     }
 

@@ -23,12 +23,12 @@ pub(super) struct LoginState {
 impl Vault {
     /// Logs in if there is no token yet.
     pub(crate) async fn ensure_logged_in(&self, since: Instant) -> Result<(), Cause> {
-        self.token(None, since).await.map(drop)
+        self.obtain_token(None, since).await.map(drop)
     }
 
     /// The active token, or a new one if the active one is the `refused` one. A login that failed after
     /// `since` is not repeated, because several wrong attempts lock a role.
-    pub(super) async fn token(
+    pub(super) async fn obtain_token(
         &self,
         refused: Option<&Arc<TrackedToken>>,
         since: Instant,

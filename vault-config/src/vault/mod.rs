@@ -76,9 +76,10 @@ pub(crate) use upkeep::{
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct Vault(Arc<Inner>);
+pub struct Vault(Arc<VaultConnection>);
 
-struct Inner {
+/// What all clones of a [`Vault`] share.
+struct VaultConnection {
     http: Http,
     auth: Arc<dyn AuthMethod>,
     environment: Environment,
@@ -169,7 +170,7 @@ impl Vault {
             Some(client) => Clients::given(client),
             None => Clients::new(&settings)?,
         };
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(VaultConnection {
             http: Http::new(clients, settings, Arc::clone(&clock)),
             auth,
             environment,

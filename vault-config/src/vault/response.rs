@@ -99,18 +99,18 @@ impl Response {
     }
 
     pub(crate) fn into_cause(self) -> Cause {
-        explained(self.reply.into_cause(), self.foreign_namespace)
+        with_namespace_help(self.reply.into_cause(), self.foreign_namespace)
     }
 
     /// See [`Reply::into_refusal`].
     pub(crate) fn into_refusal(self) -> Cause {
-        explained(self.reply.into_refusal(), self.foreign_namespace)
+        with_namespace_help(self.reply.into_refusal(), self.foreign_namespace)
     }
 }
 
 /// The help of the HTTP layer names the namespace of the settings. A field with a namespace of its own needs
 /// that name instead.
-fn explained(cause: Cause, foreign_namespace: Option<ForeignNamespace>) -> Cause {
+fn with_namespace_help(cause: Cause, foreign_namespace: Option<ForeignNamespace>) -> Cause {
     match foreign_namespace {
         Some(ForeignNamespace { name, .. }) if cause.kind == ErrorKind::NamespaceAbsent => cause
             .with_help(format!("correct the namespace, or make it: vault namespace create {name}")),

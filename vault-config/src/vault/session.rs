@@ -151,9 +151,9 @@ impl<'a> Session<'a> {
                 false => Err(self.vault.token_invalid()),
             };
         }
-        let mut token = self.vault.token(None, self.started).await?;
+        let mut token = self.vault.obtain_token(None, self.started).await?;
         while !token.consume_use() {
-            token = self.vault.token(Some(&token), self.started).await?;
+            token = self.vault.obtain_token(Some(&token), self.started).await?;
         }
         Ok(token)
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::Shared;
+use super::LiveState;
 use super::publish::FieldVersion;
 use super::schedule::LONGEST_SLEEP;
 use super::status::{Counters, Health, Status};
@@ -48,7 +48,7 @@ pub(super) struct RefreshTask<T> {
     vault: Vault,
     registration: WatchRegistration,
     connection_events: broadcast::Receiver<ConnectionEvent>,
-    shared: Arc<Shared<T>>,
+    shared: Arc<LiveState<T>>,
     slots: Vec<Slot>,
     field_versions: Vec<FieldVersion>,
     /// A source is named by its index here in all other fields.
@@ -102,7 +102,7 @@ pub(super) struct TaskInput {
 }
 
 impl<T: VaultConfig + Send + Sync + 'static> RefreshTask<T> {
-    pub(super) fn new(vault: Vault, shared: Arc<Shared<T>>, input: TaskInput) -> Self {
+    pub(super) fn new(vault: Vault, shared: Arc<LiveState<T>>, input: TaskInput) -> Self {
         let (registration, connection_events) = vault.register_watcher();
         let TaskInput { slots, field_versions, sources, overlap } = input;
         Self {

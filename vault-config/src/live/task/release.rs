@@ -56,7 +56,7 @@ impl<T: VaultConfig + Send + Sync + 'static> RefreshTask<T> {
         match retired.replacement {
             Replacement::Rejected => false,
             Replacement::NeverPublished => true,
-            Replacement::Published { edition } => self.shared.published.is_taken(edition),
+            Replacement::Published { edition } => self.shared.published.is_taken_by_all(edition),
         }
     }
 

@@ -10,7 +10,7 @@ use super::action::ActionOutcome;
 use super::{FinishedRequest, RefreshTask};
 use crate::VaultConfig;
 use crate::error::{Cause, ErrorKind};
-use crate::live::Shared;
+use crate::live::LiveState;
 use crate::live::watched::{Holding, LeaseState};
 use crate::vault::{LeaseId, TrackedToken, Vault, end_lease};
 
@@ -18,7 +18,7 @@ use crate::vault::{LeaseId, TrackedToken, Vault, end_lease};
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Notifies all readers that no configuration follows, however the task ends.
-pub(super) struct StopOnDrop<T>(pub(super) Arc<Shared<T>>);
+pub(super) struct StopOnDrop<T>(pub(super) Arc<LiveState<T>>);
 
 impl<T> Drop for StopOnDrop<T> {
     fn drop(&mut self) {
