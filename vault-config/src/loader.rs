@@ -10,7 +10,7 @@ use figment::Figment;
 use crate::VaultConfig;
 use crate::error::{Cause, Error, ErrorKind};
 use crate::http::settings;
-use crate::live::{Live, Options, Start};
+use crate::live::{Live, LiveStart, WatchOptions};
 use crate::load::mode::Mode;
 use crate::load::provider::{self, Resolved};
 use crate::load::{LoadSettings, Purpose};
@@ -49,7 +49,7 @@ use crate::vault::Vault;
 #[must_use = "a loader does nothing until one of its load methods is called"]
 pub struct Loader<T> {
     settings: LoadSettings,
-    watch: Options,
+    watch: WatchOptions,
     target: PhantomData<fn() -> T>,
 }
 
@@ -67,7 +67,7 @@ impl<T: VaultConfig> Loader<T> {
                 variables: BTreeMap::new(),
                 startup_deadline: Duration::from_secs(30),
             },
-            watch: Options { every: Duration::from_secs(300), overlap: None },
+            watch: WatchOptions { every: Duration::from_secs(300), overlap: None },
             target: PhantomData,
         }
     }
@@ -191,7 +191,7 @@ impl<T: VaultConfig> Loader<T> {
             let Some((config, output)) = prepared.build::<T>() else {
                 return Err(prepared.failure());
             };
-            Ok(Live::start(Start {
+            Ok(Live::start(LiveStart {
                 name: prepared.name,
                 config,
                 slots: prepared.slots,
@@ -201,7 +201,7 @@ impl<T: VaultConfig> Loader<T> {
                 options,
             }))
         });
-        guard.hand_over(load).await
+        guard.commit_on_success(load).await
     }
 
     /// Loads the configuration once.
@@ -264,7 +264,7 @@ impl<T: VaultConfig> Loader<T> {
             prepared.warn_of_expiry();
             Ok((config, prepared.report(output.fields)))
         });
-        guard.hand_over(load).await
+        guard.commit_on_success(load).await
     }
 
     /// Checks that the configuration would load, without requesting any credential.
@@ -289,7 +289,7 @@ impl<T: VaultConfig> Loader<T> {
                 false => Err(prepared.error()),
             }
         });
-        guard.end_after(check).await
+        guard.roll_back_after(check).await
     }
 
     /// Reads the fields marked for Vault once, as a provider for a figment of your own; see
@@ -320,7 +320,7 @@ impl<T: VaultConfig> Loader<T> {
             let figment = provider::figment(&prepared.slots, &output.shapes, &mismatches);
             Ok(Resolved::new(figment, prepared.report(output.fields)))
         });
-        guard.hand_over(load).await
+        guard.commit_on_success(load).await
     }
 }
 

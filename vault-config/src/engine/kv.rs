@@ -9,7 +9,7 @@ use super::{
 };
 use crate::error::{Cause, ErrorKind};
 use crate::value::Value;
-use crate::vault::{Grant, Mount, Response, Session};
+use crate::vault::{Grant, MountKind, Response, Session};
 
 /// `kv = ".."` and its options, as written.
 #[doc(hidden)]
@@ -178,7 +178,7 @@ async fn read_v2(session: &Session<'_>, secret: &KvSecret) -> Result<EngineRespo
             return Err(reply.into_cause());
         }
     }
-    let mount = session.mount(&secret.mount, &secret.path).await?;
+    let mount = session.mount_kind(&secret.mount, &secret.path).await?;
     match (mount.kv_version(), secret.kv_version) {
         (Some(1), None) => read_v1(session, secret).await,
         (Some(1), Some(_)) => Err(wrong_version(secret, 1)),
@@ -197,7 +197,7 @@ async fn guess_v1(
     session: &Session<'_>,
     secret: &KvSecret,
     first: Response,
-    mount: &Mount,
+    mount: &MountKind,
 ) -> Result<EngineResponse, Cause> {
     if secret.version.is_none() {
         let reply = session.get(&secret.v1_path(), None).await?;
@@ -233,7 +233,7 @@ async fn read_v1(session: &Session<'_>, secret: &KvSecret) -> Result<EngineRespo
     if !reply.is_miss() {
         return Err(reply.into_cause());
     }
-    let mount = session.mount(&secret.mount, &secret.path).await?;
+    let mount = session.mount_kind(&secret.mount, &secret.path).await?;
     match (mount.kv_version(), secret.kv_version) {
         (Some(2), Some(_)) => Err(wrong_version(secret, 2)),
         // The mount was upgraded after its version was cached.
@@ -313,7 +313,7 @@ fn no_mount(secret: &KvSecret) -> Cause {
     )
 }
 
-fn miss(reply: Response, requested: &str, secret: &KvSecret, mount: &Mount) -> Cause {
+fn miss(reply: Response, requested: &str, secret: &KvSecret, mount: &MountKind) -> Cause {
     let cause = match reply.status {
         403 => denied(&reply, requested, secret, mount),
         _ => nothing_there(secret, mount),
@@ -335,7 +335,7 @@ fn suggest_shorter_path(cause: Cause, requested: &str, secret: &KvSecret) -> Cau
         .hint(&usual)
 }
 
-fn denied(reply: &Response, requested: &str, secret: &KvSecret, mount: &Mount) -> Cause {
+fn denied(reply: &Response, requested: &str, secret: &KvSecret, mount: &MountKind) -> Cause {
     let cause = reply.denied(&Grant::read(requested));
     match mount.is_unknown() {
         true => cause.hint(&format!(
@@ -346,22 +346,22 @@ fn denied(reply: &Response, requested: &str, secret: &KvSecret, mount: &Mount) -
     }
 }
 
-fn nothing_there(secret: &KvSecret, mount: &Mount) -> Cause {
+fn nothing_there(secret: &KvSecret, mount: &MountKind) -> Cause {
     let what = match mount {
-        Mount::Kv(engine) => match secret.version {
+        MountKind::Kv(engine) => match secret.version {
             Some(version) => {
                 format!("there is no version {version} of it, or nothing is stored there")
             }
             None => format!("nothing is stored there; {}/ is KV version {engine}", secret.mount),
         },
-        Mount::Other(engine) => {
+        MountKind::Other(engine) => {
             return Cause::new(
                 ErrorKind::WrongMount,
                 format!("{}/ is a {engine} engine, not KV", secret.mount),
                 "name the KV engine's mount with mount = \"..\"",
             );
         }
-        Mount::Unknown => "nothing is stored there".to_owned(),
+        MountKind::Unknown => "nothing is stored there".to_owned(),
     };
     let (mount, path) = (&secret.mount, &secret.path);
     let help = match secret.version {

@@ -83,7 +83,7 @@ impl VaultRequest {
     }
 
     pub(crate) async fn send(&self, session: &Session<'_>) -> Result<EngineResponse, Cause> {
-        let session = session.within(self.namespace.as_deref());
+        let session = session.in_namespace(self.namespace.as_deref());
         self.operation.send(&session, &self.ciphertexts).await
     }
 
@@ -93,7 +93,7 @@ impl VaultRequest {
         session: &Session<'_>,
         version: &SecretVersion,
     ) -> Result<Option<bool>, Cause> {
-        let session = session.within(self.namespace.as_deref());
+        let session = session.in_namespace(self.namespace.as_deref());
         self.operation.has_changed(&session, version).await
     }
 

@@ -4,61 +4,62 @@ use tokio::sync::broadcast;
 
 use crate::error::Problem;
 
-/// What happened to a watched configuration. Never a value.
+/// Something that happened to a watched configuration, for logs and metrics. It never contains a value.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
-    /// A lease goes on, with the same credential; or the token does.
+    /// A lease or the token was renewed. The credential stays the same.
     Renewed {
         /// `token`, or the source, such as `database/creds/readonly`.
         source: String,
     },
-    /// Another token is in use. Every credential that was made under the one before is made anew.
+    /// A login issued another token. Every credential that was issued under the previous token is replaced.
     LoggedIn,
-    /// A credential was replaced. The one before still works until its lease ends, or until
+    /// A credential was replaced. The previous one stays valid until its lease expires, or until
     /// [`overlap`](crate::Loader::overlap) has passed.
     Rotated {
         /// The source, such as `database/creds/readonly`.
         source: String,
-        /// The paths of the fields that have it.
+        /// The paths of the fields that changed.
         fields: Vec<String>,
     },
-    /// What is stored has changed.
+    /// A stored secret has changed.
     Changed {
-        /// The paths of the fields that changed, all at once.
+        /// The paths of the fields that changed at the same time.
         fields: Vec<String>,
     },
-    /// A source cannot be read, renewed or rotated. The last good value stays. Told once.
+    /// A source cannot be read, renewed or rotated. The last value stays published. Reported when the failure begins,
+    /// and when its kind changes.
     Failing {
         /// `token`, or the source, such as `kv secret/my-app`.
         source: String,
-        /// What is wrong.
+        /// What is wrong, and what to do.
         problem: Problem,
-        /// When what is in hand ends; nothing when it does not.
+        /// When the published value expires; `None` if it does not expire.
         good_until: Option<SystemTime>,
     },
-    /// A failing source works again.
+    /// A source that was failing works again.
     Recovered {
         /// `token`, or the source.
         source: String,
     },
-    /// What was read does not make a valid configuration, and is not published. Told once, until it
-    /// changes.
+    /// A new value does not make a valid configuration, and so it is not published. Reported once, until the value or
+    /// the reason changes.
     Rejected {
         /// The source, such as `kv secret/my-app`.
         source: String,
         /// What is wrong with it.
         problems: Vec<Problem>,
     },
-    /// So many events happened before the next one, and were dropped because nobody took them:
-    /// [`status`](crate::Live::status) knows what they led to.
+    /// This receiver was too slow, and missed events before the next one. [`status`](crate::Live::status) has the
+    /// current state.
     Missed {
-        /// How many.
+        /// The number of missed events.
         count: u64,
     },
 }
 
-/// The events of a watched configuration, from the moment it was asked for.
+/// Receives the events of a watched configuration from the call of [`Live::events`](crate::Live::events) on.
 #[derive(Debug)]
 pub struct Events(broadcast::Receiver<Event>);
 
@@ -67,8 +68,10 @@ impl Events {
         Self(receiver)
     }
 
-    /// The next event; `None` when the configuration is watched no longer. Who falls behind by more
-    /// than 256 misses the oldest, and is told how many.
+    /// Waits for the next event. `None` once the configuration is not watched any more.
+    ///
+    /// A receiver that falls behind by more than 256 events misses the oldest ones, and receives
+    /// [`Event::Missed`] with their number.
     pub async fn next(&mut self) -> Option<Event> {
         match self.0.recv().await {
             Ok(event) => Some(event),

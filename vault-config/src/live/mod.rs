@@ -1,7 +1,9 @@
-//! A configuration that stays fresh: see [`docs::rotation`](crate::docs::rotation).
+//! A configuration that is refreshed in the background: [`docs::rotation`](crate::docs::rotation) explains what
+//! happens when.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -19,8 +21,8 @@ pub use events::{Event, Events};
 pub use publish::{Selected, Subscription, View};
 pub use status::{Action, Counters, Health, Login, SourceStatus, State, Status, TokenStatus};
 
-use publish::{Part, Published};
-use task::{Command, Task, Watched};
+use publish::{FieldVersion, Published};
+use task::{RefreshTask, TaskCommand, TaskInput};
 use watched::WatchedSecret;
 
 use crate::VaultConfig;
@@ -29,13 +31,12 @@ use crate::load::{ByteSpan, Fetched, Slots};
 use crate::schema::plan::LeafId;
 use crate::vault::Vault;
 
-/// A configuration that is kept fresh in the background. Made by
+/// A configuration that always has valid credentials and the newest secrets. Created by
 /// [`Loader::watch`](crate::Loader::watch); cheap to clone.
 ///
-/// Tokens and leases are renewed, credentials are rotated before they end, secrets are read again
-/// when they change. What cannot be refreshed stays as it was, and [`status`](Self::status) says so.
-/// When the last clone is dropped, the refreshing stops; [`shutdown`](Self::shutdown) also revokes
-/// what was made.
+/// A background task renews the token and all leases, replaces credentials before they expire, and reads secrets
+/// again. If something cannot be refreshed, its last value stays, and [`status`](Self::status) reports the failure.
+/// The task ends when the last clone is dropped; [`shutdown`](Self::shutdown) also revokes what the task was issued.
 ///
 /// ```no_run
 /// use vault_config::{DatabaseCredentials, VaultConfig};
@@ -49,10 +50,10 @@ use crate::vault::Vault;
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let live = AppConfig::loader().watch().await?;
 ///
-/// // For each use, the newest:
+/// // The newest configuration, for each use:
 /// let config = live.current();
 ///
-/// // Or be told, of this field alone:
+/// // Or wait for changes of one field:
 /// let mut database = live.select(|config| &config.database);
 /// tokio::spawn(async move {
 ///     while let Some(credentials) = database.changed().await {
@@ -65,67 +66,70 @@ use crate::vault::Vault;
 /// # Ok(()) }
 /// ```
 pub struct Live<T> {
-    shared: Arc<Shared<T>>,
-    /// Nobody listens in local mode: there is nothing to refresh.
-    commands: mpsc::UnboundedSender<Command>,
+    shared: Arc<LiveState<T>>,
+    /// Closed from the start in local mode, where there is no task because there is nothing to refresh.
+    commands: mpsc::UnboundedSender<TaskCommand>,
 }
 
-struct Shared<T> {
+/// What the task writes and every `Live` reads.
+struct LiveState<T> {
     name: &'static str,
     clock: Arc<dyn Clock>,
     published: Published<T>,
-    /// Nothing once there will be no more.
+    /// `None` once the configuration is not watched any more.
     events: Mutex<Option<broadcast::Sender<Event>>>,
     status: Mutex<Status>,
 }
 
-/// What a watched configuration begins with.
-pub(crate) struct Start<T> {
+/// What a finished load passes on to the refresh.
+pub(crate) struct LiveStart<T> {
     pub(crate) name: &'static str,
     pub(crate) config: T,
     pub(crate) slots: Slots,
     pub(crate) spans: Vec<(LeafId, ByteSpan)>,
     pub(crate) fetched: Vec<Fetched>,
     pub(crate) vault: Option<Vault>,
-    pub(crate) options: Options,
+    pub(crate) options: WatchOptions,
 }
 
-/// How a configuration is watched.
+/// The settings of the loader for the refresh.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Options {
-    pub(crate) every: std::time::Duration,
-    pub(crate) overlap: Option<std::time::Duration>,
+pub(crate) struct WatchOptions {
+    /// The interval between two reads of a secret whose fields set none.
+    pub(crate) every: Duration,
+    /// How long a replaced credential is kept at least; `None`: until its expiry.
+    pub(crate) overlap: Option<Duration>,
 }
 
 impl<T: VaultConfig + Send + Sync + 'static> Live<T> {
-    pub(crate) fn start(start: Start<T>) -> Self {
-        let Start { name, config, slots, spans, fetched, vault, options } = start;
+    pub(crate) fn start(start: LiveStart<T>) -> Self {
+        let LiveStart { name, config, slots, spans, fetched, vault, options } = start;
         let clock: Arc<dyn Clock> = match &vault {
             Some(vault) => Arc::clone(vault.clock()),
             None => Arc::new(SystemClock::default()),
         };
         let now = clock.now();
-        let parts = parts(&slots, &spans);
-        let shared = Arc::new(Shared {
+        let field_versions = first_field_versions(&slots, &spans);
+        let shared = Arc::new(LiveState {
             name,
             clock,
-            published: Published::new(config, parts.clone()),
+            published: Published::new(config, field_versions.clone()),
             events: Mutex::new(Some(broadcast::Sender::new(256))),
-            status: Mutex::new(Status::at_rest()),
+            status: Mutex::new(Status::idle()),
         });
         let (commands, receiver) = mpsc::unbounded_channel();
         let sources: Vec<WatchedSecret> = fetched
             .into_iter()
             .map(|fetched| {
                 let leaves = fetched.fields.iter().filter_map(|field| slots.get(field.id));
-                let names = leaves.map(|slot| slot.leaf.path.clone()).collect();
-                WatchedSecret::new(fetched, names, options.every, now)
+                let field_paths = leaves.map(|slot| slot.leaf.path.clone()).collect();
+                WatchedSecret::new(fetched, field_paths, options.every, now)
             })
             .collect();
         if let Some(vault) = vault.filter(|_| !sources.is_empty()) {
             let shared = Arc::clone(&shared);
-            let watched = Watched { slots, parts, sources, overlap: options.overlap };
-            let task = Task::new(vault, Arc::clone(&shared), watched);
+            let input = TaskInput { slots, field_versions, sources, overlap: options.overlap };
+            let task = RefreshTask::new(vault, Arc::clone(&shared), input);
             shared.set_status(task.status(now));
             tokio::spawn(task.run(receiver));
         }
@@ -134,28 +138,28 @@ impl<T: VaultConfig + Send + Sync + 'static> Live<T> {
 }
 
 impl<T> Live<T> {
-    /// The newest valid configuration. Never waits.
+    /// The newest valid configuration. It never waits and never fails.
     #[must_use]
     pub fn current(&self) -> Arc<T> {
         self.shared.published.current()
     }
 
-    /// To be told of every new configuration.
+    /// Waits for each new configuration, from now on.
     #[must_use]
     pub fn subscribe(&self) -> Subscription<T> {
         Subscription::new(self.shared.published.subscribe())
     }
 
-    /// To be told when one part changes, and of no other change: `live.select(|c| &c.database)`.
+    /// Waits for changes of one part only: `live.select(|c| &c.database)`.
     ///
-    /// The part is a field, or a field of a nested struct. For a part that lies elsewhere in
-    /// memory, such as what is in a `Box` or a `Vec`, every change counts.
+    /// The part is a field, or a field of a nested struct. A part that lies elsewhere in memory, such as the content
+    /// of a `Box` or a `Vec`, counts as changed with every change.
     #[must_use]
     pub fn select<U: ?Sized>(&self, part: impl Fn(&T) -> &U + Send + Sync + 'static) -> View<T, U> {
         View::new(self.shared.published.subscribe(), part)
     }
 
-    /// What happens from now on.
+    /// Receives renewals, rotations, failures and other events, from now on.
     #[must_use]
     pub fn events(&self) -> Events {
         let events = lock(&self.shared.events);
@@ -165,53 +169,52 @@ impl<T> Live<T> {
         })
     }
 
-    /// How everything is doing now.
+    /// The current state of the token and all sources: health, next actions, expiries and errors.
     #[must_use]
     pub fn status(&self) -> Status {
         let status = lock(&self.shared.status).clone();
-        status.judged(self.shared.clock.now().wall)
+        status.evaluated_at(self.shared.clock.now().wall)
     }
 
-    /// Reads every secret and renews every lease now, and waits for it. What cannot be renewed, such
-    /// as a certificate, is made anew.
+    /// Reads every secret and renews every lease now, and waits until that is done. What cannot be renewed, such as a
+    /// certificate, is issued again.
     ///
     /// # Errors
-    /// What fails then. The last good values stay.
+    /// Every source that cannot be refreshed. Its last value stays published.
     pub async fn refresh(&self) -> Result<(), Error> {
-        let (asked, answer) = oneshot::channel();
-        let is_asked = self.commands.send(Command::Refresh(asked)).is_ok();
-        let answer = if is_asked { answer.await.ok() } else { None };
-        match answer {
+        let (reply, problems) = oneshot::channel();
+        let is_sent = self.commands.send(TaskCommand::Refresh(reply)).is_ok();
+        let problems = if is_sent { problems.await.ok() } else { None };
+        match problems {
             Some(problems) if problems.is_empty() => Ok(()),
             Some(problems) => Err(Error::new(self.shared.name, problems, None)),
-            // Without a Vault there is nothing to refresh, and nothing that stops.
+            // In local mode there is no task and nothing to refresh, which is no error.
             None if lock(&self.shared.status).health != Health::Stopped => Ok(()),
             None => Err(Error::single(self.shared.name, stopped())),
         }
     }
 
-    /// Stops refreshing, and revokes the token that was made, and with it all its credentials. It
-    /// takes at most 5 s, and goes on when the future is dropped half way. The server drops the
-    /// users of a database a moment after it has answered.
+    /// Stops the refresh and revokes the token, and with it all credentials that were issued under it. It takes at most
+    /// 5 s, and continues if the future is dropped. The server removes the users of a database a moment after it has
+    /// responded.
     ///
-    /// A token that was given (`VAULT_TOKEN`, a file, an agent's) is never revoked, nor one that
-    /// another watched configuration shares: then every lease made here that can be renewed is
-    /// cut short by a renewal for one second, which the `default` policy allows. What was loaded once
-    /// over the same [`Vault`], and is not watched, does not count: its credentials go with the token.
+    /// Two kinds of token are not revoked: one that was supplied to the process (`VAULT_TOKEN`, a file, an agent's),
+    /// and one that another watched configuration still uses. Then every renewable lease of this configuration is
+    /// shortened to one second by a renewal, which the `default` policy allows. A configuration that was loaded once
+    /// over the same [`Vault`] and is not watched does not count as a user of the token: its credentials are revoked.
     ///
-    /// The last configuration can still be read, by every clone; who waits for another is told
-    /// that none will come, and [`status`](Self::status) says [`Health::Stopped`].
+    /// All clones still return the last configuration. Subscriptions and events end, and
+    /// [`status`](Self::status) returns [`Health::Stopped`].
     ///
     /// # Errors
-    /// What could not be revoked, and why: the first of it. It ends by itself at the end of its
-    /// life.
+    /// The first token or lease that could not be revoked, and why. It stays valid until its expiry.
     pub async fn shutdown(self) -> Result<(), Error> {
-        let (asked, answer) = oneshot::channel();
-        if self.commands.send(Command::Shutdown(asked)).is_err() {
+        let (reply, result) = oneshot::channel();
+        if self.commands.send(TaskCommand::Shutdown(reply)).is_err() {
             self.shared.stop();
             return Ok(());
         }
-        let result = answer.await.unwrap_or(Ok(()));
+        let result = result.await.unwrap_or(Ok(()));
         result.map_err(|cause| Error::single(self.shared.name, cause))
     }
 }
@@ -228,10 +231,10 @@ impl<T> fmt::Debug for Live<T> {
     }
 }
 
-impl<T> Shared<T> {
-    fn report(&self, event: Event) {
+impl<T> LiveState<T> {
+    fn publish_event(&self, event: Event) {
         if let Some(events) = &*lock(&self.events) {
-            // Nobody may be listening.
+            // The send fails if no receiver exists, and then no receiver needs the event.
             let _ = events.send(event);
         }
     }
@@ -240,7 +243,7 @@ impl<T> Shared<T> {
         *lock(&self.status) = status;
     }
 
-    /// Whoever waits for a change or an event learns that none will come.
+    /// Ends all subscriptions and event receivers.
     fn stop(&self) {
         lock(&self.status).stop();
         self.published.close();
@@ -252,16 +255,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Every leaf has a part; one that was never read changes with everything.
-fn parts(slots: &Slots, spans: &[(LeafId, ByteSpan)]) -> Vec<Part> {
-    let mut parts =
-        vec![Part { span: ByteSpan { start: 0, end: usize::MAX }, changed: 0 }; slots.len()];
+/// One entry for each leaf. A leaf that was never read has no known span, and so counts as a part of everything.
+fn first_field_versions(slots: &Slots, spans: &[(LeafId, ByteSpan)]) -> Vec<FieldVersion> {
+    let everywhere = ByteSpan { start: 0, end: usize::MAX };
+    let mut versions = vec![FieldVersion { span: everywhere, changed_in: 0 }; slots.len()];
     for (leaf, span) in spans {
-        if let Some(part) = parts.get_mut(leaf.index()) {
-            part.span = *span;
+        if let Some(version) = versions.get_mut(leaf.index()) {
+            version.span = *span;
         }
     }
-    parts
+    versions
 }
 
 fn stopped() -> Cause {

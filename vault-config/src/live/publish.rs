@@ -1,4 +1,4 @@
-//! From the one who refreshes to all who read.
+//! Publishes configurations from the one task that refreshes to all readers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,60 +10,61 @@ use tokio::sync::watch;
 
 use crate::load::ByteSpan;
 
-/// What everybody reads.
 pub(super) struct Published<T> {
+    /// For reads without waiting.
     current: ArcSwap<T>,
-    latest: Mutex<Latest<T>>,
-    readers: Arc<Readers>,
+    /// For subscribers.
+    latest: Mutex<LatestEdition<T>>,
+    positions: Arc<SubscriberPositions>,
 }
 
-/// By the number of an edition: how many subscribers are done with what was before it, and not yet with
-/// itself.
+/// The number of subscribers at each edition. A subscriber at an edition has finished with all editions before it.
 #[derive(Default)]
-struct Readers(Mutex<BTreeMap<u64, usize>>);
+struct SubscriberPositions(Mutex<BTreeMap<u64, usize>>);
 
-impl Readers {
-    fn count(&self) -> MutexGuard<'_, BTreeMap<u64, usize>> {
+impl SubscriberPositions {
+    fn counts(&self) -> MutexGuard<'_, BTreeMap<u64, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn enter(&self, number: u64) {
-        *self.count().entry(number).or_default() += 1;
+        *self.counts().entry(number).or_default() += 1;
     }
 
     fn leave(&self, number: u64) {
-        let mut count = self.count();
-        if let Some(readers) = count.get_mut(&number) {
-            *readers -= 1;
-            if *readers == 0 {
-                count.remove(&number);
+        let mut counts = self.counts();
+        if let Some(subscribers) = counts.get_mut(&number) {
+            *subscribers -= 1;
+            if *subscribers == 0 {
+                counts.remove(&number);
             }
         }
     }
 
-    fn slowest(&self) -> Option<u64> {
-        self.count().first_key_value().map(|(number, _)| *number)
+    fn oldest(&self) -> Option<u64> {
+        self.counts().first_key_value().map(|(number, _)| *number)
     }
 }
 
-struct Latest<T> {
+struct LatestEdition<T> {
     edition: Edition<T>,
-    /// Nothing once there will be no other.
+    /// `None` once the configuration is not watched any more.
     sender: Option<watch::Sender<Edition<T>>>,
 }
 
-/// One configuration, and when each part of it changed last.
+/// One published configuration. Editions are numbered from zero.
 pub(super) struct Edition<T> {
     config: Arc<T>,
     number: u64,
-    parts: Arc<Vec<Part>>,
+    /// By leaf.
+    field_versions: Arc<Vec<FieldVersion>>,
 }
 
-/// Where one field lies in the struct, and the number of the edition that changed it last.
+/// Where one field lies in the memory of the struct, and the number of the edition that changed it last.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Part {
+pub(super) struct FieldVersion {
     pub(super) span: ByteSpan,
-    pub(super) changed: u64,
+    pub(super) changed_in: u64,
 }
 
 impl<T> Clone for Edition<T> {
@@ -71,22 +72,23 @@ impl<T> Clone for Edition<T> {
         Self {
             config: Arc::clone(&self.config),
             number: self.number,
-            parts: Arc::clone(&self.parts),
+            field_versions: Arc::clone(&self.field_versions),
         }
     }
 }
 
 impl<T> Published<T> {
-    pub(super) fn new(config: T, parts: Vec<Part>) -> Self {
+    pub(super) fn new(config: T, field_versions: Vec<FieldVersion>) -> Self {
         let config = Arc::new(config);
-        let first = Edition { config: Arc::clone(&config), number: 0, parts: Arc::new(parts) };
+        let field_versions = Arc::new(field_versions);
+        let first = Edition { config: Arc::clone(&config), number: 0, field_versions };
         Self {
             current: ArcSwap::new(config),
-            latest: Mutex::new(Latest {
+            latest: Mutex::new(LatestEdition {
                 sender: Some(watch::Sender::new(first.clone())),
                 edition: first,
             }),
-            readers: Arc::default(),
+            positions: Arc::default(),
         }
     }
 
@@ -94,11 +96,11 @@ impl<T> Published<T> {
         self.current.load_full()
     }
 
-    /// `parts` are those of the edition before with what changed now.
-    pub(super) fn publish(&self, config: T, number: u64, parts: Vec<Part>) {
+    /// `field_versions` are those of the edition before, updated by the fields that changed.
+    pub(super) fn publish(&self, config: T, number: u64, field_versions: Vec<FieldVersion>) {
         let config = Arc::new(config);
         self.current.store(Arc::clone(&config));
-        let edition = Edition { config, number, parts: Arc::new(parts) };
+        let edition = Edition { config, number, field_versions: Arc::new(field_versions) };
         let mut latest = self.latest();
         latest.edition = edition.clone();
         if let Some(sender) = &latest.sender {
@@ -106,18 +108,18 @@ impl<T> Published<T> {
         }
     }
 
-    /// There will be no other: who waits for one is told.
+    /// No edition follows. Subscribers that wait for one receive `None`.
     pub(super) fn close(&self) {
         self.latest().sender = None;
     }
 
-    fn latest(&self) -> MutexGuard<'_, Latest<T>> {
+    fn latest(&self) -> MutexGuard<'_, LatestEdition<T>> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether every subscriber is done with what was before this edition.
-    pub(super) fn is_taken(&self, number: u64) -> bool {
-        self.readers.slowest().is_none_or(|slowest| slowest >= number)
+    /// Whether every subscriber has finished with all editions before this one.
+    pub(super) fn is_taken_by_all(&self, number: u64) -> bool {
+        self.positions.oldest().is_none_or(|oldest| oldest >= number)
     }
 
     pub(super) fn subscribe(&self) -> Cursor<T> {
@@ -127,46 +129,51 @@ impl<T> Published<T> {
             Some(sender) => sender.subscribe(),
             None => watch::channel(edition.clone()).1,
         };
-        // Before another can be published, or its predecessor could be released unseen.
-        self.readers.enter(edition.number);
+        // The position is recorded while no other edition can be published: otherwise the credential of this edition
+        // could be released before its subscriber is counted.
+        self.positions.enter(edition.number);
         drop(latest);
-        let done = edition.number;
-        Cursor { receiver, edition, done, readers: Arc::clone(&self.readers) }
+        let position = edition.number;
+        Cursor { receiver, edition, position, positions: Arc::clone(&self.positions) }
     }
 }
 
-/// One subscriber's place among the editions.
+/// One subscriber's position among the editions.
 pub(super) struct Cursor<T> {
     receiver: watch::Receiver<Edition<T>>,
+    /// The edition that was returned last.
     edition: Edition<T>,
-    /// The last edition that this subscriber is done with.
-    done: u64,
-    readers: Arc<Readers>,
+    /// The number of the edition that the subscriber has taken. It follows `edition` with the next call.
+    position: u64,
+    positions: Arc<SubscriberPositions>,
 }
 
 impl<T> Drop for Cursor<T> {
     fn drop(&mut self) {
-        self.readers.leave(self.done);
+        self.positions.leave(self.position);
     }
 }
 
 impl<T> Cursor<T> {
-    /// Asking for the next edition says that one is done with those before.
+    /// Waits for the next edition. Returns `false` if none follows. The call means that the subscriber has taken the
+    /// current edition, and uses none before it any more.
     async fn next(&mut self) -> bool {
-        self.readers.enter(self.edition.number);
-        self.readers.leave(std::mem::replace(&mut self.done, self.edition.number));
-        let is_there = self.receiver.changed().await.is_ok();
-        if is_there {
+        // First enter, then leave: in between, another task must not see the subscriber nowhere.
+        self.positions.enter(self.edition.number);
+        self.positions.leave(std::mem::replace(&mut self.position, self.edition.number));
+        let has_next = self.receiver.changed().await.is_ok();
+        if has_next {
             self.edition = self.receiver.borrow_and_update().clone();
         }
-        is_there
+        has_next
     }
 }
 
-/// Every new configuration, to be told of. Made by [`Live::subscribe`](super::Live::subscribe).
+/// Waits for each new configuration. Created by [`Live::subscribe`](super::Live::subscribe).
 ///
-/// Who asks for the next configuration has taken the one before: until all subscribers have, and
-/// [`overlap`](crate::Loader::overlap) has passed, a replaced credential is left to live.
+/// Calling [`changed`](Self::changed) again means that the configuration it returned before is in use, and none older
+/// than that. A replaced credential is revoked only after every subscriber has done so and
+/// [`overlap`](crate::Loader::overlap) has passed.
 pub struct Subscription<T>(Cursor<T>);
 
 impl<T> Subscription<T> {
@@ -174,17 +181,17 @@ impl<T> Subscription<T> {
         Self(cursor)
     }
 
-    /// The configuration that was seen last; [`Live::current`](super::Live::current) may have a newer
-    /// one.
+    /// The configuration that [`changed`](Self::changed) returned last, or the one at the time of the subscription.
+    /// [`Live::current`](super::Live::current) may have a newer one.
     #[must_use]
     pub fn seen(&self) -> Arc<T> {
         Arc::clone(&self.0.edition.config)
     }
 
-    /// Waits for a configuration that was not seen yet, and skips those that are old already.
-    /// `None` when it is watched no longer.
+    /// Waits for a newer configuration and returns the newest one. `None` once the configuration is not watched any
+    /// more.
     ///
-    /// Cancel safe: no configuration is lost when the future is dropped.
+    /// Cancel safe: no configuration is lost if the future is dropped.
     pub async fn changed(&mut self) -> Option<Arc<T>> {
         self.0.next().await.then(|| self.seen())
     }
@@ -198,11 +205,14 @@ impl<T> fmt::Debug for Subscription<T> {
 
 type Project<T, U> = dyn Fn(&T) -> &U + Send + Sync;
 
-/// One part of the configuration, told of only when it changes. Made by
-/// [`Live::select`](super::Live::select).
+/// Waits for changes of one part of the configuration. Created by [`Live::select`](super::Live::select).
+///
+/// Like [`Subscription`], it keeps a replaced credential from being revoked until
+/// [`changed`](Self::changed) is called again.
 pub struct View<T, U: ?Sized> {
     cursor: Cursor<T>,
     project: Arc<Project<T, U>>,
+    /// The leaves of the part.
     fields: Vec<usize>,
 }
 
@@ -211,32 +221,33 @@ impl<T, U: ?Sized> View<T, U> {
         cursor: Cursor<T>,
         project: impl Fn(&T) -> &U + Send + Sync + 'static,
     ) -> Self {
-        let Edition { config, parts, .. } = &cursor.edition;
+        let Edition { config, field_versions, .. } = &cursor.edition;
         let part = project(config);
-        let fields = touched(&**config, part, parts);
+        let fields = fields_of_part(&**config, part, field_versions);
         Self { cursor, project: Arc::new(project), fields }
     }
 
-    /// The part as it was seen last; [`Live::current`](super::Live::current) may have a newer one.
+    /// The part that [`changed`](Self::changed) returned last, or the one at the time of the call of `select`.
+    /// [`Live::current`](super::Live::current) may have a newer one.
     #[must_use]
     pub fn seen(&self) -> Selected<T, U> {
         let config = Arc::clone(&self.cursor.edition.config);
         Selected { config, project: Arc::clone(&self.project) }
     }
 
-    /// Waits until the part has changed since it was seen last. `None` when the configuration is
-    /// watched no longer.
+    /// Waits until the part has changed and returns its newest value. `None` once the configuration is not watched any
+    /// more.
     ///
-    /// Cancel safe: no change is lost when the future is dropped.
+    /// Cancel safe: no change is lost if the future is dropped.
     pub async fn changed(&mut self) -> Option<Selected<T, U>> {
         loop {
             let before = self.cursor.edition.number;
             if !self.cursor.next().await {
                 return None;
             }
-            let parts = &self.cursor.edition.parts;
-            let changed = |index: &usize| parts.get(*index).is_some_and(|p| p.changed > before);
-            if self.fields.iter().any(changed) {
+            let versions = &self.cursor.edition.field_versions;
+            let is_newer = |version: &FieldVersion| version.changed_in > before;
+            if self.fields.iter().any(|leaf| versions.get(*leaf).is_some_and(is_newer)) {
                 return Some(self.seen());
             }
         }
@@ -249,7 +260,7 @@ impl<T, U: ?Sized> fmt::Debug for View<T, U> {
     }
 }
 
-/// One part of one configuration; it dereferences to the part.
+/// One part of one configuration. It dereferences to the part, and keeps that configuration in memory.
 pub struct Selected<T, U: ?Sized> {
     config: Arc<T>,
     project: Arc<Project<T, U>>,
@@ -269,16 +280,20 @@ impl<T, U: ?Sized + fmt::Debug> fmt::Debug for Selected<T, U> {
     }
 }
 
-/// The fields whose memory the part shares; all of them when it lies elsewhere, as what is in a
-/// `Box` does.
-fn touched<T, U: ?Sized>(config: &T, part: &U, parts: &[Part]) -> Vec<usize> {
+/// The leaves whose memory overlaps that of the part. If the part lies outside of the struct, as the content of a
+/// `Box` does, its fields cannot be determined, and all leaves are returned.
+fn fields_of_part<T, U: ?Sized>(
+    config: &T,
+    part: &U,
+    field_versions: &[FieldVersion],
+) -> Vec<usize> {
     let base = std::ptr::from_ref(config).addr();
     let start = std::ptr::from_ref(part).addr().wrapping_sub(base);
     let end = start.saturating_add(size_of_val(part));
     if end > size_of::<T>() || start == end {
-        return (0..parts.len()).collect();
+        return (0..field_versions.len()).collect();
     }
-    let shares = |part: &Part| part.span.start < end && start < part.span.end;
-    let touched = parts.iter().enumerate().filter(|(_, part)| shares(part));
-    touched.map(|(index, _)| index).collect()
+    let overlaps = |field: &FieldVersion| field.span.start < end && start < field.span.end;
+    let fields = field_versions.iter().enumerate().filter(|(_, field)| overlaps(field));
+    fields.map(|(leaf, _)| leaf).collect()
 }

@@ -1,5 +1,5 @@
-//! A fleet in virtual time, by the functions that the real one uses. It prints its figures:
-//! `cargo test -p vault-config fleet -- --nocapture`.
+//! A fleet of instances in virtual time, with the decisions of the real task. It prints its figures:
+//! `cargo test -p vault-config --lib fleet -- --nocapture`.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,8 +9,8 @@ use super::schedule;
 use crate::error::{Cause, ErrorKind};
 use crate::time::backoff::Urgency;
 use crate::time::clock::Reading;
-use crate::time::{Lifetime, Step, backoff};
-use crate::vault::{Asker, Reachability};
+use crate::time::{Lifetime, LifetimeStep, backoff};
+use crate::vault::{PlannedRequest, Reachability};
 
 const INSTANCES: usize = 1000;
 const DAY: u64 = 24 * 3600;
@@ -42,7 +42,7 @@ fn requests(client: Client, kv_paths: usize, outage: &Outage) -> Vec<u32> {
     }
 }
 
-/// At fixed intervals, whatever happens.
+/// The other clients send at fixed intervals, whatever happens.
 fn others(client: Client, kv_paths: usize) -> Vec<u32> {
     let random = &mut fastrand::Rng::with_seed(1);
     let mut seconds = vec![0; DAY as usize];
@@ -68,7 +68,7 @@ fn others(client: Client, kv_paths: usize) -> Vec<u32> {
     seconds
 }
 
-/// An outage, and what is answered during it.
+/// An outage, and the kind of error during it.
 struct Outage {
     seconds: std::ops::Range<u64>,
     answer: ErrorKind,
@@ -76,8 +76,8 @@ struct Outage {
 
 const NONE: Outage = Outage { seconds: 0..0, answer: ErrorKind::Sealed };
 
-/// One instance as the task runs it: what is due is asked for; while the server is away, one probe is
-/// sent for all, and what is stored waits for its next turn.
+/// One instance, as the task runs it. It requests what is due. During an outage it sends one probe for all,
+/// and stored secrets wait for their next turn.
 struct Instance {
     reachability: Reachability,
     kept: Vec<Kept>,
@@ -100,7 +100,7 @@ impl Kept {
     fn wait(&self, now: f64) -> f64 {
         match &self.upkeep {
             Upkeep::Leased { lifetime, .. } => {
-                lifetime.next(at(now)).map_or(MAX_TTL, |(_, wait)| wait).as_secs_f64()
+                lifetime.next_step(at(now)).map_or(MAX_TTL, |(_, wait)| wait).as_secs_f64()
             }
             Upkeep::Stored { turn, sooner } => (turn.min(*sooner) - now).max(0.0),
         }
@@ -111,7 +111,7 @@ impl Kept {
         match &mut self.upkeep {
             Upkeep::Leased { lifetime, issued } => {
                 let left = MAX_TTL.as_secs_f64() - (now - *issued);
-                if lifetime.due(at(now)) == Some(Step::Renew) {
+                if lifetime.due_step(at(now)) == Some(LifetimeStep::Renew) {
                     let granted = TTL.min(Duration::from_secs_f64(left.max(1.0)));
                     lifetime.renewed(at(now), granted, random.f64());
                 } else {
@@ -121,7 +121,7 @@ impl Kept {
             }
             Upkeep::Stored { turn, sooner } => {
                 let planned = Duration::from_secs_f64((*turn - now).max(0.0));
-                *turn = now + schedule::after_reading(KV, planned, random.f64()).as_secs_f64();
+                *turn = now + schedule::next_read(KV, planned, random.f64()).as_secs_f64();
                 *sooner = f64::MAX;
             }
         }
@@ -138,7 +138,7 @@ impl Kept {
         if let Upkeep::Stored { turn, sooner } = &mut self.upkeep {
             *sooner = f64::MAX;
             if *turn <= now {
-                *turn = now + schedule::reread(KV, false, random.f64()).as_secs_f64();
+                *turn = now + schedule::regular_read(KV, random.f64()).as_secs_f64();
             }
         }
     }
@@ -148,12 +148,12 @@ impl Kept {
         self.fails = true;
         self.plan_next_turn(now, random);
         match &mut self.upkeep {
-            Upkeep::Leased { lifetime, .. } => match lifetime.due(at(now)) {
-                Some(Step::Replace) => lifetime.replacement_failed(at(now), random.f64()),
+            Upkeep::Leased { lifetime, .. } => match lifetime.due_step(at(now)) {
+                Some(LifetimeStep::Replace) => lifetime.replacement_failed(at(now), random.f64()),
                 _ => lifetime.renewal_failed(at(now), random.f64()),
             },
             Upkeep::Stored { sooner, .. } => {
-                let wait = backoff::retry_read(self.failures, KV, random.f64());
+                let wait = backoff::read_retry(self.failures, KV, random.f64());
                 *sooner = now + wait.as_secs_f64();
             }
         }
@@ -168,7 +168,7 @@ impl Instance {
             issued: began,
         };
         let stored = |random: &mut fastrand::Rng| Upkeep::Stored {
-            turn: began + schedule::reread(KV, true, random.f64()).as_secs_f64(),
+            turn: began + schedule::first_read(KV, random.f64()).as_secs_f64(),
             sooner: f64::MAX,
         };
         let mut upkeeps = vec![leased(random), leased(random)];
@@ -183,17 +183,17 @@ impl Instance {
         Self { reachability: Reachability::default(), kept: kept.collect() }
     }
 
-    /// Does what is due now. How many requests that takes, and when it is due again.
+    /// Sends what is due now. Returns the number of requests, and the time until something is due again.
     fn step(&mut self, now: f64, outage: &Outage, random: &mut fastrand::Rng) -> (u32, f64) {
         let mut sent = 0;
-        if self.reachability.outage().is_none() {
+        if self.reachability.outage_cause().is_none() {
             for index in 0..self.kept.len() {
                 if self.kept[index].wait(now) == 0.0 {
                     sent += self.ask(index, now, outage, random);
                 }
             }
         }
-        if self.reachability.outage().is_some() {
+        if self.reachability.outage_cause().is_some() {
             let wants = |kept: &Kept| kept.fails || kept.wait(now) == 0.0;
             if self.kept.iter().any(wants) {
                 sent += self.probe(now, outage, random);
@@ -206,15 +206,16 @@ impl Instance {
     fn ask(&mut self, index: usize, now: f64, outage: &Outage, random: &mut fastrand::Rng) -> u32 {
         let urgency = self.urgency(now);
         let kept = &mut self.kept[index];
-        let is_early = kept.wait(now) > 0.0;
-        let asker = Asker { source: &kept.name, repeats: kept.fails, is_early, urgency };
-        if self.reachability.admit(asker, at(now), random.f64()).is_err() {
+        let is_only_probe = kept.wait(now) > 0.0;
+        let request =
+            PlannedRequest { source: &kept.name, is_retry: kept.fails, is_only_probe, urgency };
+        if self.reachability.admit(request, at(now), random.f64()).is_err() {
             return 0;
         }
         kept.asked = now;
         if !outage.seconds.contains(&(now as u64)) {
             kept.succeeds(now, random);
-            let recovery = self.reachability.answered(&kept.name);
+            let recovery = self.reachability.record_response(&kept.name);
             if recovery.is_some_and(|recovery| recovery.covers(outage.answer)) {
                 self.outage_ended(now, random);
             }
@@ -222,12 +223,12 @@ impl Instance {
         }
         kept.fails(now, random);
         let cause = Cause::new(outage.answer, "", "");
-        self.reachability.failed(&kept.name, &cause, Duration::ZERO, at(now), random.f64());
+        self.reachability.record_failure(&kept.name, &cause, Duration::ZERO, at(now), random.f64());
         1
     }
 
     fn urgency(&self, now: f64) -> Urgency {
-        self.kept.iter().map(|kept| kept.urgency(now)).fold(Urgency::NONE, Urgency::and)
+        self.kept.iter().map(|kept| kept.urgency(now)).fold(Urgency::NONE, Urgency::max)
     }
 
     fn probe(&mut self, now: f64, outage: &Outage, random: &mut fastrand::Rng) -> u32 {
@@ -250,7 +251,7 @@ impl Instance {
     }
 
     fn hold_back(&mut self, now: f64, random: &mut fastrand::Rng) {
-        let is_away = self.reachability.outage().is_some();
+        let is_away = self.reachability.outage_cause().is_some();
         for kept in self.kept.iter_mut().filter(|kept| is_away && kept.wait(now) == 0.0) {
             kept.plan_next_turn(now, random);
             kept.fails = true;
@@ -261,9 +262,11 @@ impl Instance {
         for kept in self.kept.iter_mut().filter(|kept| kept.fails) {
             (kept.fails, kept.failures) = (false, 0);
             match &mut kept.upkeep {
-                Upkeep::Leased { lifetime, .. } => lifetime.outage_ended(at(now), random.f64()),
+                Upkeep::Leased { lifetime, .. } => {
+                    lifetime.resume_after_outage(at(now), random.f64())
+                }
                 Upkeep::Stored { turn, sooner } => {
-                    *turn = now + schedule::after_outage(KV, random.f64()).as_secs_f64();
+                    *turn = now + schedule::read_after_outage(KV, random.f64()).as_secs_f64();
                     *sooner = f64::MAX;
                 }
             }
@@ -271,14 +274,14 @@ impl Instance {
     }
 
     fn wait(&self, now: f64) -> f64 {
-        let is_away = self.reachability.outage().is_some();
+        let is_away = self.reachability.outage_cause().is_some();
         let urgency = self.urgency(now);
         let wants = self.kept.iter().any(|kept| kept.fails);
         let waits = self.kept.iter().enumerate().map(|(index, kept)| {
             let wait = kept.wait(now);
-            let (repeats, is_early) = (kept.fails, wait > 0.0);
-            let asker = Asker { source: &kept.name, repeats, is_early, urgency };
-            let admitted = self.reachability.admits_in(asker, at(now)).as_secs_f64();
+            let (is_retry, is_only_probe) = (kept.fails, wait > 0.0);
+            let request = PlannedRequest { source: &kept.name, is_retry, is_only_probe, urgency };
+            let admitted = self.reachability.admits_in(request, at(now)).as_secs_f64();
             match is_away {
                 false => wait.max(admitted),
                 true if wants && self.may_probe(index, now) => admitted,
@@ -301,7 +304,7 @@ fn ours(kv_paths: usize, outage: &Outage) -> Vec<u32> {
         .enumerate()
         .map(|(index, instance)| Reverse((milliseconds(1.0 + instance.wait(1.0)), index)))
         .collect();
-    // What follows an outage is over three hours after it.
+    // Three hours after an outage its effects have ended.
     let end = if outage.seconds.is_empty() { DAY } else { outage.seconds.end + 3 * 3600 };
     while let Some(Reverse((when, index))) = queue.pop() {
         if when / 1000 >= end {
@@ -375,15 +378,15 @@ fn a_fleet_does_not_storm_a_server_that_is_away_or_comes_back() {
             "{minutes} min of {answer:?}: busiest minute {during:.1} times the mean, in the two minutes \
              after it {soon:.1}, in the hour {hour:.1}, in the two hours then {echo:.1}"
         );
-        // What says nothing certain is asked by each path for itself, until a second one fails.
+        // An uncertain error is retried by each path for itself, until a second path fails.
         let limit = match answer {
             ErrorKind::NotVault => 6.5,
-            // Where all leases have ended, the server is asked twice a minute.
+            // After all leases have expired, each instance probes twice a minute.
             _ if minutes > 20 => 5.5,
             _ => 4.0,
         };
         assert!(during <= limit, "{during}");
-        // Where leases of all instances have ended, all of them are issued anew in a minute.
+        // If the leases of all instances have expired, all of them are issued again within a minute.
         let limit = if minutes <= 10 { 2.0 } else { 6.0 };
         assert!(soon <= limit && hour.max(echo) <= 2.0, "{soon} {hour} {echo}");
     }

@@ -4,66 +4,67 @@ use serde::{Serialize, Serializer};
 
 use crate::time::rfc3339;
 
-/// How a watched configuration is doing: made for a health endpoint and for metrics. Times are
-/// serialized as RFC 3339 in UTC. Never a value.
+/// The state of a watched configuration, for a health endpoint and for metrics. It never contains a secret value.
+/// Times are serialized as RFC 3339 in UTC.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Status {
-    /// The worst of all.
+    /// The worst health of the token and all sources.
     pub health: Health,
-    /// When the first of what is in hand ends, if it is neither renewed nor replaced before.
-    #[serde(serialize_with = "moment")]
+    /// The earliest expiry of the token and all sources, if none of them is renewed or replaced before. `None` if
+    /// nothing expires.
+    #[serde(serialize_with = "rfc3339_or_none")]
     pub good_until: Option<SystemTime>,
-    /// The token; nothing without a Vault, and where an agent adds it.
+    /// The token. `None` without a Vault, and where an agent adds the token to each request.
     pub token: Option<TokenStatus>,
     /// Every secret and credential that is kept fresh.
     pub sources: Vec<SourceStatus>,
-    /// What was done since the start.
+    /// The number of actions since the start.
     pub counters: Counters,
 }
 
-/// One verdict.
+/// How well a watched configuration, its token or one source works. The order is from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// All is well.
+    /// Everything works.
     Healthy,
-    /// Something fails, and what is in hand is good for a while.
+    /// An action fails, and the last value is still valid.
     Degraded,
-    /// Something fails, and what is in hand has ended or is about to: less than a sixth of its
-    /// life is left. A static role's password is good until its next rotation.
+    /// The last value has expired, or an action fails and less than a sixth of the value's life remains. The password
+    /// of a static role is valid until its next rotation.
     Failing,
-    /// Nothing is kept fresh any more: it was [shut down](crate::Live::shutdown), which revokes what
-    /// was made, or its runtime has ended. Nothing is wrong, and the service is not ready.
+    /// Nothing is refreshed any more: the configuration was [shut down](crate::Live::shutdown), which revokes its
+    /// credentials, or its runtime has ended. A service in this state is not ready.
     Stopped,
 }
 
-/// How the token is doing.
+/// The state of the token.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct TokenStatus {
-    /// What can be done when it ends.
+    /// Whether a login can replace the token when it expires.
     pub login: Login,
-    /// How it is doing.
+    /// The health, the next action and the expiry.
     #[serde(flatten)]
     pub state: State,
 }
 
-/// Whether there can be another token.
+/// Whether a login can issue another token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Login {
-    /// As far as anybody knows, a new login works.
+    /// Nothing is known that prevents another login.
     Repeatable,
-    /// A new login was refused: the secret_id is spent or expired, the role is gone, or the like.
-    /// The token in hand is the last one.
+    /// The last login was refused: for example, the secret_id is used up or expired, or the role was deleted. The
+    /// current token is the last one until that is corrected.
     Refused,
-    /// There is no way to log in again: the token was given as it is.
+    /// No login is configured: the token itself was supplied.
     Impossible,
 }
 
-/// How one secret or credential is doing.
+/// The state of one secret or credential.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct SourceStatus {
@@ -71,79 +72,79 @@ pub struct SourceStatus {
     pub source: String,
     /// The paths of the fields that come from it.
     pub fields: Vec<String>,
-    /// How it is doing.
+    /// The health, the next action and the expiry.
     #[serde(flatten)]
     pub state: State,
 }
 
-/// How anything is doing.
+/// The state of the token or of one source.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct State {
-    /// The verdict.
+    /// How well it works.
     pub health: Health,
-    /// When it was read, renewed, made or found unchanged.
-    #[serde(serialize_with = "moment")]
+    /// When it was last read, found unchanged, renewed or issued.
+    #[serde(serialize_with = "rfc3339_or_none")]
     pub last_success: Option<SystemTime>,
-    /// What is planned next.
+    /// The next planned action.
     pub next_action: Option<Action>,
-    /// And when.
-    #[serde(serialize_with = "moment")]
+    /// When the next action is planned.
+    #[serde(serialize_with = "rfc3339_or_none")]
     pub next_action_at: Option<SystemTime>,
-    /// When what is in hand ends, the sooner of its own and its token's end; nothing when it does
-    /// not end. The password of a static role ends 10 s after its next rotation was announced for.
-    #[serde(serialize_with = "moment")]
+    /// When it expires: its own expiry or that of its token, whichever is earlier. `None` if it does not expire. The
+    /// password of a static role expires 10 s after the announced time of its next rotation.
+    #[serde(serialize_with = "rfc3339_or_none")]
     pub expires_at: Option<SystemTime>,
-    /// Since when it fails.
-    #[serde(serialize_with = "moment")]
+    /// Since when it fails; `None` if it does not.
+    #[serde(serialize_with = "rfc3339_or_none")]
     pub failing_since: Option<SystemTime>,
     /// What is wrong, and what to do.
     pub error: Option<String>,
-    /// From here on a failure is not degraded but failing.
+    /// From this time on a failure counts as `Failing` and not as `Degraded`.
     #[serde(skip)]
     pub(super) serious_at: Option<SystemTime>,
 }
 
-/// What is planned for a source.
+/// An action that is planned for the token or a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Action {
-    /// A new login.
+    /// A login for another token.
     LogIn,
-    /// The token or lease is renewed.
+    /// A renewal of the token or lease.
     Renew,
-    /// Another credential is made.
+    /// The issue of another credential.
     Rotate,
-    /// The secret is read again.
+    /// A read of the secret.
     Read,
 }
 
-/// What was done since the configuration was loaded. They only grow.
+/// How often each action happened since the configuration was loaded. Counters never decrease.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Logins, without the first.
+    /// Logins after the first one.
     pub logins: u64,
     /// Renewals of the token by this configuration.
     pub token_renewals: u64,
     /// Renewals of leases.
     pub renewals: u64,
-    /// Credentials that were replaced.
+    /// Replaced credentials.
     pub rotations: u64,
-    /// Secrets that were read or found unchanged.
+    /// Reads of secrets, including those that found the secret unchanged.
     pub reads: u64,
-    /// Configurations that were published.
+    /// Published configurations, without the first.
     pub published: u64,
-    /// Configurations that were not, because they are not valid: each once.
+    /// New values that were not published because they do not make a valid configuration. Each value counts once.
     pub rejected: u64,
-    /// Actions that failed, retries included.
+    /// Failed actions, including retries.
     pub failures: u64,
 }
 
 impl Status {
-    /// Nothing is watched.
-    pub(super) fn at_rest() -> Self {
+    /// The status of a configuration without anything to refresh.
+    pub(super) fn idle() -> Self {
         Self {
             health: Health::Healthy,
             good_until: None,
@@ -153,32 +154,33 @@ impl Status {
         }
     }
 
-    /// Nothing is watched any more.
+    /// The configuration is not watched any more. Only the counters stay.
     pub(super) fn stop(&mut self) {
         let counters = self.counters;
-        *self = Self { health: Health::Stopped, counters, ..Self::at_rest() };
+        *self = Self { health: Health::Stopped, counters, ..Self::idle() };
     }
 
-    pub(super) fn judged(mut self, now: SystemTime) -> Self {
+    /// Fills in what depends on the time: the health of each part, and the worst of them.
+    pub(super) fn evaluated_at(mut self, now: SystemTime) -> Self {
         let token = self.token.iter_mut().map(|token| &mut token.state);
         let states = token.chain(self.sources.iter_mut().map(|source| &mut source.state));
         for state in states {
-            state.health = state.judge(now);
+            state.health = state.health_at(now);
             self.health = self.health.max(state.health);
-            let ends = [self.good_until, state.expires_at];
-            self.good_until = ends.into_iter().flatten().min();
+            let expiries = [self.good_until, state.expires_at];
+            self.good_until = expiries.into_iter().flatten().min();
         }
         self
     }
 }
 
 impl State {
-    fn judge(&self, now: SystemTime) -> Health {
-        let ended = self.expires_at.is_some_and(|end| now >= end);
-        let serious = self.serious_at.is_some_and(|at| now >= at);
+    fn health_at(&self, now: SystemTime) -> Health {
+        let is_expired = self.expires_at.is_some_and(|expiry| now >= expiry);
+        let is_serious = self.serious_at.is_some_and(|at| now >= at);
         match self.failing_since {
-            None if !ended => Health::Healthy,
-            Some(_) if !ended && !serious => Health::Degraded,
+            None if !is_expired => Health::Healthy,
+            Some(_) if !is_expired && !is_serious => Health::Degraded,
             _ => Health::Failing,
         }
     }
@@ -196,29 +198,33 @@ impl State {
         }
     }
 
-    /// It ends in `left`, of a life of `full`.
-    /// Of what is over, `over` is for how long.
-    pub(super) fn ends(
+    /// `remaining` is the time until the expiry, and `None` if there is none. `overdue` is the time since an expiry
+    /// that has passed. `life` is the full time to live: a failure in its last sixth is serious.
+    pub(super) fn set_expiry(
         &mut self,
         now: SystemTime,
-        left: Option<Duration>,
-        over: Duration,
-        full: Duration,
+        remaining: Option<Duration>,
+        overdue: Duration,
+        life: Duration,
     ) {
-        self.expires_at = left.and_then(|left| now.checked_add(left)?.checked_sub(over));
-        self.serious_at = self.expires_at.and_then(|end| end.checked_sub(full / 6));
+        self.expires_at =
+            remaining.and_then(|remaining| now.checked_add(remaining)?.checked_sub(overdue));
+        self.serious_at = self.expires_at.and_then(|expiry| expiry.checked_sub(life / 6));
     }
 
-    pub(super) fn plan(&mut self, now: SystemTime, action: Action, wait: Duration) {
+    pub(super) fn set_next_action(&mut self, now: SystemTime, action: Action, wait: Duration) {
         self.next_action = Some(action);
         self.next_action_at = now.checked_add(wait);
     }
 }
 
-#[expect(clippy::ref_option, reason = "serde gives a reference to the field")]
-fn moment<S: Serializer>(moment: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
-    match moment {
-        Some(moment) => serializer.serialize_str(&rfc3339::shown(*moment)),
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+fn rfc3339_or_none<S: Serializer>(
+    time: &Option<SystemTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => serializer.serialize_str(&rfc3339::shown(*time)),
         None => serializer.serialize_none(),
     }
 }
@@ -241,7 +247,7 @@ mod tests {
             ..State::healthy()
         };
         let token = Some(TokenStatus { login: Login::Repeatable, state });
-        let status = Status { token, ..Status::at_rest() }.judged(epoch);
+        let status = Status { token, ..Status::idle() }.evaluated_at(epoch);
         let json = serde_json::to_string(&status).unwrap();
         assert!(json.contains(r#""good_until":"9999-12-31T23:59:59Z""#), "{json}");
         assert!(json.contains(r#""failing_since":"1970-01-01T00:00:00Z""#), "{json}");

@@ -53,8 +53,7 @@ fn expires_after(meta: &ResponseMeta, now: Reading) -> Option<(Duration, ExpiryC
     let life = meta.life.and_then(own);
     let rotation = meta.rotation.as_ref().map(|rotation| (rotation.ttl, ExpiryCause::Rotation));
     let Some(lease) = &meta.lease else { return life.or(rotation) };
-    let token =
-        meta.issued.token.term().as_ref().and_then(|term| term.remaining(now));
+    let token = meta.issued.token.lifetime().as_ref().and_then(|term| term.remaining(now));
     let token = token.map(|left| (left, ExpiryCause::Token));
     // If both expire within the same second, the lease is named.
     let all = own(lease.ttl).into_iter().chain(life).chain(token);

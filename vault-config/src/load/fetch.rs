@@ -12,7 +12,7 @@ use crate::error::{Cause, ErrorKind};
 use crate::load::slot::{Resolution, Slots};
 use crate::report::Provenance;
 use crate::schema::plan::LeafId;
-use crate::vault::{Custody, Session, Vault};
+use crate::vault::{LoadRollback, Session, Vault};
 
 /// A leaf that Vault is to be asked for.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ pub(crate) struct FetchOutcome {
 
 /// Sends every distinct request once and gives each leaf its part of the response.
 pub(crate) async fn fetch(
-    custody: &Arc<Custody>,
+    rollback: &Arc<LoadRollback>,
     pending: Vec<PendingLeaf>,
     slots: &mut Slots,
 ) -> FetchOutcome {
@@ -48,13 +48,13 @@ pub(crate) async fn fetch(
     if pending.is_empty() {
         return outcome;
     }
-    let (vault, started) = (custody.vault(), Instant::now());
-    if let Err(cause) = log_in(custody, started).await {
+    let (vault, started) = (rollback.vault(), Instant::now());
+    if let Err(cause) = log_in(rollback, started).await {
         slots.fail(ids(&pending), &Arc::new(cause));
         return outcome;
     }
     let by_request = by_request(vault, pending);
-    let mut answers = send_all(custody, started, by_request.keys().cloned().collect()).await;
+    let mut answers = send_all(rollback, started, by_request.keys().cloned().collect()).await;
     for (request, fields) in by_request {
         let meta = match answers.remove(&request).unwrap_or_else(|| Err(Arc::new(lost()))) {
             Ok(answer) => {
@@ -62,7 +62,7 @@ pub(crate) async fn fetch(
                 if !settle(slots, &fields, &answer)
                     && let Some(lease) = &answer.lease
                 {
-                    custody.discard(&lease.id).await;
+                    rollback.end_unused_lease(&lease.id).await;
                     continue;
                 }
                 Some(answer.into_facts())
@@ -104,8 +104,8 @@ pub(crate) fn ids(pending: &[PendingLeaf]) -> impl Iterator<Item = LeafId> {
     pending.iter().map(|leaf| leaf.id)
 }
 
-/// Logs in if there is no token yet. From here on the custody ends what the load obtains, on this runtime.
-pub(crate) async fn log_in(custody: &Custody, started: Instant) -> Result<(), Cause> {
+/// Logs in if there is no token yet. From here on the rollback ends what the load obtains, on this runtime.
+pub(crate) async fn log_in(rollback: &LoadRollback, started: Instant) -> Result<(), Cause> {
     let Ok(runtime) = Handle::try_current() else {
         return Err(Cause::new(
             ErrorKind::Runtime,
@@ -113,12 +113,15 @@ pub(crate) async fn log_in(custody: &Custody, started: Instant) -> Result<(), Ca
             "await it inside of one, or call .load_blocking()",
         ));
     };
-    custody.enter(runtime);
-    custody.vault().ready(started).await
+    rollback.set_runtime(runtime);
+    rollback.vault().ensure_logged_in(started).await
 }
 
 /// Every distinct request, with the leaves that share its response.
-fn by_request(vault: &Vault, pending: Vec<PendingLeaf>) -> BTreeMap<VaultRequest, Vec<PendingLeaf>> {
+fn by_request(
+    vault: &Vault,
+    pending: Vec<PendingLeaf>,
+) -> BTreeMap<VaultRequest, Vec<PendingLeaf>> {
     let mut all: BTreeMap<VaultRequest, Vec<PendingLeaf>> = BTreeMap::new();
     for leaf in pending {
         let request = leaf.vault_source.request().over(vault);
@@ -134,21 +137,25 @@ fn by_request(vault: &Vault, pending: Vec<PendingLeaf>) -> BTreeMap<VaultRequest
 
 type Answers = BTreeMap<VaultRequest, Result<EngineResponse, Arc<Cause>>>;
 
-async fn send_all(custody: &Arc<Custody>, started: Instant, requests: Vec<VaultRequest>) -> Answers {
+async fn send_all(
+    rollback: &Arc<LoadRollback>,
+    started: Instant,
+    requests: Vec<VaultRequest>,
+) -> Answers {
     let mut answers = Answers::new();
     let mut requests = requests.into_iter();
     // Over TLS, the connection that the first request opens may carry all the others.
-    if custody.vault().wants_one_first()
+    if rollback.vault().wants_one_first()
         && let Some(first) = requests.next()
     {
-        let answer = send(custody, started, &first).await;
+        let answer = send(rollback, started, &first).await;
         answers.insert(first, answer);
     }
     let mut tasks = JoinSet::new();
     for request in requests {
-        let custody = Arc::clone(custody);
+        let rollback = Arc::clone(rollback);
         tasks.spawn(async move {
-            let answer = send(&custody, started, &request).await;
+            let answer = send(&rollback, started, &request).await;
             (request, answer)
         });
     }
@@ -161,26 +168,26 @@ async fn send_all(custody: &Arc<Custody>, started: Instant, requests: Vec<VaultR
 }
 
 async fn send(
-    custody: &Arc<Custody>,
+    rollback: &Arc<LoadRollback>,
     started: Instant,
     request: &VaultRequest,
 ) -> Result<EngineResponse, Arc<Cause>> {
     let answer = match request.mints() {
-        true => issue(custody, started, request).await,
-        false => request.send(&Session::since(custody.vault(), started)).await,
+        true => issue(rollback, started, request).await,
+        false => request.send(&Session::started_at(rollback.vault(), started)).await,
     };
     answer.map_err(|cause| Arc::new(cause.at(format!("vault {}", request.name()))))
 }
 
 /// Runs on a task of its own: a request that is cancelled half way would leave behind what it issued.
 async fn issue(
-    custody: &Arc<Custody>,
+    rollback: &Arc<LoadRollback>,
     started: Instant,
     request: &VaultRequest,
 ) -> Result<EngineResponse, Cause> {
-    let (ticket, request) = (custody.ticket(request.name()), request.clone());
+    let (ticket, request) = (rollback.issue_ticket(request.name()), request.clone());
     let issuing =
-        tokio::spawn(async move { request.send(&Session::issuing(&ticket, started)).await });
+        tokio::spawn(async move { request.send(&Session::with_ticket(&ticket, started)).await });
     issuing.await.unwrap_or_else(|_| Err(lost()))
 }
 
@@ -196,7 +203,11 @@ fn settle(slots: &mut Slots, fields: &[PendingLeaf], answer: &EngineResponse) ->
 }
 
 /// Keys of a secret that no field uses: the secret's name and the key.
-fn unused(request: &VaultRequest, answer: &EngineResponse, fields: &[PendingLeaf]) -> Vec<(String, String)> {
+fn unused(
+    request: &VaultRequest,
+    answer: &EngineResponse,
+    fields: &[PendingLeaf],
+) -> Vec<(String, String)> {
     let used: Option<BTreeSet<&str>> =
         fields.iter().map(|field| field.vault_source.key()).collect();
     // A field without a key uses them all.

@@ -8,7 +8,7 @@ use figment::Figment;
 
 use crate::VaultConfig;
 use crate::auth;
-use crate::engine::{VaultRequest, Substitution, Variables};
+use crate::engine::{Substitution, Variables, VaultRequest};
 use crate::error::{Cause, Error, Problem};
 use crate::load::Purpose;
 use crate::load::expiry;
@@ -28,7 +28,7 @@ use crate::source::dotenv::{Dotenv, DotenvFile};
 use crate::source::env::Environment;
 use crate::source::layers::Layers;
 use crate::text;
-use crate::vault::{Custody, CustodyGuard, Vault};
+use crate::vault::{LoadRollback, RollbackGuard, Vault};
 
 /// How a configuration is loaded, as the program says.
 pub(crate) struct LoadSettings {
@@ -56,7 +56,7 @@ pub(crate) struct Prepared {
     purpose: Purpose,
     pending: Vec<PendingLeaf>,
     /// Holds what is obtained over the connection until the caller has it.
-    custody: Option<Arc<Custody>>,
+    rollback: Option<Arc<LoadRollback>>,
     startup_deadline: Duration,
     /// Keys of sources that no field takes: the path and its layer.
     unknown: Vec<(String, String)>,
@@ -69,7 +69,7 @@ impl LoadSettings {
     pub(crate) async fn prepare<T: VaultConfig>(
         mut self,
         purpose: Purpose,
-    ) -> Result<(Prepared, CustodyGuard), Error> {
+    ) -> Result<(Prepared, RollbackGuard), Error> {
         let schema = T::schema();
         if let Some(refusal) = schema.refusal() {
             return Err(Error::single(schema.name, refusal));
@@ -100,7 +100,7 @@ impl LoadSettings {
         let is_own = self.vault.is_none();
         let connection = self.connect(mode.explanation.is_some() && !pending.is_empty());
         log(&mode, schema.name, &slots);
-        let guard = CustodyGuard::new(connection.as_ref().and_then(|it| it.as_ref().ok()), is_own);
+        let guard = RollbackGuard::new(connection.as_ref().and_then(|it| it.as_ref().ok()), is_own);
         let prepared = Prepared {
             name: schema.name,
             slots,
@@ -110,7 +110,7 @@ impl LoadSettings {
             connection,
             purpose,
             pending,
-            custody: guard.custody(),
+            rollback: guard.rollback(),
             startup_deadline: self.startup_deadline,
             unknown: unknown.allowed,
             unused: Vec::new(),
@@ -193,9 +193,9 @@ impl Prepared {
 
     pub(crate) async fn fetch(&mut self, purpose: Purpose) {
         let pending = self.pending.clone();
-        if let Some(custody) = &self.custody {
+        if let Some(rollback) = &self.rollback {
             let (slots, deadline) = (&mut self.slots, self.startup_deadline);
-            let outcome = startup::fetch_when_up(custody, pending, slots, deadline, purpose).await;
+            let outcome = startup::fetch_when_up(rollback, pending, slots, deadline, purpose).await;
             self.unused = outcome.unused;
             let fetched = outcome.fetched.into_iter();
             self.fetched = fetched.map(|fetched| (fetched.request.clone(), fetched)).collect();
@@ -210,8 +210,8 @@ impl Prepared {
     }
 
     pub(crate) fn warn_of_expiry(&self) {
-        if let Some(custody) = &self.custody {
-            let now = custody.vault().clock().now();
+        if let Some(rollback) = &self.rollback {
+            let now = rollback.vault().clock().now();
             expiry::warn(self.name, &self.slots, self.fetched.values(), now);
         }
     }

@@ -9,12 +9,12 @@ use crate::load::Purpose;
 use crate::load::fetch::{self, FetchOutcome, PendingLeaf};
 use crate::load::slot::{Resolution, Slot, Slots};
 use crate::load::verify;
-use crate::vault::Custody;
+use crate::vault::LoadRollback;
 
 /// Asks Vault for what is pending. What fails only because the server is not up yet is asked for again until the
 /// deadline; what was answered is not, so that no credential is issued twice.
 pub(crate) async fn fetch_when_up(
-    custody: &Arc<Custody>,
+    rollback: &Arc<LoadRollback>,
     mut pending: Vec<PendingLeaf>,
     slots: &mut Slots,
     deadline: Duration,
@@ -26,9 +26,9 @@ pub(crate) async fn fetch_when_up(
     let mut all = FetchOutcome::default();
     loop {
         let outcome = match purpose {
-            Purpose::Check => verify::verify(custody, pending.clone(), slots).await,
+            Purpose::Check => verify::verify(rollback, pending.clone(), slots).await,
             Purpose::Build | Purpose::Provide => {
-                fetch::fetch(custody, pending.clone(), slots).await
+                fetch::fetch(rollback, pending.clone(), slots).await
             }
         };
         all.unused.extend(outcome.unused);
@@ -43,15 +43,20 @@ pub(crate) async fn fetch_when_up(
             add_hints(slots, &pending, deadline);
             return all;
         };
-        log_once(custody, cause.kind, &cause.message, &mut logged);
+        log_once(rollback, cause.kind, &cause.message, &mut logged);
         tokio::time::sleep(wait).await;
     }
 }
 
 /// Logs why the load waits, once for each kind of failure in a row.
-fn log_once(custody: &Custody, kind: ErrorKind, message: &str, logged: &mut Option<ErrorKind>) {
+fn log_once(
+    rollback: &LoadRollback,
+    kind: ErrorKind,
+    message: &str,
+    logged: &mut Option<ErrorKind>,
+) {
     if logged.replace(kind) != Some(kind) {
-        let address = custody.vault().addresses().shown();
+        let address = rollback.vault().addresses().shown();
         tracing::warn!(%address, "waiting for Vault: {message}");
     }
 }

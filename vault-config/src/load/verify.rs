@@ -8,33 +8,36 @@ use crate::error::{Cause, ErrorKind};
 use crate::load::fetch::{self, FetchOutcome, PendingLeaf};
 use crate::load::slot::{Resolution, Slots};
 use crate::value::Value;
-use crate::vault::{Custody, Grant, Response, Session, Vault};
+use crate::vault::{Grant, LoadRollback, Response, Session, Vault};
 
 /// Fetches like [`fetch::fetch`], except that no credential is issued.
 pub(crate) async fn verify(
-    custody: &Arc<Custody>,
+    rollback: &Arc<LoadRollback>,
     pending: Vec<PendingLeaf>,
     slots: &mut Slots,
 ) -> FetchOutcome {
     let (credentials, secrets): (Vec<_>, Vec<_>) =
         pending.into_iter().partition(|leaf| leaf.vault_source.request().mints());
-    let outcome = fetch::fetch(custody, secrets, slots).await;
+    let outcome = fetch::fetch(rollback, secrets, slots).await;
     if credentials.is_empty() {
         return outcome;
     }
-    match capabilities(custody, &credentials).await {
-        Ok(response) => settle(custody.vault(), &credentials, &response, slots),
+    match capabilities(rollback, &credentials).await {
+        Ok(response) => settle(rollback.vault(), &credentials, &response, slots),
         Err(cause) => slots.fail(fetch::ids(&credentials), &Arc::new(cause)),
     }
     outcome
 }
 
-async fn capabilities(custody: &Custody, credentials: &[PendingLeaf]) -> Result<Response, Cause> {
-    fetch::log_in(custody, Instant::now()).await?;
-    let vault = custody.vault();
+async fn capabilities(
+    rollback: &LoadRollback,
+    credentials: &[PendingLeaf],
+) -> Result<Response, Cause> {
+    fetch::log_in(rollback, Instant::now()).await?;
+    let vault = rollback.vault();
     let paths = credentials.iter().map(|leaf| policy_path(vault, &leaf.vault_source.grant()));
     let paths: Vec<String> = paths.collect::<BTreeSet<_>>().into_iter().collect();
-    let response = Session::now(vault).capabilities(&paths).await?;
+    let response = Session::new(vault).capabilities(&paths).await?;
     match response.ok() {
         true => Ok(response),
         false => Err(response.into_cause().at("vault sys/capabilities-self")),

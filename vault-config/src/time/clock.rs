@@ -1,30 +1,36 @@
+//! The time, read from two clocks at once, and the seam through which tests replace both.
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Tells the time, and waits. Tests give one of their own to
-/// [`VaultBuilder::clock`](crate::VaultBuilder::clock), so that a day passes in a second.
+/// A source of time that can be waited on. Implement it in a test and pass it to
+/// [`VaultBuilder::clock`](crate::VaultBuilder::clock) to make a day of refreshing pass in a second.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Both clocks at one moment.
+    /// The monotonic clock and the wall clock at the same moment.
     fn now(&self) -> Reading;
 
-    /// Waits for `duration`, as the machine counts it: a suspended machine does not wait.
+    /// Completes after `duration` of monotonic time. Time while the machine is suspended does not count.
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
-/// Two clocks at one moment. The monotonic clock is never set, and stands still while the machine
-/// is suspended; the wall clock is the other way round. A deadline has come when either says so.
+/// The monotonic clock and the wall clock at the same moment.
+///
+/// The monotonic clock is never adjusted, but stops while the machine is suspended. The wall clock counts
+/// suspended time, but can be adjusted. Neither is right alone, so a deadline has passed as soon as
+/// it has passed by one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
-    /// Time since any fixed moment.
+    /// Time since a fixed moment, which any clock may choose for itself.
     pub monotonic: Duration,
     /// The time of day.
     pub wall: SystemTime,
 }
 
 impl Reading {
-    /// How long ago `earlier` was, by the clock that says longer.
+    /// The time from `earlier` to this reading, by the clock that counted more of it. Zero if `earlier` is later
+    /// by both clocks.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         let monotonic = self.monotonic.saturating_sub(earlier.monotonic);
@@ -32,7 +38,7 @@ impl Reading {
     }
 }
 
-/// The clocks of the machine.
+/// The clocks of the machine: the default of [`VaultBuilder::clock`](crate::VaultBuilder::clock).
 #[derive(Debug, Clone)]
 pub struct SystemClock {
     origin: Instant,

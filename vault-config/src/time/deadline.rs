@@ -2,27 +2,30 @@ use std::time::Duration;
 
 use super::clock::Reading;
 
-/// A moment by both clocks: it has come when either of them says so.
+/// A moment measured by both clocks. It has passed as soon as it has passed by one of them, because a
+/// suspended machine stops the monotonic clock and an administrator can set the wall clock back.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
-    since: Reading,
-    after: Duration,
+    set_at: Reading,
+    wait: Duration,
 }
 
 impl Deadline {
-    pub(crate) fn new(since: Reading, after: Duration) -> Self {
-        Self { since, after }
+    /// The moment `wait` after `set_at`.
+    pub(crate) fn new(set_at: Reading, wait: Duration) -> Self {
+        Self { set_at, wait }
     }
 
     pub(crate) fn remaining(self, now: Reading) -> Duration {
-        self.after.saturating_sub(now.since(self.since))
+        self.wait.saturating_sub(now.since(self.set_at))
     }
 
+    /// Time since the deadline; zero before it.
     pub(crate) fn overdue_by(self, now: Reading) -> Duration {
-        now.since(self.since).saturating_sub(self.after)
+        now.since(self.set_at).saturating_sub(self.wait)
     }
 
-    pub(crate) fn has_come(self, now: Reading) -> bool {
+    pub(crate) fn has_passed(self, now: Reading) -> bool {
         self.remaining(now).is_zero()
     }
 }

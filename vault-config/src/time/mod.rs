@@ -1,5 +1,8 @@
-//! Clocks and chance, and what is decided from them alone: when something is due, and how long to wait. Nothing
-//! here does I/O. No other room reads a clock of the machine, sets a timer or draws a random number.
+//! Clocks and chance, and every decision that depends on them alone: when something is due, and how long to wait.
+//! Decisions are pure: the reading and the random number are passed in, so that a test repeats them exactly. No other
+//! room reads a clock of the machine, sets a timer or draws a random number.
+//!
+//! [`Lifetime`] decides when a lease or a token is renewed and when it is replaced.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub(crate) mod backoff;
@@ -14,7 +17,7 @@ mod timing;
 
 pub(crate) use chance::Chance;
 pub(crate) use deadline::Deadline;
-pub(crate) use lifetime::{Lifetime, Step};
+pub(crate) use lifetime::{Lifetime, LifetimeStep};
 pub(crate) use network::{Moment, NetworkClock};
 pub(crate) use rotation::RotationSchedule;
 pub(crate) use timing::Timing;

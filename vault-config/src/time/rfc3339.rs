@@ -1,12 +1,12 @@
-//! Times as they are printed: RFC 3339, in UTC, whole seconds.
+//! Times as text: RFC 3339, in UTC, in whole seconds.
 
 use std::time::{Duration, SystemTime};
 
-/// 9999-12-31T23:59:59Z: RFC 3339 has four digits for a year.
+/// 9999-12-31T23:59:59Z, the last time that RFC 3339 can express with its four digits for the year.
 const LAST: Duration = Duration::from_secs(253_402_300_799);
 
-/// A time beyond what RFC 3339 can write is the nearest that it can: `humantime` panics before 1970, and its
-/// `to_string` after 9999, where certificates without an end have theirs.
+/// A time outside of the range of RFC 3339 becomes the nearest one inside. `humantime` would panic before
+/// 1970, and its `to_string` after 9999, which is the expiry of certificates that never expire.
 pub(crate) fn shown(moment: SystemTime) -> String {
     let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().min(LAST);
     humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since).to_string()

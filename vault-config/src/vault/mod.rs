@@ -1,7 +1,17 @@
-//! The connection: where the server is, how to log in, one token for every configuration that
+//! The connection to one server or cluster: its address, its login, and one token for every configuration that
 //! shares it.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `builder` | `VaultBuilder` |
+//! | `session` | requests with a token, for one load or one background action |
+//! | `response`, `mount`, `policy` | a finished response with its lease; what is mounted where; policy stanzas |
+//! | `login`, `tracked_token`, `liveness` | one login at a time; the token and what is known of it; whether it is dead |
+//! | `renewal` | the requests that renew and revoke tokens and leases |
+//! | `rollback` | revokes what a failed load was issued |
+//! | `reachability` | pure: outages and their probes |
+//! | `upkeep` | what the watched configurations share: the token's renewal, failures, the login budget |
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,43 +20,50 @@ use std::time::Duration;
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::auth::AuthMethod;
-use crate::error::{Cause, Error, ErrorKind};
+use crate::error::{Cause, Error, ErrorKind, Problem};
 use crate::http::{self, Address, Addresses, Http, ReqwestNetwork, Settings};
 use crate::source::env::Environment;
 use crate::time::Timing;
 use crate::time::clock::{Clock, Reading};
 
 mod builder;
-mod contained;
-mod custody;
+mod catch_panic;
+mod liveness;
 mod login;
+mod mount;
 mod policy;
 mod reachability;
 mod renewal;
 mod response;
+mod rollback;
 mod session;
+mod tracked_token;
 mod upkeep;
 
 pub use builder::VaultBuilder;
-pub(crate) use contained::contained;
-pub(crate) use custody::{Custody, CustodyGuard, IssueTicket};
-use login::Login;
-pub(crate) use login::{Held, Leaving, TokenUse};
+pub(crate) use catch_panic::catch_panic;
+use login::LoginState;
+use mount::MountCache;
+pub(crate) use mount::MountKind;
 pub(crate) use policy::Grant;
 #[cfg(test)]
 pub(crate) use reachability::Reachability;
-pub(crate) use reachability::{Asker, Recovery};
-pub(crate) use renewal::{Renewal, end_lease};
+pub(crate) use reachability::{PlannedRequest, Recovery};
+pub(crate) use renewal::{RenewalOutcome, end_lease};
 pub(crate) use response::{Issued, Lease, LeaseId, Response};
-use session::Learned;
-pub(crate) use session::{Mount, Session};
+pub(crate) use rollback::{IssueTicket, LoadRollback, RollbackGuard};
+pub(crate) use session::Session;
+pub(crate) use tracked_token::{ReservedToken, Retirement, TrackedToken};
 use upkeep::Upkeep;
-pub(crate) use upkeep::{Failure, News, TokenAction, TokenOutcome, Watcher, token_urgency};
+pub(crate) use upkeep::{
+    ConnectionEvent, Failure, TokenAction, TokenOutcome, WatchRegistration, token_urgency,
+};
 
-/// A connection to HashiCorp Vault or OpenBao.
+/// A connection to HashiCorp Vault or OpenBao: the address, the login and the token that loads use.
 ///
-/// Cheap to clone. It logs in on first use, and every configuration that shares it shares one login
-/// and one token. A login that failed is not kept: the next use tries again.
+/// Create it with [`builder`](Self::builder), or with [`from_env`](Self::from_env) from the variables of the
+/// official client. Nothing is sent until the first load, which logs in. All clones, and all configurations that
+/// use one of them, share one login and one token. After a failed login the next load logs in again.
 ///
 /// ```no_run
 /// use vault_config::{Vault, auth::AppRole, secrecy::SecretString};
@@ -60,44 +77,44 @@ pub(crate) use upkeep::{Failure, News, TokenAction, TokenOutcome, Watcher, token
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct Vault(Arc<Inner>);
+pub struct Vault(Arc<VaultConnection>);
 
-struct Inner {
+/// What all clones of a [`Vault`] share.
+struct VaultConnection {
     http: Http,
     auth: Arc<dyn AuthMethod>,
     environment: Environment,
-    login: AsyncMutex<Login>,
-    /// The token in use, to look at without waiting for a login.
-    held: Mutex<Option<Arc<Held>>>,
-    /// Tokens that were in use, and may still have leases.
-    retired: Mutex<Vec<Arc<Held>>>,
-    /// How often everything was revoked.
-    epoch: AtomicU64,
+    login_state: AsyncMutex<LoginState>,
+    /// Outside of `login_state`, so that it can be read while a login is under way.
+    active_token: Mutex<Option<Arc<TrackedToken>>>,
+    /// Tokens of earlier logins that have not been revoked, because leases under them may be in use.
+    retired_tokens: Mutex<Vec<Arc<TrackedToken>>>,
+    /// How often all tokens were revoked. A login compares it to notice a revocation while it was under way.
+    revocations: AtomicU64,
     upkeep: Upkeep,
-    /// Nothing uses the connection any more: a login that is under way serves nothing.
-    abandoned: AtomicBool,
-    /// By namespace and path.
-    mounts: Mutex<HashMap<(String, String), Learned>>,
+    /// The load that created the connection has failed, and nothing else can use it.
+    is_abandoned: AtomicBool,
+    mount_cache: MountCache,
 }
 
 impl Vault {
-    /// A connection described in code. Nothing is read from the environment.
+    /// Starts a connection that is described in code. Nothing is read from the environment.
     #[must_use]
     pub fn builder() -> VaultBuilder {
         VaultBuilder::default()
     }
 
-    /// The connection that the process environment describes, by the official client's variables
-    /// and those of [`auth`](crate::auth).
+    /// The connection that the process environment describes: the variables of the official client, such as
+    /// `VAULT_ADDR`, and those of [`auth`](crate::auth). Nothing is sent.
     ///
     /// # Errors
-    /// Every malformed variable, no address, or nothing to log in with.
+    /// Every malformed variable, a missing address, or a missing login.
     pub fn from_env() -> Result<Self, Error> {
         Self::from_environment(&Environment::Process)
     }
 
-    /// Like [`from_env`](Self::from_env), from variables given here: tests never touch the real
-    /// environment.
+    /// Like [`from_env`](Self::from_env), but with these variables instead of the process environment, as for
+    /// tests.
     ///
     /// # Errors
     /// As [`from_env`](Self::from_env).
@@ -109,7 +126,7 @@ impl Vault {
 
     fn from_environment(environment: &Environment) -> Result<Self, Error> {
         Self::connect(environment).map_err(|causes| {
-            let problems = causes.into_iter().map(crate::error::Problem::general).collect();
+            let problems = causes.into_iter().map(Problem::general).collect();
             Error::new(CONNECTION, problems, None)
         })
     }
@@ -122,7 +139,7 @@ impl Vault {
                 Self::open(settings, auth, environment.clone(), None, Timing::default())
                     .map_err(|cause| vec![cause])
             }
-            // Without a server there is nothing to log in to.
+            // Without an address the login does not matter, so its errors are not reported.
             (Ok(None), _) => Err(vec![no_address()]),
             (Ok(Some(_)), Err(cause)) => Err(vec![cause]),
             (Err(mut causes), auth) => {
@@ -149,17 +166,17 @@ impl Vault {
             tracing::warn!(address = %settings.addresses.shown(), "the server's certificate is not verified");
         }
         let network = ReqwestNetwork::new(&settings, client, timing.network.clone())?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(VaultConnection {
             http: Http::new(Box::new(network), settings, timing),
             auth,
             environment,
-            login: AsyncMutex::default(),
-            held: Mutex::default(),
-            retired: Mutex::default(),
-            epoch: AtomicU64::new(0),
+            login_state: AsyncMutex::default(),
+            active_token: Mutex::default(),
+            retired_tokens: Mutex::default(),
+            revocations: AtomicU64::new(0),
             upkeep: Upkeep::default(),
-            abandoned: AtomicBool::new(false),
-            mounts: Mutex::default(),
+            is_abandoned: AtomicBool::new(false),
+            mount_cache: MountCache::default(),
         })))
     }
 
@@ -179,7 +196,7 @@ impl Vault {
         &self.timing().clock
     }
 
-    /// Where the connection itself was read from.
+    /// The environment that the connection was described by.
     pub(crate) fn environment(&self) -> &Environment {
         &self.0.environment
     }
@@ -192,31 +209,32 @@ impl Vault {
         self.0.http.settings().timeout
     }
 
-    /// The token in use, if there is one.
-    pub(crate) fn held(&self) -> Option<Arc<Held>> {
-        lock(&self.0.held).clone()
+    /// The token of the last login, if there is one. It does not wait for a login that is under way.
+    pub(crate) fn active_token(&self) -> Option<Arc<TrackedToken>> {
+        lock(&self.0.active_token).clone()
     }
 
-    fn hold_now(&self, held: Option<Arc<Held>>) {
-        *lock(&self.0.held) = held;
+    fn set_active_token(&self, token: Option<Arc<TrackedToken>>) {
+        *lock(&self.0.active_token) = token;
     }
 
-    /// Of a token that somebody else made, nothing is ours to let go of.
-    fn retire(&self, held: Arc<Held>) {
+    /// Keeps a replaced token for its later revocation. Only tokens that this connection logged in for are kept,
+    /// because the connection may not revoke any other.
+    fn retire_token(&self, token: Arc<TrackedToken>) {
         let now = self.clock().now();
-        let mut retired = lock(&self.0.retired);
-        retired.retain(|held| !held.has_ended(now));
-        if held.is_ours() {
-            retired.push(held);
+        let mut retired = lock(&self.0.retired_tokens);
+        retired.retain(|token| !token.has_expired(now));
+        if token.is_from_login() {
+            retired.push(token);
         }
     }
 
-    /// Tokens that are no longer in use and that nobody has let go of.
-    pub(crate) fn retired(&self) -> MutexGuard<'_, Vec<Arc<Held>>> {
-        lock(&self.0.retired)
+    /// The tokens of earlier logins that have not been revoked.
+    pub(crate) fn retired_tokens(&self) -> MutexGuard<'_, Vec<Arc<TrackedToken>>> {
+        lock(&self.0.retired_tokens)
     }
 
-    /// How long the server has asked not to be asked anything.
+    /// The rest of the pause that the server requested with `Retry-After`.
     pub(crate) fn retry_after(&self, now: Reading) -> Duration {
         self.0.http.retry_after(now).unwrap_or_default()
     }
@@ -225,18 +243,19 @@ impl Vault {
         self.0.http.settings().namespace.as_deref()
     }
 
-    /// How the paths of a namespace, or else the connection's, begin for the token's policies.
+    /// The prefix of a namespace's paths in the token's policies. A policy names paths as seen from the namespace
+    /// of the login. `None` is the connection's own namespace.
     pub(crate) fn policy_prefix(&self, namespace: Option<&str>) -> String {
         let below_root = |namespace: Option<&str>| match namespace {
             None | Some(http::ROOT) => String::new(),
             Some(namespace) => format!("{namespace}/"),
         };
-        let there = below_root(namespace.or(self.namespace()));
+        let path = below_root(namespace.or(self.namespace()));
         let login = below_root(self.login_namespace());
-        there.strip_prefix(&login).map(str::to_owned).unwrap_or(there)
+        path.strip_prefix(&login).map(str::to_owned).unwrap_or(path)
     }
 
-    /// Where the token is made, and where it may look at, renew and revoke itself.
+    /// The namespace that issues the token. Only there can the token be looked up, renewed and revoked.
     fn login_namespace(&self) -> Option<&str> {
         self.0.http.settings().login_namespace()
     }
@@ -263,5 +282,5 @@ fn no_address() -> Cause {
     )
 }
 
-/// Errors of the connection alone are told under this name.
+/// Stands in place of the configuration's name in errors of the connection alone.
 const CONNECTION: &str = "the connection to Vault";

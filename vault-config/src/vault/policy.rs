@@ -1,6 +1,6 @@
-//! What a policy of the token has to allow.
+//! What the policies of the token have to allow.
 
-/// One stanza of a policy.
+/// One stanza of a policy: a path, and what the token has to be allowed to do there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Grant {
     pub(crate) namespace: Option<String>,
@@ -17,13 +17,13 @@ impl Grant {
         Self { capability: "update", ..Self::read(path) }
     }
 
-    /// `prefix` leads from the policy's namespace to the path's.
+    /// The stanza in HCL. `prefix` is the path from the policy's namespace to the stanza's namespace.
     pub(crate) fn hcl(&self, prefix: &str) -> String {
         let path = format!("{prefix}{}", self.path).replace('\\', "\\\\").replace('"', "\\\"");
         format!("path \"{path}\" {{\n  capabilities = [\"{}\"]\n}}", self.capability)
     }
 
-    /// For a policy of the root namespace.
+    /// The stanza in HCL for a policy in the root namespace.
     pub(crate) fn hcl_of_root(&self) -> String {
         match self.namespace.as_deref() {
             None | Some("root") => self.hcl(""),

@@ -1,4 +1,4 @@
-//! The answer to a request with a token: a finished reply, the lease in it, and the token it was given to.
+//! The response to a request with a token: the HTTP reply, the lease in it, and the token that was used.
 
 use std::fmt;
 use std::ops::Deref;
@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::Held;
+use super::TrackedToken;
 use super::policy::Grant;
 use crate::error::{Cause, ErrorKind};
 use crate::http::{Reply, seconds};
 use crate::time::clock::Reading;
 use crate::value::Value;
 
+/// A finished HTTP reply that was requested with a token. It dereferences to the reply.
 #[derive(Debug)]
 pub(crate) struct Response {
     reply: Reply,
@@ -21,11 +22,12 @@ pub(crate) struct Response {
     foreign_namespace: Option<ForeignNamespace>,
 }
 
-/// When an answer was requested, and with which token: both decide how long it is valid.
+/// When something was requested and with which token. Both limit how long it is valid: its lifetime counts
+/// from the request, and it is revoked together with its token.
 #[derive(Clone)]
 pub(crate) struct Issued {
     pub(crate) at: Reading,
-    pub(crate) token: Arc<Held>,
+    pub(crate) token: Arc<TrackedToken>,
 }
 
 impl fmt::Debug for Issued {
@@ -38,18 +40,18 @@ impl fmt::Debug for Issued {
 #[derive(Debug)]
 pub(crate) struct ForeignNamespace {
     pub(crate) name: String,
-    /// How the paths of that namespace begin for the token's policies.
+    /// The prefix of the namespace's paths in the token's policies.
     pub(crate) policy_prefix: String,
 }
 
-/// Possession of the id is enough to renew the lease.
+/// Names a lease. Possession of the id is enough to renew the lease, so it is kept like a secret.
 #[derive(Debug, Clone)]
 pub(crate) struct LeaseId {
     pub(crate) id: SecretString,
     pub(crate) namespace: Option<String>,
 }
 
-/// A credential's lease.
+/// How long the server keeps a credential valid, as the response states it.
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) id: LeaseId,
@@ -67,7 +69,7 @@ impl Response {
         Self { reply, issued, foreign_namespace }
     }
 
-    /// KV v1 and tokens give a `lease_duration` without a lease: only an id makes it one.
+    /// `None` without a lease id: KV version 1 and tokens have a `lease_duration` but no lease.
     pub(crate) fn lease(&self) -> Option<Lease> {
         let json = self.json();
         let id = json.get("lease_id").and_then(Value::as_str).filter(|id| !id.is_empty())?;
@@ -81,11 +83,12 @@ impl Response {
         })
     }
 
-    /// Moves the data out, so that a secret is not held twice.
+    /// Moves the data out, so that a secret is not in memory twice.
     pub(crate) fn take_data(&mut self) -> Option<Value> {
         self.reply.take_data()
     }
 
+    /// The error of a 403: its help is the policy stanza that would allow the request.
     pub(crate) fn denied(&self, grant: &Grant) -> Cause {
         let prefix = self.foreign_namespace.as_ref().map_or("", |it| it.policy_prefix.as_str());
         Cause::new(
@@ -96,17 +99,18 @@ impl Response {
     }
 
     pub(crate) fn into_cause(self) -> Cause {
-        explained(self.reply.into_cause(), self.foreign_namespace)
+        with_namespace_help(self.reply.into_cause(), self.foreign_namespace)
     }
 
     /// See [`Reply::into_refusal`].
     pub(crate) fn into_refusal(self) -> Cause {
-        explained(self.reply.into_refusal(), self.foreign_namespace)
+        with_namespace_help(self.reply.into_refusal(), self.foreign_namespace)
     }
 }
 
-/// A namespace of the field's own is not the one that the settings name.
-fn explained(cause: Cause, foreign_namespace: Option<ForeignNamespace>) -> Cause {
+/// The help of the HTTP layer names the namespace of the settings. A field with a namespace of its own needs
+/// that name instead.
+fn with_namespace_help(cause: Cause, foreign_namespace: Option<ForeignNamespace>) -> Cause {
     match foreign_namespace {
         Some(ForeignNamespace { name, .. }) if cause.kind == ErrorKind::NamespaceAbsent => cause
             .with_help(format!("correct the namespace, or make it: vault namespace create {name}")),

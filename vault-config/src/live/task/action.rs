@@ -1,4 +1,4 @@
-//! One request beside the task.
+//! Runs one action for a source, beside the task.
 
 use std::time::{Duration, Instant};
 
@@ -8,26 +8,28 @@ use crate::engine::{EngineResponse, VaultRequest};
 use crate::error::Cause;
 use crate::http::{Lane, Repeat};
 use crate::live::watched::DueAction;
-use crate::vault::{Renewal, Session, TokenUse, Vault, contained};
+use crate::vault::{RenewalOutcome, ReservedToken, Session, Vault, catch_panic};
 
-pub(super) enum Outcome {
-    /// `may_look` is whether the token may read the secret's metadata; `None` when that was not tried.
+pub(super) enum ActionOutcome {
     Read {
+        /// `Ok(None)`: the metadata shows that the secret has not changed.
         answer: Result<Option<Box<EngineResponse>>, Cause>,
-        may_look: Option<bool>,
+        /// Whether the token may read the metadata; `None` if that was not tried.
+        metadata_is_allowed: Option<bool>,
     },
     Issued(Result<Box<EngineResponse>, Cause>),
-    Renewed(Renewal),
+    Renewed(RenewalOutcome),
 }
 
 impl DueAction {
+    /// A panic in the request becomes a failure of the action.
     pub(super) async fn run(
         self,
         vault: &Vault,
         request: &VaultRequest,
-        token: &TokenUse,
-        limit: Duration,
-    ) -> Outcome {
+        token: &ReservedToken,
+        timeout: Duration,
+    ) -> ActionOutcome {
         let source = request.name();
         let (verb, span) = match self {
             Self::Read { .. } => ("read", tracing::info_span!("read", source)),
@@ -35,40 +37,44 @@ impl DueAction {
             Self::Renew { .. } => ("renew", tracing::info_span!("renew", source)),
         };
         let began = Instant::now();
-        let failed: fn(Cause) -> Outcome = match self {
-            Self::Read { .. } => |cause| Outcome::Read { answer: Err(cause), may_look: None },
-            Self::Issue => |cause| Outcome::Issued(Err(cause)),
-            Self::Renew { .. } => |cause| Outcome::Renewed(Renewal::Failed(cause)),
+        let failed: fn(Cause) -> ActionOutcome = match self {
+            Self::Read { .. } => |cause| ActionOutcome::failed_read(cause),
+            Self::Issue => |cause| ActionOutcome::Issued(Err(cause)),
+            Self::Renew { .. } => |cause| ActionOutcome::Renewed(RenewalOutcome::Failed(cause)),
         };
-        let session = Session::with_token(vault, token, limit);
-        let asked = contained(self.ask(session, request)).instrument(span.clone()).await;
+        let session = Session::with_reserved_token(vault, token, timeout);
+        let outcome = catch_panic(self.send(session, request)).instrument(span.clone()).await;
         span.in_scope(|| tracing::debug!(elapsed = ?began.elapsed(), "{verb}: done"));
-        asked.unwrap_or_else(failed)
+        outcome.unwrap_or_else(failed)
     }
 
-    async fn ask(self, mut session: Session<'_>, request: &VaultRequest) -> Outcome {
+    async fn send(self, mut session: Session<'_>, request: &VaultRequest) -> ActionOutcome {
         match self {
             Self::Issue => {
-                // What may have been issued already is not asked for again at once.
-                session.manner.repeat = Repeat::UnlessArrived;
-                session.manner.lane = Lane::Issue;
-                Outcome::Issued(request.send(&session).await.map(Box::new))
+                // If the server may have received the request, it may have issued a credential: another attempt is
+                // left to the issue budget.
+                session.request_policy.repeat = Repeat::UnlessArrived;
+                session.request_policy.lane = Lane::Issue;
+                ActionOutcome::Issued(request.send(&session).await.map(Box::new))
             }
-            Self::Renew { id, full } => Outcome::Renewed(session.renew_lease(&id, full).await),
-            Self::Read { unless: Some(version) } => {
-                let changed = match request.has_changed(&session, &version).await {
-                    Ok(changed) => changed,
-                    Err(cause) => return Outcome::Read { answer: Err(cause), may_look: None },
+            Self::Renew { id, increment } => {
+                ActionOutcome::Renewed(session.renew_lease(&id, increment).await)
+            }
+            Self::Read { unless_version: Some(version) } => {
+                let has_changed = match request.has_changed(&session, &version).await {
+                    Ok(has_changed) => has_changed,
+                    Err(cause) => return ActionOutcome::failed_read(cause),
                 };
-                let may_look = Some(changed.is_some());
-                match changed {
-                    Some(false) => Outcome::Read { answer: Ok(None), may_look },
-                    _ => Outcome::Read { answer: read(&session, request).await, may_look },
-                }
+                let answer = match has_changed {
+                    Some(false) => Ok(None),
+                    _ => read(&session, request).await,
+                };
+                ActionOutcome::Read { answer, metadata_is_allowed: Some(has_changed.is_some()) }
             }
-            Self::Read { unless: None } => {
-                Outcome::Read { answer: read(&session, request).await, may_look: None }
-            }
+            Self::Read { unless_version: None } => ActionOutcome::Read {
+                answer: read(&session, request).await,
+                metadata_is_allowed: None,
+            },
         }
     }
 }
@@ -80,13 +86,17 @@ async fn read(
     request.send(session).await.map(Box::new).map(Some)
 }
 
-impl Outcome {
-    /// Why the server was not reached, or did not do what it was asked.
+impl ActionOutcome {
+    fn failed_read(cause: Cause) -> Self {
+        Self::Read { answer: Err(cause), metadata_is_allowed: None }
+    }
+
+    /// Why the last request of the action failed. A refused renewal is a response, not a failure.
     pub(super) fn failure(&self) -> Option<&Cause> {
         match self {
             Self::Read { answer, .. } => answer.as_ref().err(),
             Self::Issued(answer) => answer.as_ref().err(),
-            Self::Renewed(Renewal::Failed(cause)) => Some(cause),
+            Self::Renewed(RenewalOutcome::Failed(cause)) => Some(cause),
             Self::Renewed(_) => None,
         }
     }

@@ -1,5 +1,5 @@
-//! The one task of a watched configuration. It owns what is held; requests run beside it, each by itself,
-//! so that one that hangs holds up none of the others.
+//! The one background task of a watched configuration. It owns all state of the refresh, so nothing here needs a
+//! lock. Requests run on tasks of their own beside it, so that a request that hangs delays no other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::Shared;
-use super::publish::Part;
+use super::LiveState;
+use super::publish::FieldVersion;
 use super::schedule::LONGEST_SLEEP;
 use super::status::{Counters, Health, Status};
 use super::watched::{DueAction, WatchedSecret};
@@ -20,7 +20,7 @@ use crate::VaultConfig;
 use crate::error::{Cause, Problem};
 use crate::load::Slots;
 use crate::time::clock::Reading;
-use crate::vault::{News, TokenOutcome, TokenUse, Vault, Watcher};
+use crate::vault::{ConnectionEvent, ReservedToken, TokenOutcome, Vault, WatchRegistration};
 
 mod action;
 mod apply;
@@ -29,83 +29,96 @@ mod outage;
 mod outcome;
 mod refresh;
 mod release;
+mod shutdown;
 mod token;
+mod validate;
 
-use action::Outcome;
-use apply::Staged;
-use refresh::Awaited;
-use release::{RetiredLease, StopOnDrop};
+use action::ActionOutcome;
+use refresh::PendingRefresh;
+use release::RetiredLease;
+use shutdown::StopOnDrop;
+use validate::StagedValues;
 
-pub(super) enum Command {
+pub(super) enum TaskCommand {
     Refresh(oneshot::Sender<Vec<Problem>>),
     Shutdown(oneshot::Sender<Result<(), Cause>>),
 }
 
-pub(super) struct Task<T> {
+pub(super) struct RefreshTask<T> {
     vault: Vault,
-    watcher: Watcher,
-    news: broadcast::Receiver<News>,
-    shared: Arc<Shared<T>>,
+    registration: WatchRegistration,
+    connection_events: broadcast::Receiver<ConnectionEvent>,
+    shared: Arc<LiveState<T>>,
     slots: Slots,
-    parts: Vec<Part>,
+    field_versions: Vec<FieldVersion>,
+    /// A source is named by its index here in all other fields.
     sources: Vec<WatchedSecret>,
-    /// By source: what was read and does not make a valid configuration.
-    refused: BTreeMap<usize, Staged>,
+    /// The values of each source that were read or issued and do not make a valid configuration.
+    rejected_values: BTreeMap<usize, StagedValues>,
+    /// Leases that were replaced and have not ended yet.
     retired: Vec<RetiredLease>,
-    /// Refreshes that were asked for, and the sources that each still waits for.
-    awaited: Vec<Awaited>,
-    /// They wait for the answer of a server that is away.
-    probe_is_awaited: bool,
+    pending_refreshes: Vec<PendingRefresh>,
+    /// A refresh was requested during an outage: its sources are not reported as failing before a probe has failed.
+    refresh_awaits_probe: bool,
+    /// How long a replaced credential is kept at least; `None`: until its expiry.
     overlap: Option<Duration>,
+    /// The number of the newest published configuration.
     edition: u64,
     counters: Counters,
-    running: JoinSet<Done>,
+    running: JoinSet<FinishedRequest>,
     /// The sources for which a credential is being issued.
     issuing: BTreeSet<usize>,
-    /// Apart from the requests of sources: at a shutdown, a login that hangs is not waited for.
+    /// Apart from `running`: a shutdown waits for running requests, but not for a login that hangs.
     token_actions: JoinSet<TokenOutcome>,
     _stop: StopOnDrop<T>,
 }
 
-enum Woken {
-    Time,
-    Outcome(Done),
-    Token(Option<TokenOutcome>),
-    News(News),
-    Command(Option<Command>),
+enum WakeReason {
+    TimePassed,
+    RequestFinished(FinishedRequest),
+    /// `None`: the action panicked.
+    TokenActionFinished(Option<TokenOutcome>),
+    ConnectionEvent(ConnectionEvent),
+    /// `None`: every `Live` was dropped.
+    Command(Option<TaskCommand>),
 }
 
-enum Done {
-    Source { index: usize, outcome: Outcome, token: TokenUse },
+enum FinishedRequest {
+    Source {
+        index: usize,
+        outcome: ActionOutcome,
+        token: ReservedToken,
+    },
+    /// A lease was ended or a token was revoked, as far as possible. Nothing depends on the result.
     Released,
 }
 
-/// What a watched configuration refreshes.
-pub(super) struct Watched {
+/// What a task starts with.
+pub(super) struct TaskInput {
     pub(super) slots: Slots,
-    pub(super) parts: Vec<Part>,
+    pub(super) field_versions: Vec<FieldVersion>,
     pub(super) sources: Vec<WatchedSecret>,
     pub(super) overlap: Option<Duration>,
 }
 
-impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
-    pub(super) fn new(vault: Vault, shared: Arc<Shared<T>>, watched: Watched) -> Self {
-        let (watcher, news) = vault.watch_begins();
-        let Watched { slots, parts, sources, overlap } = watched;
+impl<T: VaultConfig + Send + Sync + 'static> RefreshTask<T> {
+    pub(super) fn new(vault: Vault, shared: Arc<LiveState<T>>, input: TaskInput) -> Self {
+        let (registration, connection_events) = vault.register_watcher();
+        let TaskInput { slots, field_versions, sources, overlap } = input;
         Self {
             vault,
-            watcher,
-            news,
-            // Not in `run`: a runtime may end before the first turn of its tasks.
+            registration,
+            connection_events,
+            // Created here and not in `run`: a runtime may end before it polls the task for the first time.
             _stop: StopOnDrop(Arc::clone(&shared)),
             shared,
             slots,
-            parts,
+            field_versions,
             sources,
-            refused: BTreeMap::new(),
+            rejected_values: BTreeMap::new(),
             retired: Vec::new(),
-            awaited: Vec::new(),
-            probe_is_awaited: false,
+            pending_refreshes: Vec::new(),
+            refresh_awaits_probe: false,
             overlap,
             edition: 0,
             counters: Counters::default(),
@@ -115,159 +128,173 @@ impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
         }
     }
 
-    pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+    pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<TaskCommand>) {
         let clock = Arc::clone(self.vault.clock());
         loop {
             let now = clock.now();
-            self.start_what_is_due(now);
+            self.start_due_actions(now);
             self.shared.set_status(self.status(now));
-            let wait = self.wait(now);
-            match self.woken(clock.sleep(wait), &mut commands).await {
-                Woken::Time => {}
-                Woken::Outcome(done) => self.finish(done, clock.now()),
-                Woken::Token(outcome) => self.token_is_done(outcome, clock.now()),
-                Woken::News(news) => self.learn(news, clock.now()),
-                Woken::Command(Some(Command::Refresh(asked))) => {
-                    self.refresh(clock.now(), asked);
+            let wait = self.next_wake_in(now);
+            match self.wait_for_wake(clock.sleep(wait), &mut commands).await {
+                WakeReason::TimePassed => {}
+                WakeReason::RequestFinished(finished) => {
+                    self.finish_request(finished, clock.now());
                 }
-                Woken::Command(Some(Command::Shutdown(asked))) => {
-                    return self.shut_down(asked).await;
+                WakeReason::TokenActionFinished(outcome) => {
+                    self.finish_token_action(outcome, clock.now());
                 }
-                Woken::Command(None) => return,
+                WakeReason::ConnectionEvent(event) => {
+                    self.handle_connection_event(event, clock.now());
+                }
+                WakeReason::Command(Some(TaskCommand::Refresh(reply))) => {
+                    self.start_refresh(clock.now(), reply);
+                }
+                WakeReason::Command(Some(TaskCommand::Shutdown(reply))) => {
+                    return self.shut_down(reply).await;
+                }
+                WakeReason::Command(None) => return,
             }
         }
     }
 
-    async fn woken(
+    /// Results come before events and commands, so that a decision is made with all that is known.
+    async fn wait_for_wake(
         &mut self,
         mut sleep: Pin<Box<dyn Future<Output = ()> + Send>>,
-        commands: &mut mpsc::UnboundedReceiver<Command>,
-    ) -> Woken {
-        let mut news = pin!(self.news.recv());
+        commands: &mut mpsc::UnboundedReceiver<TaskCommand>,
+    ) -> WakeReason {
+        let mut event = pin!(self.connection_events.recv());
         poll_fn(|context| {
-            while let Poll::Ready(Some(ended)) = self.running.poll_join_next(context) {
-                // A panic is an outcome: only a runtime that ends cancels one.
-                if let Ok(done) = ended {
-                    return Poll::Ready(Woken::Outcome(done));
+            while let Poll::Ready(Some(joined)) = self.running.poll_join_next(context) {
+                // A request catches its panics, so a join error only means that the runtime ends.
+                if let Ok(finished) = joined {
+                    return Poll::Ready(WakeReason::RequestFinished(finished));
                 }
             }
-            if let Poll::Ready(Some(ended)) = self.token_actions.poll_join_next(context) {
-                return Poll::Ready(Woken::Token(ended.ok()));
+            if let Poll::Ready(Some(joined)) = self.token_actions.poll_join_next(context) {
+                return Poll::Ready(WakeReason::TokenActionFinished(joined.ok()));
             }
-            if let Poll::Ready(news) = news.as_mut().poll(context) {
-                // What was missed is in the state that it is about.
-                return Poll::Ready(Woken::News(news.unwrap_or(News::Changed)));
+            if let Poll::Ready(event) = event.as_mut().poll(context) {
+                // Missed events need no handling of their own: the state that they are about is read anyway.
+                let event = event.unwrap_or(ConnectionEvent::StateChanged);
+                return Poll::Ready(WakeReason::ConnectionEvent(event));
             }
             if let Poll::Ready(command) = commands.poll_recv(context) {
-                return Poll::Ready(Woken::Command(command));
+                return Poll::Ready(WakeReason::Command(command));
             }
-            sleep.as_mut().poll(context).map(|()| Woken::Time)
+            sleep.as_mut().poll(context).map(|()| WakeReason::TimePassed)
         })
         .await
     }
 
-    fn wait(&self, now: Reading) -> Duration {
-        let token = self.vault.token_wait(now);
+    fn next_wake_in(&self, now: Reading) -> Duration {
+        let token = self.vault.token_action_in(now);
         let retired = self.retired.iter().filter_map(|retired| {
             let remaining = retired.lease.remaining(now);
-            let overlap = self.overlap.map(|overlap| self.releases_in(retired, overlap, now));
+            let overlap = self.overlap.map(|overlap| self.release_in(retired, overlap, now));
             remaining.into_iter().chain(overlap).min()
         });
-        let next = token.into_iter().chain(self.sources_wait(now)).chain(retired).min();
+        let next = token.into_iter().chain(self.next_source_request_in(now)).chain(retired).min();
         next.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)
     }
 
-    /// The wait until something may be asked for a source.
-    fn sources_wait(&self, now: Reading) -> Option<Duration> {
+    /// The wait until a request for a source may be sent.
+    fn next_source_request_in(&self, now: Reading) -> Option<Duration> {
         if !self.vault.has_usable_token() {
             return None;
         }
-        if self.vault.outage().is_some() {
-            return self.wait_in_outage(now);
+        if self.vault.outage_cause().is_some() {
+            return self.next_probe_in(now);
         }
-        let leaving = self.vault.token_is_leaving();
+        let token_is_being_replaced = self.vault.token_is_being_replaced();
         let waits = self.sources.iter().filter_map(|source| {
-            let (wait, name) = (source.wait(now, leaving)?, source.request.name());
-            let asker = self.asker(&name, source.repeats(), now);
-            Some(wait.max(self.vault.admits_in(asker, now)))
+            let (wait, name) =
+                (source.due_in(now, token_is_being_replaced)?, source.request.name());
+            let request = self.planned_request(&name, source.is_retry(), now);
+            Some(wait.max(self.vault.admits_in(request, now)))
         });
         waits.min()
     }
 
-    fn start_what_is_due(&mut self, now: Reading) {
-        self.vault.report_token_end(now);
-        self.release(now);
-        if self.vault.outage().is_some() {
-            return self.probe(now);
+    fn start_due_actions(&mut self, now: Reading) {
+        self.vault.report_final_expiry(now);
+        self.release_retired_leases(now);
+        if self.vault.outage_cause().is_some() {
+            return self.probe_server(now);
         }
-        self.start_token_action(self.vault.token_action(now));
-        if let Some(failure) = self.vault.stuck_token(now) {
-            return self.report_to_all_that_wait(&failure);
+        self.start_token_action(self.vault.claim_token_action(now));
+        if let Some(failure) = self.vault.blocking_token_failure(now) {
+            return self.fail_pending_refreshes(&failure);
         }
         if !self.vault.has_usable_token() {
             return;
         }
-        let leaving = self.vault.token_is_leaving();
-        // Where retries wait for each other, none is passed over again and again.
+        let token_is_being_replaced = self.vault.token_is_being_replaced();
+        // Retries of all sources share one pace. The source that waited longest goes first, so that none of them
+        // is passed over again and again.
         let mut order: Vec<usize> = (0..self.sources.len()).collect();
         order.sort_by_key(|index| {
-            let asked = self.sources.get(*index).map(WatchedSecret::last_asked);
-            asked.map(|asked| (asked.monotonic, asked.wall))
+            let started = self.sources.get(*index).map(WatchedSecret::last_started);
+            started.map(|started| (started.monotonic, started.wall))
         });
         for index in order {
-            self.start_if_due(index, now, leaving);
+            self.start_if_due(index, now, token_is_being_replaced);
         }
     }
 
-    fn start_if_due(&mut self, index: usize, now: Reading, leaving: bool) {
-        let Some(source) = self.sources.get(index).filter(|source| !source.busy) else { return };
-        if !source.is_due(now, leaving) {
-            return self.report_to_waiting(index, now);
+    fn start_if_due(&mut self, index: usize, now: Reading, token_is_being_replaced: bool) {
+        let Some(source) = self.sources.get(index).filter(|source| !source.is_busy) else {
+            return;
+        };
+        if !source.is_due(now, token_is_being_replaced) {
+            return self.complete_refreshes_of(index, now);
         }
-        let repeats = source.repeats();
+        let is_retry = source.is_retry();
         let name = source.request.name();
-        if self.vault.admit(self.asker(&name, repeats, now), now).is_err() {
+        if self.vault.admit(self.planned_request(&name, is_retry, now), now).is_err() {
             return;
         }
-        let may_peek = self.may_peek();
+        let may_read_metadata = self.may_read_metadata();
         let Some(source) = self.sources.get_mut(index) else { return };
-        match source.due(now, leaving, may_peek) {
-            Ok(Some(action)) => self.start(index, action, now),
-            Ok(None) => self.report_to_waiting(index, now),
+        match source.due_action(now, token_is_being_replaced, may_read_metadata) {
+            Ok(Some(action)) => self.start_action(index, action, now),
+            Ok(None) => self.complete_refreshes_of(index, now),
             Err(cause) => {
-                self.fails(index, cause, now);
-                self.report_to_waiting(index, now);
+                self.set_failing(index, cause, now);
+                self.complete_refreshes_of(index, now);
             }
         }
     }
 
-    /// The action uses one token from its first request to its last: what it learns of a token is about
-    /// that one.
-    fn start(&mut self, index: usize, action: DueAction, now: Reading) {
+    /// The action uses one token from its first request to its last, so that what it learns about the token is about
+    /// that token, even if another one becomes active meanwhile.
+    fn start_action(&mut self, index: usize, action: DueAction, now: Reading) {
         let Some(source) = self.sources.get_mut(index) else { return };
-        let held = self.vault.held();
-        let Some(token) = held.and_then(|held| TokenUse::reserve(held, action.requests())) else {
-            // Another login comes first.
+        let token = self.vault.active_token();
+        let Some(token) =
+            token.and_then(|token| ReservedToken::reserve(token, action.max_requests()))
+        else {
+            // The token has too few uses left, so a login comes first.
             if matches!(action, DueAction::Issue) {
-                source.budget.failed();
+                source.issue_budget.refund();
             }
             return;
         };
-        source.begin(now);
+        source.action_started(now);
         if matches!(action, DueAction::Issue) {
             self.issuing.insert(index);
         }
-        let limit = source.patience(self.vault.timeout());
+        let timeout = source.request_timeout(self.vault.timeout());
         let (vault, request) = (self.vault.clone(), source.request.clone());
         self.running.spawn(async move {
-            let outcome = action.run(&vault, &request, &token, limit).await;
-            Done::Source { index, outcome, token }
+            let outcome = action.run(&vault, &request, &token, timeout).await;
+            FinishedRequest::Source { index, outcome, token }
         });
     }
 
-    fn with(&mut self, index: usize, change: impl FnOnce(&mut WatchedSecret)) {
+    fn update_source(&mut self, index: usize, update: impl FnOnce(&mut WatchedSecret)) {
         if let Some(source) = self.sources.get_mut(index) {
-            change(source);
+            update(source);
         }
     }
 

@@ -1,82 +1,85 @@
-//! The token that is shared with all other configurations over the connection: what this one does for it,
-//! and what it reports of it.
+//! The token of the connection, which all configurations over it share: the actions that this task runs for it, and
+//! its status and events.
 
-use super::Task;
+use super::RefreshTask;
 use crate::VaultConfig;
 use crate::error::Problem;
 use crate::live::events::Event;
 use crate::live::status::{Action, Login, State, TokenStatus};
-use crate::time::Step;
+use crate::time::LifetimeStep;
 use crate::time::clock::Reading;
-use crate::vault::{Failure, News, TokenAction, TokenOutcome, Vault};
+use crate::vault::{ConnectionEvent, Failure, TokenAction, TokenOutcome, Vault};
 
-const NAME: &str = "token";
+/// The name of the token as a source, in events.
+const TOKEN: &str = "token";
 
-impl<T: VaultConfig + Send + Sync + 'static> Task<T> {
+impl<T: VaultConfig + Send + Sync + 'static> RefreshTask<T> {
     pub(super) fn start_token_action(&mut self, action: Option<TokenAction>) {
         if let Some(action) = action {
             self.token_actions.spawn(action.run());
         }
     }
 
-    /// `None` is an action that panicked: its turn is given back, and it is chosen again.
-    pub(super) fn token_is_done(&mut self, outcome: Option<TokenOutcome>, now: Reading) {
+    /// `None` is an action that panicked. Its claim was returned, so the action is started again.
+    pub(super) fn finish_token_action(&mut self, outcome: Option<TokenOutcome>, now: Reading) {
         if outcome.is_none_or(|outcome| outcome.finish(now)) {
             self.counters.failures += 1;
         }
     }
 
-    /// What any of the configurations that share the token brought about.
-    pub(super) fn learn(&mut self, news: News, now: Reading) {
-        let source = NAME.to_owned();
-        let event = match news {
-            News::Changed => return,
-            News::StillAway => {
-                self.probe_is_awaited = false;
+    /// Any of the configurations over the connection may have caused the event.
+    pub(super) fn handle_connection_event(&mut self, event: ConnectionEvent, now: Reading) {
+        let source = TOKEN.to_owned();
+        let event = match event {
+            // The next turn of the task reads the new state.
+            ConnectionEvent::StateChanged => return,
+            ConnectionEvent::OutageContinues => {
+                self.refresh_awaits_probe = false;
                 return;
             }
-            News::OutageEnded(recovery) => return self.outage_ended(recovery, now),
-            News::LoggedIn => {
+            ConnectionEvent::OutageEnded(recovery) => return self.finish_outage(recovery, now),
+            ConnectionEvent::LoggedIn => {
                 self.counters.logins += 1;
                 Event::LoggedIn
             }
-            News::TokenRenewed => {
+            ConnectionEvent::TokenRenewed => {
                 self.counters.token_renewals += 1;
                 Event::Renewed { source }
             }
-            News::TokenFailing(Failure { cause, .. }) => {
+            ConnectionEvent::TokenFailing(Failure { cause, .. }) => {
                 let status = status(&self.vault, now);
                 let good_until = status.and_then(|status| status.state.expires_at);
                 Event::Failing { source, problem: Problem::general_of(cause), good_until }
             }
-            News::TokenRecovered => Event::Recovered { source },
+            ConnectionEvent::TokenRecovered => Event::Recovered { source },
         };
-        self.shared.report(event);
+        self.shared.publish_event(event);
     }
 }
 
+/// `None` where an agent adds the token to each request.
 pub(super) fn status(vault: &Vault, now: Reading) -> Option<TokenStatus> {
-    let view = vault.token_view(now)?;
-    let login = match view.login_is_refused {
+    let snapshot = vault.token_snapshot(now)?;
+    let login = match snapshot.login_is_refused {
         _ if !vault.auth().can_repeat() => Login::Impossible,
         false => Login::Repeatable,
         true => Login::Refused,
     };
     let mut state = State::healthy();
-    state.last_success = view.last_success;
-    if let Some(lifetime) = &view.lifetime {
+    state.last_success = snapshot.last_success;
+    if let Some(lifetime) = &snapshot.lifetime {
         let (remaining, overdue) = (lifetime.remaining(now), lifetime.overdue_by(now));
-        state.ends(now.wall, remaining, overdue, lifetime.full());
+        state.set_expiry(now.wall, remaining, overdue, lifetime.full_ttl());
     }
-    match view.next {
-        Some((Step::Renew, wait)) => state.plan(now.wall, Action::Renew, wait),
-        Some((Step::Replace, wait)) => state.plan(now.wall, Action::LogIn, wait),
+    match snapshot.next_step {
+        Some((LifetimeStep::Renew, wait)) => state.set_next_action(now.wall, Action::Renew, wait),
+        Some((LifetimeStep::Replace, wait)) => state.set_next_action(now.wall, Action::LogIn, wait),
         None => {}
     }
-    if let Some(dead_since) = view.dead_since {
+    if let Some(dead_since) = snapshot.dead_since {
         state.expires_at = Some(dead_since.wall);
     }
-    if let Some(failure) = &view.failure {
+    if let Some(failure) = &snapshot.failure {
         state.failing_since = Some(failure.since);
         state.error = Some(failure.cause.log_line());
     }

@@ -1,4 +1,4 @@
-//! Properties, over many lives made by chance. Every message names the seed that repeats it.
+//! Properties, checked over many random lives. Each failure message names the seed that repeats it.
 
 use std::time::SystemTime;
 
@@ -12,16 +12,16 @@ fn at(since_start: Duration) -> Reading {
     Reading { monotonic: since_start, wall: SystemTime::UNIX_EPOCH + since_start }
 }
 
-/// From a second to a month, small ones as often as large ones.
+/// From a second to a month, uniform on a logarithmic scale.
 fn any_ttl(random: &mut fastrand::Rng) -> Duration {
     let exponent = random.f64() * f64::ln(30.0 * DAY.as_secs_f64());
     Duration::from_secs(exponent.exp().max(1.0) as u64)
 }
 
-/// What a server does with one lease, or one token.
+/// How a server treats one lease or token.
 struct Server {
     max: Duration,
-    /// Renewals that fail, of a hundred.
+    /// The percentage of renewals that fail.
     failing: u32,
 }
 
@@ -44,29 +44,29 @@ fn nothing_is_renewed_after_its_end_and_every_replacement_begins_before_it() {
         };
         let renewable = random.u32(0..10) > 0;
         let mut now = Duration::ZERO;
-        let mut term = Lifetime::new(at(now), ttl, ttl, renewable, random.f64());
+        let mut lifetime = Lifetime::new(at(now), ttl, ttl, renewable, random.f64());
         let mut end = ttl;
         for _ in 0..10_000 {
-            let (step, wait) = term.next(at(now)).unwrap();
+            let (step, wait) = lifetime.next_step(at(now)).unwrap();
             now += wait;
-            assert_eq!(term.due(at(now)), Some(step), "seed {seed}");
+            assert_eq!(lifetime.due_step(at(now)), Some(step), "seed {seed}");
             assert!(now < end, "seed {seed}: {step:?} at {now:?}, the end is {end:?}");
-            if step == Step::Replace {
+            if step == LifetimeStep::Replace {
                 break;
             }
             assert!(renewable, "seed {seed}");
             match server.renews(now, ttl, random) {
                 Some(granted) => {
-                    term.renewed(at(now), granted, random.f64());
+                    lifetime.renewed(at(now), granted, random.f64());
                     end = now + granted;
                 }
-                None => fail(&mut term, now, random.f64()),
+                None => fail(&mut lifetime, now, random.f64()),
             }
         }
     }
 }
 
-/// A lease dies with its token, and a token is replaced before it ends: so is the lease.
+/// The server revokes a lease together with its token. Both are replaced before the earlier expiry.
 #[test]
 fn a_lease_is_replaced_before_the_sooner_of_its_own_end_and_its_tokens() {
     for seed in 0..SEEDS {
@@ -74,7 +74,7 @@ fn a_lease_is_replaced_before_the_sooner_of_its_own_end_and_its_tokens() {
         let (of_token, of_lease) = (any_ttl(random), any_ttl(random));
         let token = Lifetime::new(at(Duration::ZERO), of_token, of_token, false, random.f64());
         let lease = Lifetime::new(at(Duration::ZERO), of_lease, of_lease, false, random.f64());
-        let first = |term: &Lifetime| term.next(at(Duration::ZERO)).unwrap().1;
+        let first = |lifetime: &Lifetime| lifetime.next_step(at(Duration::ZERO)).unwrap().1;
         let replaced = first(&token).min(first(&lease));
         assert!(replaced < of_token.min(of_lease), "seed {seed}");
     }
@@ -85,12 +85,12 @@ fn a_truncated_renewal_is_replaced_at_once_and_a_full_one_is_not() {
     for seed in 0..SEEDS {
         let random = &mut fastrand::Rng::with_seed(seed);
         let ttl = any_ttl(random).max(Duration::from_secs(2));
-        let mut term = Lifetime::new(at(Duration::ZERO), ttl, ttl, true, random.f64());
+        let mut lifetime = Lifetime::new(at(Duration::ZERO), ttl, ttl, true, random.f64());
         let now = at(ttl / 2);
-        term.renewed(now, ttl, random.f64());
-        assert_eq!(term.due(now), None, "seed {seed}");
-        term.renewed(now, ttl / 2, random.f64());
-        assert_eq!(term.due(now), Some(Step::Replace), "seed {seed}");
+        lifetime.renewed(now, ttl, random.f64());
+        assert_eq!(lifetime.due_step(now), None, "seed {seed}");
+        lifetime.renewed(now, ttl / 2, random.f64());
+        assert_eq!(lifetime.due_step(now), Some(LifetimeStep::Replace), "seed {seed}");
     }
 }
 
@@ -101,7 +101,7 @@ fn instances_that_start_together_part() {
         let random = &mut fastrand::Rng::with_seed(7);
         let first = |_| {
             Lifetime::new(at(Duration::ZERO), ttl, ttl, true, random.f64())
-                .next(at(Duration::ZERO))
+                .next_step(at(Duration::ZERO))
                 .unwrap()
                 .1
         };
@@ -118,24 +118,24 @@ fn instances_that_start_together_part() {
     }
 }
 
-/// However short or long: near two thirds, never later, and then it is replaced.
+/// Whatever the length of the life, the replacement is near two thirds of it and never later.
 #[test]
 fn what_lives_for_a_fixed_time_is_made_anew_at_two_thirds() {
     for seed in 0..200 {
         let random = &mut fastrand::Rng::with_seed(seed);
         let life = any_ttl(random);
-        let term = Lifetime::of_fixed_length(at(Duration::ZERO), life, random.f64());
-        let (step, wait) = term.next(at(Duration::ZERO)).unwrap();
-        assert_eq!(step, Step::Replace);
+        let lifetime = Lifetime::of_fixed_length(at(Duration::ZERO), life, random.f64());
+        let (step, wait) = lifetime.next_step(at(Duration::ZERO)).unwrap();
+        assert_eq!(step, LifetimeStep::Replace);
         let longest = life.mul_f64(2.0 / 3.0).max(Duration::from_secs(1));
         assert!(wait <= longest && wait > life / 2, "{life:?}: {wait:?}");
     }
 }
 
-/// Whatever is due fails.
+/// The step that is due fails.
 fn fail(lifetime: &mut Lifetime, now: Duration, random: f64) {
-    match lifetime.due(at(now)) {
-        Some(Step::Replace) => lifetime.replacement_failed(at(now), random),
+    match lifetime.due_step(at(now)) {
+        Some(LifetimeStep::Replace) => lifetime.replacement_failed(at(now), random),
         _ => lifetime.renewal_failed(at(now), random),
     }
 }
@@ -145,12 +145,12 @@ fn retries_back_off_to_a_minute_and_never_stop() {
     for seed in 0..200 {
         let random = &mut fastrand::Rng::with_seed(seed);
         let ttl = any_ttl(random);
-        let mut term = Lifetime::new(at(Duration::ZERO), ttl, ttl, true, random.f64());
+        let mut lifetime = Lifetime::new(at(Duration::ZERO), ttl, ttl, true, random.f64());
         let (mut now, mut last) = (Duration::ZERO, Vec::new());
         while now < ttl + Duration::from_secs(600) {
-            now += term.next(at(now)).unwrap().1;
-            fail(&mut term, now, random.f64());
-            let waits = [term.renewal_in(at(now)), term.replacement_in(at(now))];
+            now += lifetime.next_step(at(now)).unwrap().1;
+            fail(&mut lifetime, now, random.f64());
+            let waits = [lifetime.renewal_in(at(now)), lifetime.replacement_in(at(now))];
             last = waits.into_iter().flatten().filter(|wait| !wait.is_zero()).collect();
             assert!(
                 last.iter().all(|wait| *wait <= LONGEST_RETRY.max(ttl)),
@@ -169,14 +169,14 @@ fn a_clock_that_jumps_forward_makes_it_due_and_one_that_jumps_back_does_not_stal
         let random = &mut fastrand::Rng::with_seed(seed);
         let ttl = any_ttl(random);
         let start = at(DAY * 365);
-        let term = Lifetime::new(start, ttl, ttl, true, random.f64());
+        let lifetime = Lifetime::new(start, ttl, ttl, true, random.f64());
         // Suspended: the monotonic clock stood still.
         let woken = Reading { wall: start.wall + ttl, ..start };
-        assert_eq!(term.due(woken), Some(Step::Renew), "seed {seed}");
+        assert_eq!(lifetime.due_step(woken), Some(LifetimeStep::Renew), "seed {seed}");
         // Set back by a day: the monotonic clock went on.
         let set_back = Reading { monotonic: start.monotonic + ttl, wall: start.wall - DAY };
-        assert_eq!(term.due(set_back), Some(Step::Renew), "seed {seed}");
-        assert_eq!(term.remaining(set_back), Some(Duration::ZERO), "seed {seed}");
+        assert_eq!(lifetime.due_step(set_back), Some(LifetimeStep::Renew), "seed {seed}");
+        assert_eq!(lifetime.remaining(set_back), Some(Duration::ZERO), "seed {seed}");
     }
 }
 
@@ -185,23 +185,23 @@ fn extremes_neither_panic_nor_spin() {
     let thousand_years = DAY * 366 * 1000;
     for ttl in [Duration::from_secs(1), Duration::from_secs(2), thousand_years] {
         for random in [0.0, 0.5, 1.0 - f64::EPSILON] {
-            let mut term = Lifetime::new(at(Duration::ZERO), ttl, ttl, true, random);
-            assert!(term.next(at(Duration::ZERO)).unwrap().1 >= Duration::from_millis(80));
-            term.failures = u32::MAX - 1;
-            term.renewal_failed(at(thousand_years), random);
-            term.renewal_failed(at(thousand_years), random);
-            term.renewed(at(thousand_years), ttl, random);
-            term.postpone(at(thousand_years), Duration::MAX);
-            assert_eq!(term.due(at(thousand_years)), None);
+            let mut lifetime = Lifetime::new(at(Duration::ZERO), ttl, ttl, true, random);
+            assert!(lifetime.next_step(at(Duration::ZERO)).unwrap().1 >= Duration::from_millis(80));
+            lifetime.failures = u32::MAX - 1;
+            lifetime.renewal_failed(at(thousand_years), random);
+            lifetime.renewal_failed(at(thousand_years), random);
+            lifetime.renewed(at(thousand_years), ttl, random);
+            lifetime.postpone_replacement(at(thousand_years), Duration::MAX);
+            assert_eq!(lifetime.due_step(at(thousand_years)), None);
         }
     }
     let mut endless = Lifetime::new(at(Duration::ZERO), Duration::ZERO, Duration::ZERO, true, 0.5);
-    assert_eq!((endless.due(at(DAY)), endless.remaining(at(DAY))), (None, None));
-    endless.lost();
-    assert_eq!(endless.due(at(DAY)), Some(Step::Replace));
+    assert_eq!((endless.due_step(at(DAY)), endless.remaining(at(DAY))), (None, None));
+    endless.replace_now();
+    assert_eq!(endless.due_step(at(DAY)), Some(LifetimeStep::Replace));
 }
 
-/// What nothing can replace is renewed at every age, by a server that was away for any part of its life.
+/// If no replacement succeeds, renewals continue at every age, however long the server was unreachable.
 #[test]
 fn renewals_go_on_whatever_becomes_of_the_replacement() {
     for seed in 0..SEEDS {
@@ -213,7 +213,7 @@ fn renewals_go_on_whatever_becomes_of_the_replacement() {
         while now < away {
             now += lifetime.renewal_in(at(now)).expect("a renewal is always planned");
             lifetime.renewal_failed(at(now), random.f64());
-            if lifetime.due(at(now)) == Some(Step::Replace) {
+            if lifetime.due_step(at(now)) == Some(LifetimeStep::Replace) {
                 lifetime.replacement_failed(at(now), random.f64());
             }
         }
@@ -234,8 +234,8 @@ fn a_renewal_that_works_makes_a_planned_replacement_needless() {
     assert_eq!(lifetime.replacement_in(at(ttl)), None);
 }
 
-/// An outage of any length, at any time: what is due comes back spread over a part of what remains, and
-/// what has ended comes back at once.
+/// After an outage of any length at any time, a step that is due is spread over a part of the remaining life,
+/// and the replacement of an expired lease is due at once.
 #[test]
 fn after_an_outage_what_is_due_comes_back_spread_and_in_time() {
     for seed in 0..SEEDS {
@@ -243,11 +243,14 @@ fn after_an_outage_what_is_due_comes_back_spread_and_in_time() {
         let ttl = any_ttl(random).max(Duration::from_secs(60));
         let mut lifetime = Lifetime::new(at(Duration::ZERO), ttl, ttl, true, random.f64());
         let back = ttl.mul_f64(random.f64() * 1.3);
-        let due = lifetime.due(at(back));
-        lifetime.outage_ended(at(back), random.f64());
-        let (step, wait) = lifetime.next(at(back)).unwrap();
+        let due = lifetime.due_step(at(back));
+        lifetime.resume_after_outage(at(back), random.f64());
+        let (step, wait) = lifetime.next_step(at(back)).unwrap();
         if due.is_none() {
-            assert!(step == Step::Renew && !wait.is_zero(), "seed {seed}: its own time stands");
+            assert!(
+                step == LifetimeStep::Renew && !wait.is_zero(),
+                "seed {seed}: its own time is unchanged"
+            );
             continue;
         }
         let remaining = ttl.saturating_sub(back);
@@ -256,7 +259,7 @@ fn after_an_outage_what_is_due_comes_back_spread_and_in_time() {
     }
 }
 
-/// What all instances renewed in one moment after an outage is not renewed in one moment again.
+/// All instances renew at the same moment after an outage, but not the next time.
 #[test]
 fn the_renewal_after_an_outage_has_no_echo() {
     let (ttl, random) = (Duration::from_secs(3600), &mut fastrand::Rng::with_seed(3));
@@ -264,9 +267,9 @@ fn the_renewal_after_an_outage_has_no_echo() {
         .map(|_| {
             let mut lifetime = Lifetime::new(at(Duration::ZERO), ttl, ttl, true, random.f64());
             let back = ttl.mul_f64(0.7);
-            lifetime.outage_ended(at(back), random.f64());
+            lifetime.resume_after_outage(at(back), random.f64());
             lifetime.renewed(at(back), ttl, random.f64());
-            lifetime.next(at(back)).unwrap().1.as_secs()
+            lifetime.next_step(at(back)).unwrap().1.as_secs()
         })
         .collect();
     seconds.sort_unstable();

@@ -10,20 +10,20 @@ const SECOND: Duration = Duration::from_secs(1);
 fn a_password_is_read_just_after_its_rotation() {
     let hourly = schedule(3600, "1");
     assert!(!hourly.is_under_way(None, None));
-    let wait = hourly.next(None, 0.5);
+    let wait = hourly.next_read_in(None, 0.5);
     assert!(wait > 3600 * SECOND && wait < 3602 * SECOND, "{wait:?}");
 }
 
 #[test]
 fn a_rotation_is_under_way_until_there_is_a_new_one() {
-    // Due, and not done yet: the server shows 0 for a while.
+    // The rotation is due and not done yet: the server reports 0 for a while.
     assert!(schedule(0, "1").is_under_way(None, None));
     let before = schedule(10, "1");
     let ago = Some((&before, 10 * SECOND));
-    // The time was reset before the password was.
+    // The server announced the next rotation before it changed the password.
     assert!(schedule(3600, "1").is_under_way(ago, None));
     assert!(!schedule(3600, "2").is_under_way(ago, None), "it is done");
-    // Still so at the next readings, which have nothing to compare the time with.
+    // The same at the next reads, which no longer see a difference in the announced time.
     let before = schedule(3600, "1");
     let ago = Some((&before, 2 * SECOND));
     assert!(schedule(3598, "1").is_under_way(ago, Some(20 * SECOND)));
@@ -32,15 +32,16 @@ fn a_rotation_is_under_way_until_there_is_a_new_one() {
     assert!(schedule(0, "1").is_under_way(ago, Some(SKIPPED)), "it keeps failing");
 }
 
-/// Late by any time, the new password is found within an eighth of that, and a rotation that fails for
-/// days costs a reading a minute.
+/// A rotation that is late by any time is noticed within an eighth of that time, and a rotation that fails
+/// for days costs one read a minute.
 #[test]
 fn a_late_rotation_is_polled_in_proportion() {
     for seed in 0..200 {
         let random = &mut fastrand::Rng::with_seed(seed);
         let (mut waited, mut readings) = (Duration::ZERO, 0);
         while waited < 3600 * SECOND {
-            let wait = RotationSchedule::next(&schedule(0, "1"), Some(waited), random.f64());
+            let wait =
+                RotationSchedule::next_read_in(&schedule(0, "1"), Some(waited), random.f64());
             assert!(wait <= (waited / 8).max(2 * SECOND).min(60 * SECOND), "{waited:?}: {wait:?}");
             assert!(wait >= SECOND / 4, "{waited:?}: {wait:?}");
             waited += wait;
@@ -50,12 +51,12 @@ fn a_late_rotation_is_polled_in_proportion() {
     }
 }
 
-/// It is called stale only when the next reading has not come in time.
+/// The password counts as stale only if the next read does not happen in time.
 #[test]
 fn a_password_is_good_until_the_reading_after_next() {
     for waited in [0, 1, 10, 100, 1000, 100_000].map(|seconds| seconds * SECOND) {
         let rotation = schedule(0, "1");
-        assert!(rotation.stale_in(Some(waited)) >= 2 * rotation.next(Some(waited), 1.0));
+        assert!(rotation.stale_in(Some(waited)) >= 2 * rotation.next_read_in(Some(waited), 1.0));
     }
     assert_eq!(schedule(60, "1").stale_in(None), 70 * SECOND);
 }

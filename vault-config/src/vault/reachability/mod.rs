@@ -1,5 +1,5 @@
-//! Whether the server can be reached, for everything that runs in the background over one connection: one
-//! probe while it is away instead of one a path. No clock, no I/O.
+//! Decides whether the server is reachable, for everything that runs in the background over one connection.
+//! While it is not, one request is sent as a probe instead of one for each path. Pure: no clock, no I/O.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use crate::time::clock::Reading;
 #[derive(Debug, Default)]
 pub(crate) struct Reachability {
     outage: Option<Outage>,
-    /// Sources that failed in a way that leaves it open whether the server is there, since the last
-    /// answer to anything.
+    /// Sources that failed since the last response from the server, in a way that does not show whether the
+    /// server is reachable. Two of them are taken for an outage.
     doubtful: BTreeSet<String>,
     last_retry: Option<Reading>,
 }
 
-/// What wants to be asked.
+/// A request that a watched configuration would send now, if it is admitted.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asker<'a> {
+pub(crate) struct PlannedRequest<'a> {
     pub(crate) source: &'a str,
-    /// Its last request failed.
-    pub(crate) repeats: bool,
-    /// Nothing of its own is due: it would be asked to find out whether the server is there.
-    pub(crate) is_early: bool,
+    /// The last request for the source failed.
+    pub(crate) is_retry: bool,
+    /// The source is not due: the request would only find out whether the server is reachable.
+    pub(crate) is_only_probe: bool,
     pub(crate) urgency: Urgency,
 }
 
@@ -35,65 +35,66 @@ struct Outage {
     cause: Arc<Cause>,
     failures: u32,
     last_probe: Reading,
-    /// In `0.0..1.0`: instances that lost the server together do not come back together.
+    /// In `0.0..1.0`. It spreads the probes of instances that lost the server at the same moment.
     random: f64,
-    /// Until when the server has asked not to be asked.
-    bound: Option<Deadline>,
-    /// It was asked for: the next probe comes at once.
-    is_hurried: bool,
-    /// Concluded from several failures, and never said by the server: a source that was not tried yet
-    /// may still find it there.
+    /// The end of the pause that the server requested with `Retry-After`.
+    pause: Option<Deadline>,
+    /// A refresh was requested: the next probe is due at once.
+    probe_is_requested: bool,
+    /// The outage is concluded from several failures and was not stated by the server. A source that was not
+    /// tried yet may still reach it.
     is_inferred: bool,
-    tried: BTreeSet<String>,
-    /// The source whose request is the probe.
+    /// The sources whose requests were probes in this outage.
+    probed: BTreeSet<String>,
+    /// The source whose request is the current probe.
     probing: Option<String>,
 }
 
-/// What works again at the end of an outage.
+/// What the end of an outage shows about the failures during it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recovery {
-    /// The server, and with it all that failed for its absence, or may have.
-    OfAll,
-    /// The server was there: what failed for itself still fails.
-    OfOthers,
+    /// The server was unreachable and has returned: all failures that may have had this reason end.
+    ServerReturned,
+    /// The server was reachable all the time: sources with a problem of their own still fail.
+    ServerWasReachable,
 }
 
 impl Recovery {
-    /// Whether what failed with this kind is presumed to work again.
+    /// Whether a failure of this kind is assumed to end with the outage.
     pub(crate) fn covers(self, kind: ErrorKind) -> bool {
         match kind.evidence() {
             Evidence::Away => true,
-            Evidence::Doubtful => self == Self::OfAll,
+            Evidence::Doubtful => self == Self::ServerReturned,
             Evidence::Answers | Evidence::Nothing => false,
         }
     }
 }
 
 impl Reachability {
-    /// Whether this may be asked now; otherwise how long to wait.
+    /// Whether the request may be sent now. The error is how long to wait.
     pub(crate) fn admit(
         &mut self,
-        asker: Asker<'_>,
+        request: PlannedRequest<'_>,
         now: Reading,
         random: f64,
     ) -> Result<(), Duration> {
-        let wait = self.admits_in(asker, now);
+        let wait = self.admits_in(request, now);
         if !wait.is_zero() {
             return Err(wait);
         }
         match &mut self.outage {
-            Some(outage) => outage.begin_probe(asker.source, now, random),
-            None if asker.repeats => self.last_retry = Some(now),
+            Some(outage) => outage.begin_probe(request.source, now, random),
+            None if request.is_retry => self.last_retry = Some(now),
             None => {}
         }
         Ok(())
     }
 
-    /// The wait before [`admit`](Self::admit) can admit it.
-    pub(crate) fn admits_in(&self, asker: Asker<'_>, now: Reading) -> Duration {
+    /// The wait before [`admit`](Self::admit) can admit the request.
+    pub(crate) fn admits_in(&self, request: PlannedRequest<'_>, now: Reading) -> Duration {
         match &self.outage {
-            Some(outage) => outage.admits_in(asker, now),
-            None if asker.repeats => self.retry_in(asker.urgency.spacing, now),
+            Some(outage) => outage.admits_in(request, now),
+            None if request.is_retry => self.retry_in(request.urgency.spacing, now),
             None => Duration::ZERO,
         }
     }
@@ -103,30 +104,30 @@ impl Reachability {
         last.unwrap_or_default()
     }
 
-    /// The server answered `source`. The outage that this ends, if there was one.
-    pub(crate) fn answered(&mut self, source: &str) -> Option<Recovery> {
+    /// The server responded to a request of `source`. Returns `Some` if that ends an outage.
+    pub(crate) fn record_response(&mut self, source: &str) -> Option<Recovery> {
         let was_doubtful = self.doubtful.contains(source);
         self.doubtful.clear();
         let outage = self.outage.take()?;
         match !outage.is_inferred || was_doubtful {
-            true => Some(Recovery::OfAll),
-            false => Some(Recovery::OfOthers),
+            true => Some(Recovery::ServerReturned),
+            false => Some(Recovery::ServerWasReachable),
         }
     }
 
-    /// A request of `source` failed. `bound` is for how long the server has asked not to be asked, by
-    /// `Retry-After`. The outage that the failure ends, if it was answered.
-    pub(crate) fn failed(
+    /// A request of `source` failed. `pause` is the rest of the pause that the server requested with
+    /// `Retry-After`. Returns `Some` if the failure is a response of the server and ends an outage.
+    pub(crate) fn record_failure(
         &mut self,
         source: &str,
         cause: &Cause,
-        bound: Duration,
+        pause: Duration,
         now: Reading,
         random: f64,
     ) -> Option<Recovery> {
         let is_inferred = match cause.kind.evidence() {
-            _ if !bound.is_zero() => false,
-            Evidence::Answers => return self.answered(source),
+            _ if !pause.is_zero() => false,
+            Evidence::Answers => return self.record_response(source),
             Evidence::Nothing => return None,
             Evidence::Away => false,
             Evidence::Doubtful => {
@@ -135,36 +136,38 @@ impl Reachability {
             }
         };
         match &mut self.outage {
-            Some(outage) => outage.request_failed(source, cause, is_inferred, now),
+            Some(outage) => outage.record_failure(source, cause, is_inferred, now),
             None if is_inferred && self.doubtful.len() < 2 => {}
             None => self.outage = Some(Outage::begin(cause, is_inferred, now, random)),
         }
         if let Some(outage) = &mut self.outage
-            && !bound.is_zero()
+            && !pause.is_zero()
         {
-            // Instances that were bound together separate here.
-            outage.bound = Some(Deadline::new(now, bound.mul_f64(1.0 + random / 10.0)));
+            // The jitter separates instances that were paused at the same moment.
+            outage.pause = Some(Deadline::new(now, pause.mul_f64(1.0 + random / 10.0)));
         }
         None
     }
 
+    /// Whether the outage is concluded from failures and was not stated by the server.
     pub(crate) fn is_inferred(&self) -> bool {
         self.outage.as_ref().is_some_and(|outage| outage.is_inferred)
     }
 
-    pub(crate) fn was_probe(&self, source: &str) -> bool {
-        self.outage.as_ref().is_some_and(|outage| outage.tried.contains(source))
+    /// Whether a request of `source` was a probe in this outage.
+    pub(crate) fn was_probed(&self, source: &str) -> bool {
+        self.outage.as_ref().is_some_and(|outage| outage.probed.contains(source))
     }
 
-    /// Why nothing is asked for at the moment.
-    pub(crate) fn outage(&self) -> Option<Arc<Cause>> {
+    /// The cause of the outage, if there is one. During an outage nothing but probes is admitted.
+    pub(crate) fn outage_cause(&self) -> Option<Arc<Cause>> {
         self.outage.as_ref().map(|outage| Arc::clone(&outage.cause))
     }
 
-    /// The next probe is made as soon as possible.
-    pub(crate) fn hurry(&mut self) {
+    /// Makes the next probe due at once.
+    pub(crate) fn request_probe(&mut self) {
         if let Some(outage) = &mut self.outage {
-            outage.is_hurried = true;
+            outage.probe_is_requested = true;
         }
     }
 }
@@ -176,39 +179,39 @@ impl Outage {
             failures: 1,
             last_probe: now,
             random,
-            bound: None,
-            is_hurried: false,
+            pause: None,
+            probe_is_requested: false,
             is_inferred,
-            tried: BTreeSet::new(),
+            probed: BTreeSet::new(),
             probing: None,
         }
     }
 
-    fn admits_in(&self, asker: Asker<'_>, now: Reading) -> Duration {
-        let is_untried = !asker.is_early && !self.tried.contains(asker.source);
-        let pace = match self.is_inferred && is_untried {
-            _ if self.is_hurried => Duration::ZERO,
-            true => asker.urgency.spacing,
-            false => backoff::probe(self.failures, asker.urgency, self.random),
+    fn admits_in(&self, request: PlannedRequest<'_>, now: Reading) -> Duration {
+        let is_untried = !request.is_only_probe && !self.probed.contains(request.source);
+        let interval = match self.is_inferred && is_untried {
+            _ if self.probe_is_requested => Duration::ZERO,
+            true => request.urgency.spacing,
+            false => backoff::probe(self.failures, request.urgency, self.random),
         };
-        let wait = pace.saturating_sub(now.since(self.last_probe));
-        self.bound.map_or(wait, |bound| wait.max(bound.remaining(now)))
+        let wait = interval.saturating_sub(now.since(self.last_probe));
+        self.pause.map_or(wait, |pause| wait.max(pause.remaining(now)))
     }
 
-    /// A probe that is never answered is followed by another all the same.
+    /// The failure is counted in advance: a probe that never gets a response must not stop the probing.
     fn begin_probe(&mut self, source: &str, now: Reading, random: f64) {
         self.last_probe = now;
         self.random = random;
-        self.is_hurried = false;
+        self.probe_is_requested = false;
         self.failures = self.failures.saturating_add(1);
-        self.tried.insert(source.to_owned());
+        self.probed.insert(source.to_owned());
         self.probing = Some(source.to_owned());
     }
 
-    fn request_failed(&mut self, source: &str, cause: &Cause, is_inferred: bool, now: Reading) {
-        // Requests that were under way when the outage began are no probes.
+    fn record_failure(&mut self, source: &str, cause: &Cause, is_inferred: bool, now: Reading) {
+        // Requests that were under way when the outage began are not probes, and do not extend it.
         if self.probing.as_deref() == Some(source) {
-            // A server that no longer says that it is away may be there for other paths.
+            // A server that stops stating that it is unavailable may be reachable for other paths.
             self.is_inferred = is_inferred;
             self.probing = None;
             self.cause = Arc::new(cause.clone());

@@ -11,8 +11,8 @@ fn cause(kind: ErrorKind) -> Cause {
     Cause::new(kind, "it failed", "")
 }
 
-fn asker(source: &str, repeats: bool) -> Asker<'_> {
-    Asker { source, repeats, is_early: false, urgency: Urgency::ENDED }
+fn request(source: &str, is_retry: bool) -> PlannedRequest<'_> {
+    PlannedRequest { source, is_retry, is_only_probe: false, urgency: Urgency::EXPIRED }
 }
 
 fn fail(
@@ -21,7 +21,7 @@ fn fail(
     kind: ErrorKind,
     now: u64,
 ) -> Option<Recovery> {
-    reachability.failed(source, &cause(kind), Duration::ZERO, at(now), 0.5)
+    reachability.record_failure(source, &cause(kind), Duration::ZERO, at(now), 0.5)
 }
 
 #[test]
@@ -29,8 +29,8 @@ fn a_server_that_says_that_it_is_away_is_believed_at_once() {
     for kind in [ErrorKind::Sealed, ErrorKind::ConnectionRefused, ErrorKind::Standby] {
         let mut reachability = Reachability::default();
         fail(&mut reachability, "kv a", kind, 0);
-        assert_eq!(reachability.outage().unwrap().kind, kind);
-        assert!(reachability.admit(asker("kv b", false), at(10), 0.5).is_err());
+        assert_eq!(reachability.outage_cause().unwrap().kind, kind);
+        assert!(reachability.admit(request("kv b", false), at(10), 0.5).is_err());
     }
 }
 
@@ -39,8 +39,8 @@ fn one_path_that_hangs_holds_up_none_of_the_others() {
     let mut reachability = Reachability::default();
     for now in 0..10 {
         fail(&mut reachability, "database/creds/app", ErrorKind::Timeout, now * 60_000);
-        assert!(reachability.outage().is_none());
-        assert_eq!(reachability.admit(asker("kv a", false), at(now * 60_000), 0.5), Ok(()));
+        assert!(reachability.outage_cause().is_none());
+        assert_eq!(reachability.admit(request("kv a", false), at(now * 60_000), 0.5), Ok(()));
     }
 }
 
@@ -48,16 +48,16 @@ fn one_path_that_hangs_holds_up_none_of_the_others() {
 fn several_paths_that_fail_without_any_answer_are_an_outage() {
     let mut reachability = Reachability::default();
     fail(&mut reachability, "kv a", ErrorKind::NotVault, 0);
-    reachability.answered("kv d");
+    reachability.record_response("kv d");
     fail(&mut reachability, "kv b", ErrorKind::NotVault, 10);
-    assert!(reachability.outage().is_none(), "something was answered between them");
+    assert!(reachability.outage_cause().is_none(), "something was answered between them");
     fail(&mut reachability, "kv a", ErrorKind::Server, 20);
-    assert!(reachability.outage().is_some());
-    // What was not tried yet may find the server there.
-    assert!(reachability.admit(asker("kv c", false), at(100), 0.5).is_err(), "not at once");
-    assert_eq!(reachability.admit(asker("kv c", false), at(1_100), 0.5), Ok(()));
-    assert_eq!(reachability.answered("kv c"), Some(Recovery::OfOthers));
-    assert_eq!(reachability.admit(asker("kv a", false), at(1_200), 0.5), Ok(()));
+    assert!(reachability.outage_cause().is_some());
+    // A source that was not tried yet may reach the server.
+    assert!(reachability.admit(request("kv c", false), at(100), 0.5).is_err(), "not at once");
+    assert_eq!(reachability.admit(request("kv c", false), at(1_100), 0.5), Ok(()));
+    assert_eq!(reachability.record_response("kv c"), Some(Recovery::ServerWasReachable));
+    assert_eq!(reachability.admit(request("kv a", false), at(1_200), 0.5), Ok(()));
 }
 
 #[test]
@@ -66,12 +66,12 @@ fn an_answer_of_any_kind_ends_it() {
         let mut reachability = Reachability::default();
         fail(&mut reachability, "kv a", ErrorKind::Sealed, 0);
         let recovery = fail(&mut reachability, "kv b", kind, 10);
-        assert_eq!(recovery, Some(Recovery::OfAll), "{kind:?}");
-        assert!(reachability.outage().is_none());
+        assert_eq!(recovery, Some(Recovery::ServerReturned), "{kind:?}");
+        assert!(reachability.outage_cause().is_none());
     }
 }
 
-/// However many sources there are and however often they ask.
+/// Whatever the number of sources, and however often they try to send a request.
 #[test]
 fn an_outage_costs_less_than_a_request_a_second() {
     for kind in [ErrorKind::Sealed, ErrorKind::Server] {
@@ -83,7 +83,7 @@ fn an_outage_costs_less_than_a_request_a_second() {
         let mut sent = Vec::new();
         for now in (0..600_000).step_by(100) {
             for source in &sources {
-                if reachability.admit(asker(source, true), at(now), 0.3).is_ok() {
+                if reachability.admit(request(source, true), at(now), 0.3).is_ok() {
                     sent.push(now);
                     fail(&mut reachability, source, kind, now);
                 }
@@ -100,15 +100,15 @@ fn an_outage_costs_less_than_a_request_a_second() {
 #[test]
 fn retries_of_paths_that_fail_for_themselves_are_a_second_apart() {
     let mut reachability = Reachability::default();
-    assert_eq!(reachability.admit(asker("kv a", true), at(0), 0.5), Ok(()));
-    assert!(reachability.admit(asker("kv b", true), at(400), 0.5).is_err());
+    assert_eq!(reachability.admit(request("kv a", true), at(0), 0.5), Ok(()));
+    assert!(reachability.admit(request("kv b", true), at(400), 0.5).is_err());
     assert_eq!(
-        reachability.admit(asker("kv c", false), at(400), 0.5),
+        reachability.admit(request("kv c", false), at(400), 0.5),
         Ok(()),
         "a first try is free"
     );
-    assert_eq!(reachability.admits_in(asker("kv b", true), at(400)), Duration::from_millis(600));
-    assert_eq!(reachability.admit(asker("kv b", true), at(1_000), 0.5), Ok(()));
+    assert_eq!(reachability.admits_in(request("kv b", true), at(400)), Duration::from_millis(600));
+    assert_eq!(reachability.admit(request("kv b", true), at(1_000), 0.5), Ok(()));
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_probe_that_is_never_answered_is_followed_by_another() {
     fail(&mut reachability, "kv a", ErrorKind::Sealed, 0);
     let mut probes = 0;
     for now in (0..300_000).step_by(500) {
-        probes += usize::from(reachability.admit(asker("kv a", true), at(now), 0.5).is_ok());
+        probes += usize::from(reachability.admit(request("kv a", true), at(now), 0.5).is_ok());
     }
     assert!(probes >= 10, "{probes}");
 }
@@ -128,7 +128,7 @@ fn what_was_under_way_when_it_began_does_not_make_it_longer() {
     for _ in 0..64 {
         fail(&mut reachability, "kv a", ErrorKind::Sealed, 0);
     }
-    assert!(reachability.admits_in(asker("kv a", true), at(0)) <= Duration::from_secs(1));
+    assert!(reachability.admits_in(request("kv a", true), at(0)) <= Duration::from_secs(1));
 }
 
 #[test]
@@ -137,22 +137,22 @@ fn a_refresh_asks_at_once() {
     fail(&mut reachability, "kv a", ErrorKind::Sealed, 0);
     for failure in 1..10 {
         let now = failure * 60_000;
-        assert!(reachability.admit(asker("kv a", true), at(now), 1.0).is_ok());
+        assert!(reachability.admit(request("kv a", true), at(now), 1.0).is_ok());
         fail(&mut reachability, "kv a", ErrorKind::Sealed, now);
     }
-    assert!(reachability.admit(asker("kv a", true), at(540_200), 1.0).is_err());
-    reachability.hurry();
-    assert!(reachability.admit(asker("kv a", true), at(540_200), 1.0).is_ok());
-    assert!(reachability.admit(asker("kv b", true), at(540_200), 1.0).is_err(), "one for all");
+    assert!(reachability.admit(request("kv a", true), at(540_200), 1.0).is_err());
+    reachability.request_probe();
+    assert!(reachability.admit(request("kv a", true), at(540_200), 1.0).is_ok());
+    assert!(reachability.admit(request("kv b", true), at(540_200), 1.0).is_err(), "one for all");
 }
 
 #[test]
 fn retry_after_is_waited_for_by_everything_and_not_to_the_second() {
     let mut reachability = Reachability::default();
-    let bound = Duration::from_secs(600);
-    reachability.failed("kv a", &cause(ErrorKind::RateLimited), bound, at(0), 0.5);
+    let pause = Duration::from_secs(600);
+    reachability.record_failure("kv a", &cause(ErrorKind::RateLimited), pause, at(0), 0.5);
     for source in ["kv a", "kv b", TOKEN] {
-        assert_eq!(reachability.admits_in(asker(source, false), at(0)), Duration::from_secs(630));
+        assert_eq!(reachability.admits_in(request(source, false), at(0)), Duration::from_secs(630));
     }
 }
 
@@ -164,8 +164,8 @@ fn what_failed_and_is_answered_shows_that_all_of_it_was_the_server() {
     for source in ["kv a", "kv b"] {
         fail(&mut reachability, source, ErrorKind::NotVault, 0);
     }
-    let recovery = reachability.answered("kv a").unwrap();
+    let recovery = reachability.record_response("kv a").unwrap();
     assert!(recovery.covers(ErrorKind::NotVault) && recovery.covers(ErrorKind::Sealed));
     assert!(!recovery.covers(ErrorKind::Denied));
-    assert!(!Recovery::OfOthers.covers(ErrorKind::NotVault));
+    assert!(!Recovery::ServerWasReachable.covers(ErrorKind::NotVault));
 }

@@ -5,9 +5,10 @@ use std::task::Poll;
 
 use crate::error::{Cause, ErrorKind};
 
-/// A request runs code of the user's, such as a resolver of the HTTP client: a panic there is a failure of
-/// that request, and of nothing else.
-pub(crate) async fn contained<O>(request: impl Future<Output = O>) -> Result<O, Cause> {
+/// Runs a request and turns a panic in it into an error. A request runs code of the user, such as the
+/// resolver of the HTTP client or a login method, and a panic there must not end the task that refreshes
+/// everything else.
+pub(crate) async fn catch_panic<O>(request: impl Future<Output = O>) -> Result<O, Cause> {
     let mut request = pin!(request);
     poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| request.as_mut().poll(context)));
