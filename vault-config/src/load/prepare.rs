@@ -83,8 +83,7 @@ impl LoadSettings {
         // In the order in which they are asked. A new source is one more line here.
         let sources: &SourceList<'_> = &[&self.environment, &dotenv, &layers];
 
-        let problems = sources.iter().flat_map(|source| source.problems()).cloned();
-        let mut problems: Vec<_> = problems.map(Problem::general).collect();
+        let mut problems = problems_of(sources);
         let mode = mode.and_then(|mode| mode.settle(&self.configured_login(&schema), &dotenv));
         let mode = mode.unwrap_or_else(|cause| {
             problems.push(Problem::general(cause));
@@ -250,6 +249,11 @@ impl Prepared {
              follow ({paths})."
         ))
     }
+}
+
+fn problems_of(sources: &SourceList<'_>) -> Vec<Problem> {
+    let causes = sources.iter().flat_map(|source| source.problems()).cloned();
+    causes.map(Problem::general).collect()
 }
 
 fn log(mode: &ModeDecision, name: &str, slots: &Slots) {
