@@ -161,6 +161,15 @@ impl ScriptedServer {
         Self { address, script, task }
     }
 
+    /// Starts a server that gives this answer to every request.
+    ///
+    /// # Panics
+    ///
+    /// If no port is free.
+    pub async fn always(answer: ScriptedAnswer) -> Self {
+        Self::start(move |_| answer.clone()).await
+    }
+
     /// `http://127.0.0.1:port`.
     #[must_use]
     pub fn address(&self) -> String {

@@ -18,8 +18,7 @@ use vault_config_tests::{
     AppRoleIds, Fault, FaultProxy, OpenBao, Postgres, ScriptedAnswer, ScriptedServer,
 };
 
-use crate::live::until;
-use crate::precedence::logged;
+use crate::support::{approle_loader, logged, token_loader, until};
 
 const POLICY: &str = r#"
 path "secret/data/*" { capabilities = ["read"] }
@@ -68,16 +67,11 @@ impl Servers {
     }
 
     fn own_at<T: VaultConfig>(&self, address: &str) -> Loader<T> {
-        T::loader().without_dotenv().startup_deadline(Duration::ZERO).env_source([
-            ("VAULT_ADDR", address),
-            ("VAULT_ROLE_ID", &self.ids.role_id),
-            ("VAULT_SECRET_ID", &self.ids.secret_id),
-        ])
+        approle_loader(address, &self.ids)
     }
 
     fn own_with_token<T: VaultConfig>(&self, token: &str) -> Loader<T> {
-        let variables = [("VAULT_ADDR", self.bao.address()), ("VAULT_TOKEN", token)];
-        T::loader().without_dotenv().startup_deadline(Duration::ZERO).env_source(variables)
+        token_loader(self.bao.address(), token)
     }
 
     /// A connection to share.

@@ -14,7 +14,7 @@ use vault_config::secrecy::{ExposeSecret, SecretBox, SecretString};
 use vault_config::{Error, ErrorKind, Loader, Mode, Secret, VaultConfig};
 use vault_config_tests::OpenBao;
 
-use crate::precedence::{dotenv, root, toml};
+use crate::support::{dotenv, root, toml};
 
 /// A field marked for Vault, of whatever type.
 #[derive(VaultConfig)]

@@ -13,7 +13,7 @@ use vault_config::{
 };
 use vault_config_tests::{Fault, FaultProxy, OpenBao, Postgres, ScriptedAnswer, ScriptedServer};
 
-use crate::live::until;
+use crate::support::until;
 
 #[derive(Debug, VaultConfig)]
 struct Config {

@@ -8,7 +8,7 @@ use vault_config::secrecy::SecretString;
 use vault_config::{Certificate, DatabaseCredentials, Loader, Vault, VaultConfig};
 use vault_config_tests::{AppRoleIds, OpenBao, Postgres, ScriptedAnswer, ScriptedServer};
 
-use crate::precedence::logged;
+use crate::support::logged;
 
 #[derive(Debug, VaultConfig)]
 struct Config {

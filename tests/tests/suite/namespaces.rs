@@ -9,8 +9,8 @@ use vault_config::secrecy::{ExposeSecret, SecretString};
 use vault_config::{DatabaseCredentials, ErrorKind, Loader, Vault, VaultConfig};
 use vault_config_tests::{Administrator, OpenBao, Postgres, ScriptedAnswer, ScriptedServer};
 
-use crate::errors::told;
-use crate::live::until;
+use crate::support::problems;
+use crate::support::until;
 
 #[derive(Debug, VaultConfig)]
 struct Config {
@@ -188,32 +188,25 @@ async fn a_check_asks_what_the_token_may_do_in_each() {
         ("VAULT_SECRET_ID", ids.secret_id),
     ]);
     let error = loader.check().await.unwrap_err();
-    assert_snapshot!(told(&error, ErrorKind::Denied), @r#"
-    cannot load Denied: 3 problems
+    assert_snapshot!(problems(&error, ErrorKind::Denied), @r#"
+    secret: SecretString
+    vault kv kv/other in namespace team-a: permission denied (HTTP 403)
+    help: let a policy of the token allow it:
+      path "team-a/kv/data/other" {
+        capabilities = ["read"]
+      }
+      or no engine is mounted at kv/: the server answers 403 for that too
 
-    1. secret: SecretString
-       env SECRET: not set
-       vault kv kv/other in namespace team-a: permission denied (HTTP 403)
-       help: let a policy of the token allow it:
-         path "team-a/kv/data/other" {
-           capabilities = ["read"]
-         }
-         or no engine is mounted at kv/: the server answers 403 for that too
+    database: DatabaseCredentials
+    vault database database/creds/app in namespace team-a: the token may not read this path
+    help: let a policy of the token allow it:
+      path "team-a/database/creds/app" {
+        capabilities = ["read"]
+      }
 
-    2. database: DatabaseCredentials
-       env DATABASE_USERNAME, DATABASE_PASSWORD: not set
-       vault database database/creds/app in namespace team-a: the token may not read this path
-       help: let a policy of the token allow it:
-         path "team-a/database/creds/app" {
-           capabilities = ["read"]
-         }
-
-    3. nowhere: SecretString
-       env NOWHERE: not set
-       vault http://127.0.0.1:PORT: namespace not found (HTTP 404)
-       help: correct the namespace, or make it: vault namespace create nowhere
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    nowhere: SecretString
+    vault http://127.0.0.1:PORT: namespace not found (HTTP 404)
+    help: correct the namespace, or make it: vault namespace create nowhere
     "#);
 }
 

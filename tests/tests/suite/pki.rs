@@ -20,8 +20,8 @@ use vault_config::secrecy::ExposeSecret;
 use vault_config::{Certificate, ErrorKind, Live, Loader, Mode, Vault, VaultConfig};
 use vault_config_tests::{OpenBao, client_builder};
 
-use crate::errors::told;
-use crate::live::until;
+use crate::support::problems;
+use crate::support::until;
 
 #[derive(Debug, VaultConfig)]
 struct Config {
@@ -241,25 +241,18 @@ async fn what_is_refused_is_told() {
         loader.env_source(variables).load().await.unwrap_err()
     };
     let root = load(server.bao.root_token()).await;
-    assert_snapshot!(told(&root, ErrorKind::Server), @r#"
-    cannot load Wrong: 3 problems
+    assert_snapshot!(problems(&root, ErrorKind::Server), @r#"
+    not_allowed: Certificate
+    vault pki/issue/web: common name www.example.org not allowed by this role (HTTP 400)
+    help: ask for what the role allows: vault read pki/roles/web
 
-    1. not_allowed: Certificate
-       env NOT_ALLOWED_CERTIFICATE, NOT_ALLOWED_PRIVATE_KEY: not set
-       vault pki/issue/web: common name www.example.org not allowed by this role (HTTP 400)
-       help: ask for what the role allows: vault read pki/roles/web
+    no_role: Certificate
+    vault pki/issue/no-such-role: unknown role: no-such-role
+    help: create the role, or name the right one: vault list pki/roles
 
-    2. no_role: Certificate
-       env NO_ROLE_CERTIFICATE, NO_ROLE_PRIVATE_KEY: not set
-       vault pki/issue/no-such-role: unknown role: no-such-role
-       help: create the role, or name the right one: vault list pki/roles
-
-    3. no_mount: Certificate
-       env NO_MOUNT_CERTIFICATE, NO_MOUNT_PRIVATE_KEY: not set
-       vault nowhere/issue/web: no handler for route "nowhere/issue/web". route entry not found. (HTTP 404)
-       help: mount the engine, or name the right path
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    no_mount: Certificate
+    vault nowhere/issue/web: no handler for route "nowhere/issue/web". route entry not found. (HTTP 404)
+    help: mount the engine, or name the right path
     "#);
     let nobody = load(&server.bao.token(&["default"], json!({})).await).await;
     let first = nobody.problems()[0].to_string();
@@ -307,14 +300,9 @@ async fn in_local_mode_it_is_two_texts() {
     assert_eq!(config.server.chain(), issued.chain());
     assert!(config.client.is_none());
     let error = local("no certificate", &key).await.unwrap_err();
-    assert_snapshot!(told(&error, ErrorKind::WrongType), @"
-    cannot load Config: 1 problem
-
-    1. server: Certificate
-       env SERVER_CERTIFICATE, SERVER_PRIVATE_KEY: invalid value: something else that does not fit, expected a certificate in PEM
-       help: give it a value that reads as Certificate
-
-    Local mode, because the program asks for it with .mode(Mode::Local); .mode(Mode::Vault) reads secrets from Vault.
+    assert_snapshot!(problems(&error, ErrorKind::WrongType), @"
+    env SERVER_CERTIFICATE, SERVER_PRIVATE_KEY: invalid value: something else that does not fit, expected a certificate in PEM
+    help: give it a value that reads as Certificate
     ");
     let error = local(&chain, "hunter2-hunter2").await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");

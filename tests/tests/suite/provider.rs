@@ -16,7 +16,7 @@ use vault_config::{
 };
 use vault_config_tests::{OpenBao, Postgres};
 
-use crate::precedence::{NOTHING, root, told, with};
+use crate::support::{NOTHING, field_kinds, root, with};
 
 async fn resolve<T: VaultConfig>(bao: &OpenBao, more: &[(&str, &str)]) -> Result<Resolved, Error> {
     Vault::from_env_source(with(root(bao), more)).unwrap().resolve::<T>().await
@@ -389,14 +389,14 @@ async fn what_is_absent_is_told_by_resolve_all_of_it() {
         ("two", ErrorKind::KeyAbsent),
         ("four", ErrorKind::Variable),
     ];
-    assert_eq!(told(&error), wanted);
+    assert_eq!(field_kinds(&error), wanted);
     assert!(!format!("{error:?}").contains("hunter2"), "{error}");
     let powerless = bao.token(&["default"], json!({})).await;
     let error =
         resolve::<Absent>(&bao, &[("VAULT_TOKEN", &powerless), ("VAULT_CONFIG_VAR_UNSET", "x")])
             .await;
     let denied = ["one", "two", "three", "four"].map(|field| (field, ErrorKind::Denied));
-    assert_eq!(told(&error.unwrap_err()), denied);
+    assert_eq!(field_kinds(&error.unwrap_err()), denied);
     // A provider is Vault's whatever the mode: there is nothing local to fall back to.
     let loader = || Db::loader().env_source(NOTHING);
     for loader in [

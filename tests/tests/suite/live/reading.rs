@@ -3,9 +3,8 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
 
-use tracing::field::{Field, Visit};
-
 use super::*;
+use crate::support::{LogLines, listen};
 
 #[derive(Debug, VaultConfig)]
 struct Parts {
@@ -168,40 +167,18 @@ async fn a_renewal_does_not_hide_that_the_new_pair_is_refused() {
     assert_eq!(rejected, 1);
 }
 
-/// What is logged of a source, a line each.
-#[derive(Debug, Clone, Default)]
-struct Logged(Arc<Mutex<Vec<String>>>);
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        self.0 += &format!(" {field}={value:?}");
-    }
-}
-
-impl<S: tracing::Subscriber> Layer<S> for Logged {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let mut line = Line(event.metadata().level().to_string());
-        event.record(&mut line);
-        if *event.metadata().level() <= tracing::Level::INFO {
-            self.0.lock().unwrap().push(line.0);
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_state_is_logged_when_it_begins_and_when_it_ends() {
     let bao = bao().await;
-    let logged = Logged::default();
-    let _listening = listen(logged.clone());
+    let log = LogLines::default();
+    let _listening = listen(log.clone());
     let live = loader::<Config2>(&bao, json!({})).await.watch().await.unwrap();
-    logged.0.lock().unwrap().clear();
+    log.take();
     bao.seal().await;
     until("failing", async || live.status().counters.failures >= 3).await;
     bao.unseal().await;
     until("well", async || live.status().health == Health::Healthy).await;
-    let lines = logged.0.lock().unwrap().clone();
+    let lines = log.take();
     let of_secret: Vec<_> = lines.iter().filter(|line| line.contains("kv secret/app")).collect();
     assert_eq!(of_secret.len(), 2, "{lines:#?}");
     assert!(of_secret[0].starts_with("WARN") && of_secret[0].contains("sealed"), "{lines:#?}");

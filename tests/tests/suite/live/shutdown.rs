@@ -49,7 +49,7 @@ async fn a_shutdown_does_not_wait_for_a_server_that_hangs() {
     let servers = Servers::start("1h", "24h").await;
     let proxy = FaultProxy::in_front_of(servers.bao.address()).await;
     let ids = servers.bao.approle("app", &["app"], json!({})).await;
-    let live = with_role::<Config>(&proxy.address(), &ids).watch().await.unwrap();
+    let live = approle_loader::<Config>(&proxy.address(), &ids).watch().await.unwrap();
     proxy.set(Fault::Stall).await;
     let began = Instant::now();
     let error = live.shutdown().await.unwrap_err();
@@ -92,13 +92,13 @@ async fn a_lease_that_could_not_be_cut_short_is_told() {
     let servers = Servers::start("1h", "24h").await;
     // Without `default` it may renew no lease.
     let token = servers.bao.token(&["app"], json!({ "no_default_policy": true })).await;
-    let live = with_token::<Config>(&servers.bao, &token).watch().await.unwrap();
+    let live = token_loader::<Config>(servers.bao.address(), &token).watch().await.unwrap();
     let error = live.shutdown().await.unwrap_err().to_string();
     assert!(error.contains("a lease of database/creds/app is left to its end"), "{error}");
     assert!(error.contains("permission denied"), "{error}");
     assert_eq!(servers.users().await, 1);
 
-    let live = with_token::<Config>(&servers.bao, "root").watch().await.unwrap();
+    let live = token_loader::<Config>(servers.bao.address(), "root").watch().await.unwrap();
     servers.bao.seal().await;
     let error = live.shutdown().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Sealed, "{error}");

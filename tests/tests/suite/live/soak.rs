@@ -242,7 +242,7 @@ async fn no_query_fails_whatever_happens_to_the_server() {
     let proxy = FaultProxy::in_front_of(servers.bao.address()).await;
     let settings = json!({ "token_ttl": "6s", "token_max_ttl": "12s" });
     let ids = servers.bao.approle("app", &["app"], settings).await;
-    let live = with_role::<Config>(&proxy.address(), &ids).watch().await.unwrap();
+    let live = approle_loader::<Config>(&proxy.address(), &ids).watch().await.unwrap();
     let log = record(live.events());
 
     let seen = Arc::new(Seen::default());

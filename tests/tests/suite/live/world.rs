@@ -7,12 +7,15 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tracing::span::{Attributes, Id};
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::layer::{Context, Layer};
 use vault_config::Vault;
 use vault_config::auth::{AppRole, AuthMethod};
 use vault_config::live::{Clock, Reading, State};
 use vault_config_tests::{ScriptedAnswer, ScriptedRequest, ScriptedServer};
 
 use super::*;
+use crate::support::listen;
 
 pub(super) const HOUR: u64 = 3600;
 
