@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 /// How long a server may take to end before it is killed outright.
 const END_BOUND: Duration = Duration::from_secs(3);
 
@@ -255,6 +257,12 @@ impl Process {
         }
         true
     }
+}
+
+/// A temporary directory for a server.
+pub(crate) fn temporary_directory(prefix: &str) -> TempDir {
+    let directory = tempfile::Builder::new().prefix(prefix).tempdir();
+    directory.expect("the temporary directory is writable")
 }
 
 impl Drop for Process {

@@ -10,7 +10,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::debian::Root;
 use crate::port;
-use crate::process::{Process, Program, Signal, User};
+use crate::process::{Process, Program, Signal, User, temporary_directory};
 use crate::provision::blocking;
 
 /// Who is logged in where the tests run as root: every system of Debian's kind has it. As root the
@@ -46,20 +46,15 @@ impl Sshd {
     pub async fn start(authority: &str, principals: &[&str]) -> Self {
         let (account, user) = account();
         let trust = [authority.trim().to_owned(), principals.join("\n")];
-        for _ in 0..10 {
-            let directory = tempfile::Builder::new().prefix("sshd-").tempdir();
-            let directory = directory.expect("the temporary directory is writable");
-            let port = port::free_pair();
+        port::on_free_port("sshd", async |port| {
+            let directory = temporary_directory("sshd-");
             let (path, trust) = (directory.path().to_owned(), trust.clone());
             let program = blocking(move || prepare(&path, port, &trust, user)).await;
             let mut process = Process::start(&program);
-            match process.says("Server listening on").await {
-                Ok(()) => return Self { process, port, account, _directory: directory },
-                Err(why) if why.contains("already in use") => {}
-                Err(why) => panic!("sshd did not start: {why}"),
-            }
-        }
-        panic!("sshd found its port taken ten times in a row: see what takes ports")
+            process.says("Server listening on").await?;
+            Ok(Self { process, port, account: account.clone(), _directory: directory })
+        })
+        .await
     }
 
     /// The port on 127.0.0.1.
