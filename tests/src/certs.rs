@@ -45,7 +45,7 @@ pub struct ClientCertificate {
 }
 
 impl Authority {
-    /// A new authority, trusted by nobody.
+    /// A new authority, which no client trusts yet.
     ///
     /// # Panics
     ///

@@ -122,7 +122,7 @@ fn options(directory: &Path) -> Vec<String> {
     let messages = share();
     vec![
         "--no-defaults".to_owned(),
-        // It refuses to be root, unless told so; it ignores this of others.
+        // It runs as root only if asked to; for other users the option has no effect.
         "--user=root".to_owned(),
         format!("--datadir={here}/data"),
         format!("--lc-messages-dir={}", messages.display()),

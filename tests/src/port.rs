@@ -9,7 +9,7 @@ const PAIRS: u64 = 6_000;
 
 /// A port P that is free together with P+1, on 127.0.0.1.
 ///
-/// Another process may take them before they are used: whoever uses them tries again then.
+/// Another process may take them before they are used; the caller then tries again.
 ///
 /// # Panics
 ///

@@ -79,7 +79,7 @@ impl RabbitMq {
     ///
     /// # Panics
     ///
-    /// If the server does not tell.
+    /// If the server does not answer.
     pub async fn users(&self) -> Vec<String> {
         let answer = self.get("users", SUPERUSER.0, SUPERUSER.1).await;
         let answer = answer.expect("the administrator can log in");

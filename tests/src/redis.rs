@@ -56,7 +56,7 @@ impl Redis {
     ///
     /// # Panics
     ///
-    /// If the server does not tell.
+    /// If the server does not answer.
     pub async fn users(&self) -> Vec<String> {
         let url = format!("redis://{}:{}@127.0.0.1:{}/", SUPERUSER.0, SUPERUSER.1, self.port);
         let mut session = connect(&url).await.expect("the administrator can log in");

@@ -230,7 +230,7 @@ async fn serve(stream: TcpStream, script: Arc<Script>) {
     }
 }
 
-/// Writes the answer and tells whether the connection goes on.
+/// Writes the answer and returns whether the connection goes on.
 async fn write_answer(to: &mut OwnedWriteHalf, kind: Kind) -> std::io::Result<bool> {
     let (status, headers, body) = match kind {
         Kind::Http { status, headers, body } => (status, headers, body),

@@ -13,9 +13,9 @@ use crate::port;
 use crate::process::{Process, Program, Signal, User, temporary_directory};
 use crate::provision::blocking;
 
-/// Who is logged in where the tests run as root: every system of Debian's kind has it. As root the
-/// server wants an account of its own and a directory in `/run`; as another it wants neither, and
-/// lets in that one only.
+/// The account that logs in where the tests run as root; every Debian system has it. As root the
+/// server needs an account of its own and a directory in `/run`. As another user it needs neither,
+/// and accepts only that user.
 const ACCOUNT: &str = "daemon";
 
 const SERVER: &str = "usr/sbin/sshd";
@@ -37,8 +37,8 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Starts a server that lets in whoever has a certificate of this authority (its public key,
-    /// as one line) for one of these principals, and nobody else.
+    /// Starts a server that accepts only certificates of this authority (its public key, as one
+    /// line) for one of these principals.
     ///
     /// # Panics
     ///
@@ -101,7 +101,7 @@ impl Sshd {
         }
     }
 
-    /// What the server has written so far: why it let somebody in, or did not.
+    /// What the server has written so far: why it accepted or refused logins.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.output()
@@ -141,7 +141,7 @@ fn account() -> (String, Option<User>) {
         let user = User::named(ACCOUNT);
         return (ACCOUNT.to_owned(), Some(user.expect("there is a user named daemon")));
     }
-    let output = Command::new("id").arg("-un").output().expect("`id -un` tells the user's name");
+    let output = Command::new("id").arg("-un").output().expect("`id -un` prints the user's name");
     (String::from_utf8_lossy(&output.stdout).trim().to_owned(), None)
 }
 

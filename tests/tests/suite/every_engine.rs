@@ -48,7 +48,7 @@ const SOURCES: [&str; 8] = [
 ];
 
 impl Config {
-    /// All that nobody may see.
+    /// Every secret value.
     fn secrets(&self) -> Vec<String> {
         let texts = [
             &self.stored,
@@ -69,7 +69,7 @@ impl Config {
 }
 
 #[tokio::test]
-async fn nothing_of_it_is_shown_and_all_of_it_is_told() {
+async fn no_secret_of_any_engine_is_shown_and_every_source_is_reported() {
     let traces = TraceRecorder::default();
     let _recording = traces.of_this_thread();
     let (bao, postgres) = tokio::join!(OpenBao::dev(), Postgres::start());
@@ -144,7 +144,7 @@ async fn nothing_of_it_is_shown_and_all_of_it_is_told() {
     secrets.extend(live.current().secrets());
     live.shutdown().await.unwrap();
     let users = "select usename from pg_user where usename like 'v-%'";
-    until("nobody is left", async || postgres.psql(users).await.is_empty()).await;
+    until("no user is left", async || postgres.psql(users).await.is_empty()).await;
 
     said.extend(errors.iter().map(every_rendering));
     for secret in &secrets {

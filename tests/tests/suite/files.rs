@@ -88,7 +88,7 @@ async fn an_env_file_is_read_up_to_a_mebibyte() {
 }
 
 #[tokio::test]
-async fn an_env_file_that_is_none_is_a_problem_with_words() {
+async fn an_env_file_that_is_no_file_is_a_problem_with_a_message() {
     let folder = TempDir::new().unwrap();
     for (path, what) in no_files(&folder) {
         let error = load_error(local(&path)).await;

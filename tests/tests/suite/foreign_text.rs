@@ -76,7 +76,7 @@ struct Config {
 }
 
 #[tokio::test]
-async fn names_of_keys_are_shown_and_not_obeyed() {
+async fn names_of_keys_are_shown_and_not_interpreted() {
     let bao = OpenBao::dev().await;
     bao.kv_put("secret", "app/a", json!({ EVIL: "x", format!("password{EVIL}"): "y" })).await;
     bao.kv_put("secret", "app/b", json!({ "password": "x", EVIL: "y", "pass\u{200b}word": "z" }))
@@ -111,7 +111,7 @@ struct Plain {
 
 /// What the server takes for a letter may still be drawn as nothing.
 #[tokio::test]
-async fn paths_and_roles_from_variables_are_shown_and_not_obeyed() {
+async fn paths_and_roles_from_variables_are_shown_and_not_interpreted() {
     #[derive(Debug, VaultConfig)]
     struct Paths {
         #[vault(kv = "app/{evil}")]
@@ -156,7 +156,7 @@ async fn paths_and_roles_from_variables_are_shown_and_not_obeyed() {
 }
 
 #[tokio::test]
-async fn the_servers_own_words_are_shown_and_not_obeyed() {
+async fn the_messages_of_the_server_are_shown_and_not_interpreted() {
     let words = |status, words: &str| {
         let answer = ScriptedAnswer::json(status, &json!({ "errors": [words] }));
         ScriptedServer::always(answer)
@@ -226,7 +226,7 @@ impl AuthMethod for Own {
 }
 
 #[tokio::test]
-async fn a_login_of_ones_own_is_shown_and_not_obeyed() {
+async fn the_text_of_a_custom_login_is_shown_and_not_interpreted() {
     let vault = Vault::builder().address("http://127.0.0.1:1").auth(Own).build().unwrap();
     let error =
         load_error(Plain::loader().without_dotenv().env_source(NOTHING).vault(vault.clone())).await;
@@ -239,7 +239,7 @@ async fn a_login_of_ones_own_is_shown_and_not_obeyed() {
 }
 
 #[tokio::test]
-async fn names_of_files_and_values_of_variables_are_shown_and_not_obeyed() {
+async fn names_of_files_and_values_of_variables_are_shown_and_not_interpreted() {
     for (variables, kind) in [
         ([("VAULT_ROLE_ID", "r"), ("VAULT_SECRET_ID_FILE", EVIL)], ErrorKind::LoginRefused),
         (
@@ -365,7 +365,7 @@ impl Logged {
 }
 
 #[tokio::test]
-async fn what_is_logged_is_shown_and_not_obeyed() {
+async fn log_lines_are_shown_and_not_interpreted() {
     let logged = Logged::default();
     let _guard =
         tracing::subscriber::set_default(tracing_subscriber::registry().with(logged.clone()));

@@ -317,7 +317,7 @@ fn encoded(path: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_path_is_sent_as_it_is_meant() {
+async fn a_path_is_sent_as_declared() {
     let bao = OpenBao::dev().await;
     bao.mount_kv_v1("kv1").await;
     bao.mount_kv_v2("groups/odd+kv").await;
@@ -329,7 +329,7 @@ async fn a_path_is_sent_as_it_is_meant() {
         bao.write(&format!("kv1/{path}"), secret.clone()).await;
         bao.write(&format!("cubbyhole/{}", encoded(segment)), secret).await;
     }
-    // The server itself tells the segments apart.
+    // The server itself distinguishes the segments.
     let listed = bao.try_request("LIST", "secret/metadata/team", None, bao.root_token()).await.1;
     assert_eq!(listed["data"]["keys"].as_array().unwrap().len(), ODD_SEGMENTS.len(), "{listed}");
     for segment in ODD_SEGMENTS {

@@ -1,4 +1,4 @@
-//! The likeliest help goes first, and nothing leads the wrong way.
+//! The most likely help comes first, and no help is misleading.
 
 use std::sync::Arc;
 
@@ -139,7 +139,7 @@ async fn an_optional_struct_says_what_switched_it_on() {
     );
 }
 
-/// A check makes no credential, and counts it as there.
+/// A check issues no credential, and treats it as present.
 #[tokio::test]
 async fn an_optional_struct_that_a_credential_switches_on_says_so() {
     #[derive(Debug, VaultConfig)]
@@ -186,7 +186,7 @@ async fn plain_http_to_a_port_for_https_says_https_first() {
     assert_eq!(error.kind(), ErrorKind::NotVault, "{error}");
     says_https_first(&error);
 
-    // What rustls answers is no HTTP at all.
+    // The answer of rustls is not HTTP.
     let address = tls_listener(&authority).await;
     let error = at::<Config>(&format!("http://{address}"), "t").await;
     assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
@@ -369,7 +369,7 @@ struct Credentials {
 }
 
 #[tokio::test]
-async fn credentials_that_were_not_requested_are_said_to_be() {
+async fn credentials_that_were_not_requested_are_reported() {
     let bao = OpenBao::dev().await;
     bao.mount("database", "database", json!({})).await;
     bao.kv_put("secret", "app", json!({ "password": "x" })).await;
@@ -394,11 +394,11 @@ async fn credentials_that_were_not_requested_are_said_to_be() {
     assert!(one.to_string().contains("1 credential was not requested"), "{one}");
     assert!(one.to_string().contains("problems of its own may follow (two)."), "{one}");
 
-    // They follow indeed; and then nothing is left to follow.
+    // The problems of their own do follow, and then no others can.
     let error = load_error(loader(&[("PORT", "1")])).await;
     assert_eq!(error.kind(), ErrorKind::RoleAbsent, "{error}");
     assert!(!error.to_string().contains("not requested"), "{error}");
-    // One that may not be requested has its problem already.
+    // A credential that the token may not request has a problem already.
     let policy = r#"path "secret/data/app" { capabilities = ["read"] } path "database/creds/two" { capabilities = ["read"] }"#;
     bao.policy("some", policy).await;
     let some = bao.token(&["some"], json!({})).await;
@@ -424,7 +424,7 @@ struct Person {
 }
 
 #[tokio::test]
-async fn structs_that_nest_each_other_are_refused_with_words() {
+async fn structs_that_nest_each_other_are_refused_with_a_message() {
     let bao = OpenBao::dev().await;
     bao.clear_audit();
     let loader = || Team::loader().without_dotenv().env_source(root(&bao));
@@ -451,7 +451,7 @@ async fn structs_that_nest_each_other_are_refused_with_words() {
 }
 
 #[tokio::test]
-async fn what_is_nested_in_two_places_is_no_cycle() {
+async fn a_struct_that_is_nested_in_two_places_is_no_cycle() {
     #[derive(Debug, VaultConfig)]
     struct Both {
         #[vault(nested)]

@@ -286,7 +286,7 @@ async fn an_optional_struct_in_vault_mode() {
     assert_eq!(
         field_kinds(&error),
         [("smtp.password", ErrorKind::Denied)],
-        "nobody asked for the host"
+        "the host is not asked for"
     );
     bao.kv_put("secret", "smtp", json!({"password": "p"})).await;
     let error = load(&[], token).await.unwrap_err();
@@ -453,7 +453,7 @@ async fn validators_speak_for_their_field_and_never_quote_a_secret() {
         (&[("FAILS", "true")], &[("-", "fine does not go with 1")]),
     ] {
         let error = load(changes).await.unwrap_err();
-        let told: Vec<_> =
+        let messages: Vec<_> =
             error.problems().iter().map(|p| (p.field().unwrap_or("-"), p.message())).collect();
         // A struct's own validator may quote a secret just as well.
         let wanted: Vec<_> = wanted
@@ -462,7 +462,7 @@ async fn validators_speak_for_their_field_and_never_quote_a_secret() {
                 (*field, if message.starts_with("fine") { WITHHELD } else { *message })
             })
             .collect();
-        assert_eq!(told, wanted, "{changes:?}");
+        assert_eq!(messages, wanted, "{changes:?}");
         assert!(
             error.problems().iter().all(|problem| problem.kind() == ErrorKind::Invalid),
             "{error}"

@@ -1,4 +1,4 @@
-//! Several nodes of one cluster, and what they owe to each other.
+//! Several nodes of one cluster: which of them is used, and what is not sent twice.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -217,7 +217,7 @@ struct Deeper {
 
 impl Shapes {
     /// Everything it holds, secrets too.
-    fn told(&self) -> Vec<String> {
+    fn rendered(&self) -> Vec<String> {
         let secrets = |secrets: &[&SecretString]| -> Vec<String> {
             secrets.iter().map(|secret| secret.expose_secret().to_owned()).collect()
         };
@@ -282,7 +282,7 @@ async fn extract_gives_what_load_gives() {
         let loaded = Shapes::loader().without_dotenv().env_source(root(&bao)).load().await.unwrap();
         let secrets = resolve::<Shapes>(&bao, &[]).await.unwrap();
         let extracted: Shapes = Figment::new().merge(secrets).extract().unwrap();
-        assert_eq!(extracted.told(), loaded.told());
+        assert_eq!(extracted.rendered(), loaded.rendered());
         assert_eq!(loaded.port, 5432);
         assert_eq!(loaded.holes, [Some(1), None, Some(2)]);
         assert_eq!(loaded.levels[1], Level::Exactly(7));
@@ -300,7 +300,7 @@ async fn extract_gives_what_load_gives() {
         Shapes::loader().without_dotenv().env_source(with(root(&bao), &pair)).load().await.unwrap();
     let extracted: Shapes =
         Figment::new().merge(resolve::<Shapes>(&bao, &pair).await.unwrap()).extract().unwrap();
-    assert_eq!(extracted.told(), loaded.told());
+    assert_eq!(extracted.rendered(), loaded.rendered());
     assert_eq!(loaded.database.password().expose_secret(), "00123");
 }
 
@@ -326,7 +326,7 @@ struct WrongInner {
 }
 
 #[tokio::test]
-async fn a_wrong_type_is_told_by_key_and_source_and_never_quoted() {
+async fn a_wrong_type_is_reported_by_key_and_source_and_never_quoted() {
     let bao = OpenBao::dev().await;
     let put = async |port, tokens, address| {
         bao.kv_put(
@@ -357,7 +357,7 @@ async fn a_wrong_type_is_told_by_key_and_source_and_never_quoted() {
     for (line, end) in all.lines().zip(ends) {
         assert!(line.ends_with(end), "{all}");
     }
-    // An override is told by its variable.
+    // An override is reported by its variable.
     put("1", json!(["x"]), "::1").await;
     let error = extract(&[("PORT", "hunter2")]).await;
     assert_eq!(
@@ -380,7 +380,7 @@ struct Absent {
 }
 
 #[tokio::test]
-async fn what_is_absent_is_told_by_resolve_all_of_it() {
+async fn resolve_reports_everything_that_is_absent() {
     let bao = OpenBao::dev().await;
     bao.kv_put("secret", "my-app/db", json!({"port": "hunter2"})).await;
     let error = resolve::<Absent>(&bao, &[]).await.unwrap_err();

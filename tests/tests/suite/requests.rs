@@ -234,7 +234,7 @@ async fn the_version_of_a_mount_is_asked_for_once() {
     let direct: Vec<_> = Old::PATHS.iter().map(|path| format!("read kv1/{path}")).collect();
     assert_eq!(asked(&bao), direct);
 
-    // The same for a mount that the token may not know; but that may be told later.
+    // The same for a mount that the token may not read; its version may be learned later.
     bao.mount_kv_v1("other").await;
     bao.write("other/a", json!({"value": "v"})).await;
     bao.policy("app", r#"path "none" { capabilities = ["read"] }"#).await;
@@ -252,7 +252,7 @@ async fn the_version_of_a_mount_is_asked_for_once() {
 }
 
 #[tokio::test]
-async fn a_login_that_fails_is_sent_once_whoever_waits_for_it() {
+async fn a_login_that_fails_is_sent_once_for_all_that_wait_for_it() {
     let bao = OpenBao::dev().await;
     let ids = app(&bao, json!({})).await;
     let wrong = AppRoleIds { secret_id: "wrong".into(), ..ids };

@@ -66,8 +66,8 @@ async fn keys_are_signed_and_pairs_are_made() {
     assert_ne!(config.given.serial(), config.of_a_file.serial());
     let shown = format!("{config:?}");
     assert!(!shown.contains("PRIVATE KEY") && !shown.contains("AAAA"), "{shown}");
-    let told = report.provenance("made").unwrap().to_string();
-    assert!(told.starts_with("vault ssh ssh/sign/deploy (good for "), "{told}");
+    let line = report.provenance("made").unwrap().to_string();
+    assert!(line.starts_with("vault ssh ssh/sign/deploy (good for "), "{line}");
 }
 
 /// OpenSSH's own server trusts the authority, and nothing else.
@@ -124,7 +124,7 @@ async fn a_pair_is_made_anew_before_it_ends() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_told() {
+async fn what_is_refused_is_reported() {
     #[derive(VaultConfig)]
     struct Wrong {
         #[vault(ssh = "deploy", valid_principals = "root")]
@@ -240,8 +240,8 @@ async fn a_private_key_is_never_sent() {
     let loader = Mistaken::loader().without_dotenv().startup_deadline(Duration::ZERO);
     let error = loader.env_source(variables).load().await.unwrap_err();
     assert!(server.requests().is_empty(), "{:?}", server.requests());
-    let told = error.problems()[0].to_string().replace(&path, "FILE");
-    assert_snapshot!(told, @r#"
+    let message = error.problems()[0].to_string().replace(&path, "FILE");
+    assert_snapshot!(message, @r#"
     1. key: SignedSshKey
        env KEY_SIGNED_KEY: not set
        vault ssh/sign/deploy: FILE holds no public key of OpenSSH, and is not sent

@@ -135,9 +135,9 @@ async fn what_is_not_encrypted_is_refused_and_never_quoted() {
     ");
 }
 
-/// The others are decrypted, and it alone is told.
+/// The other fields are decrypted, and only this one is reported.
 #[tokio::test]
-async fn what_is_not_decrypted_is_told_alone() {
+async fn only_the_field_that_is_not_decrypted_is_reported() {
     let server = Server::start().await;
     let forged = [("APP_FROM_ENV", "vault:v1:aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg==".to_owned())];
     assert_snapshot!(refused(&server, &forged, ErrorKind::Invalid).await, @r#"
@@ -157,7 +157,7 @@ async fn what_is_not_decrypted_is_told_alone() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_missing_or_denied_is_told() {
+async fn a_key_that_is_missing_or_denied_is_reported() {
     #[derive(VaultConfig)]
     struct Wrong {
         #[vault(transit = "no-such-key", env = "A")]
@@ -183,8 +183,8 @@ async fn a_key_that_is_missing_or_denied_is_told() {
     vault nowhere/decrypt/app: no handler for route "nowhere/decrypt/app". route entry not found. (HTTP 404)
     help: mount the engine, or name the right path
     "#);
-    let nobody = load(server.bao.token(&["default"], json!({})).await).await;
-    assert_snapshot!(problems(&nobody, ErrorKind::Denied), @r#"
+    let denied = load(server.bao.token(&["default"], json!({})).await).await;
+    assert_snapshot!(problems(&denied, ErrorKind::Denied), @r#"
     absent: SecretString
     vault transit/decrypt/no-such-key: permission denied (HTTP 403)
     help: let a policy of the token allow it:
@@ -300,7 +300,7 @@ async fn a_line_break_after_a_ciphertext_is_none_of_it() {
 }
 
 #[tokio::test]
-async fn other_results_than_were_asked_for_are_told() {
+async fn results_that_do_not_match_the_request_are_reported() {
     #[derive(VaultConfig)]
     struct One {
         #[vault(transit = "app")]

@@ -52,7 +52,7 @@ async fn fields_with_the_same_data_share_one_answer() {
     assert!(config.other.expose_secret().ends_with('='), "base64, as it is without data");
     let asked = || bao.audit_requests().iter().filter(|it| it.path == "transit/random/16").count();
     assert_eq!(asked(), 2);
-    // Nobody said that it is to be written again.
+    // A write repeats only if the field sets `refresh`.
     assert!(live.status().sources.iter().all(|source| source.state.next_action.is_none()));
     live.refresh().await.unwrap();
     assert_eq!(asked(), 4, "but for who asks");
@@ -64,7 +64,7 @@ async fn fields_with_the_same_data_share_one_answer() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_told() {
+async fn what_is_refused_is_reported() {
     #[derive(VaultConfig)]
     struct Wrong {
         #[vault(write = "transit/random/many", key = "random_bytes")]
@@ -137,7 +137,7 @@ struct Facts {
 }
 
 #[tokio::test]
-async fn a_lease_is_told_beside_its_value() {
+async fn a_lease_is_returned_with_its_value() {
     let (bao, postgres) = tokio::join!(OpenBao::dev(), Postgres::start());
     bao.connect_database(&postgres).await;
     bao.database_role("app", "30m", "1h").await;
@@ -180,7 +180,7 @@ async fn a_lease_is_told_beside_its_value() {
 
 /// Such as `auth/token/create`, or a path that only stores.
 #[tokio::test]
-async fn a_write_that_answers_no_data_is_told() {
+async fn a_write_that_answers_no_data_is_reported() {
     #[derive(VaultConfig)]
     struct Wrong {
         #[vault(write = "cubbyhole/app", data(a = "b"), key = "a")]
@@ -205,7 +205,7 @@ async fn a_write_that_answers_no_data_is_told() {
 
 /// A token that ends sooner than the field is to be read again is made again before it ends.
 #[tokio::test]
-async fn no_pace_outlasts_what_was_made() {
+async fn no_interval_outlasts_the_credential() {
     #[derive(Debug, VaultConfig)]
     struct Paced {
         #[vault(write = "engine/token", key = "token", refresh = "1h")]
@@ -227,7 +227,7 @@ async fn no_pace_outlasts_what_was_made() {
     live.shutdown().await.unwrap();
 }
 
-/// Nothing to tell of what is not there.
+/// An absent value has no lease to report.
 #[tokio::test]
 async fn what_is_leased_may_be_absent_either_way() {
     #[derive(Debug, VaultConfig)]

@@ -12,8 +12,8 @@ use vault_config_tests::{Fault, FaultProxy};
 use super::{Absent, Config, Servers, accessors, dropped_at_any_time};
 use crate::support::until;
 
-/// Polls a load so often and drops it then: at once, or when it would be polled again. What it
-/// gave, if that came first.
+/// Polls a load this many times and then drops it: at once, or when it would be polled again.
+/// Returns the load's output if it ended before.
 async fn polled<F: Future>(load: F, times: usize, at_once: bool) -> Option<F::Output> {
     let (mut load, mut left) = (Box::pin(load), times);
     poll_fn(|context| {
@@ -56,9 +56,9 @@ async fn own_loads_are_dropped_at_every_await() {
         async |what, loaded| {
             if let Some(loaded) = loaded {
                 servers.has(&loaded.unwrap()).await;
-                servers.take_away().await;
+                servers.revoke_all().await;
             }
-            servers.nothing_is_left(what).await;
+            servers.assert_nothing_left(what).await;
         },
     )
     .await;
@@ -86,7 +86,7 @@ async fn a_watch_that_is_dropped_leaves_nothing_and_one_that_begins_is_handed_al
                 live.refresh().await.unwrap();
                 live.shutdown().await.unwrap();
             }
-            servers.nothing_is_left(what).await;
+            servers.assert_nothing_left(what).await;
         },
     )
     .await;
@@ -101,9 +101,9 @@ async fn values_for_a_figment_that_are_dropped_leave_nothing() {
             if let Some(resolved) = resolved {
                 resolved.unwrap();
                 assert_eq!(servers.users().await.len(), 2);
-                servers.take_away().await;
+                servers.revoke_all().await;
             }
-            servers.nothing_is_left(what).await;
+            servers.assert_nothing_left(what).await;
         },
     )
     .await;
@@ -118,15 +118,15 @@ async fn a_check_leaves_no_token_whether_it_ends_or_is_dropped() {
             if let Some(report) = report {
                 report.unwrap();
             }
-            servers.nothing_is_left(what).await;
+            servers.assert_nothing_left(what).await;
         },
     )
     .await;
     let failed = servers.own::<Absent>().check().await.unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::PathAbsent);
-    servers.nothing_is_left("the check failed").await;
+    servers.assert_nothing_left("the check failed").await;
 
-    // What is not the check's own stays.
+    // Tokens that the check did not create stay.
     servers.bao.clear_audit();
     let vault = servers.vault();
     Config::loader().without_dotenv().vault(vault.clone()).check().await.unwrap();
@@ -134,7 +134,7 @@ async fn a_check_leaves_no_token_whether_it_ends_or_is_dropped() {
     let token = servers.bao.token(&["app"], json!({})).await;
     servers.own_with_token::<Config>(&token).check().await.unwrap();
     servers.own_with_token::<Config>(&token).check().await.unwrap();
-    servers.nothing_is_left_but(2, "shared and given").await;
+    servers.assert_only_tokens_left(2, "shared and given").await;
     assert_eq!(servers.asked("auth/token/revoke"), 0);
 }
 
@@ -152,11 +152,11 @@ async fn over_a_shared_connection_the_leases_are_ended_and_the_token_stays() {
         },
     )
     .await;
-    // Those of three loads that succeeded, and in a moment no others.
+    // The users of the three loads that succeeded stay, and soon no others.
     until("the others' leases are over", async || servers.users().await.len() == 6).await;
     servers.has(&other).await;
     assert_eq!(servers.users().await.len(), 6);
-    servers.take_away().await;
+    servers.revoke_all().await;
 }
 
 #[tokio::test]
@@ -164,21 +164,21 @@ async fn a_credential_that_is_issued_after_the_drop_is_ended() {
     let servers = Servers::with(json!({}), "1.5").await;
     for _ in 0..2 {
         dropped_at_any_time(|| servers.own::<Config>().load()).await;
-        servers.nothing_is_left("over connections of their own").await;
+        servers.assert_nothing_left("over connections of their own").await;
     }
 
-    // Of a task that is aborted.
+    // A task that is aborted.
     servers.bao.clear_audit();
     let mut tasks = JoinSet::new();
     tasks.spawn(servers.own::<Config>().watch());
     until("it is asked for", async || servers.asked("database/creds/slow") == 1).await;
     tasks.shutdown().await;
-    servers.nothing_is_left("aborted").await;
+    servers.assert_nothing_left("aborted").await;
 
     let vault = servers.vault();
     servers.bao.clear_audit();
     dropped_at_any_time(|| Config::loader().without_dotenv().vault(vault.clone()).load()).await;
-    servers.each_is_ended_and_nothing_left_but(1, "over a shared connection").await;
+    servers.assert_each_lease_ended(1, "over a shared connection").await;
 }
 
 #[tokio::test]
@@ -194,7 +194,7 @@ async fn a_login_that_ends_after_the_drop_is_revoked() {
         proxy.set(Fault::None).await;
         let logged_in = "auth/approle/login";
         until("it is logged in", async || servers.asked(logged_in) == 1).await;
-        servers.nothing_is_left(&format!("{fault:?}")).await;
+        servers.assert_nothing_left(&format!("{fault:?}")).await;
         let asked = servers.bao.audit_requests();
         let asked: Vec<_> = asked.iter().map(|request| request.path.as_str()).collect();
         assert_eq!(asked, [logged_in, "auth/token/revoke-self"], "{fault:?}");
@@ -220,5 +220,5 @@ async fn a_load_that_is_dropped_outside_of_its_runtime_leaves_nothing() {
     assert!(half_way);
     until("it is logged in", async || accessors(&servers.bao).await != servers.known).await;
     std::thread::spawn(move || drop(load)).join().unwrap();
-    servers.nothing_is_left("dropped outside").await;
+    servers.assert_nothing_left("dropped outside").await;
 }

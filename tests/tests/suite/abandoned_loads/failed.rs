@@ -22,7 +22,7 @@ async fn a_load_that_fails_leaves_nothing() {
     tokio::task::spawn_blocking(|| blocking.join()).await.unwrap().unwrap().unwrap_err();
     // It was waited for.
     assert_eq!(accessors(&servers.bao).await, servers.known);
-    servers.nothing_is_left("over connections of their own").await;
+    servers.assert_nothing_left("over connections of their own").await;
 
     let vault = servers.vault();
     let other = Config::loader().without_dotenv().vault(vault.clone()).load().await.unwrap();
@@ -33,30 +33,30 @@ async fn a_load_that_fails_leaves_nothing() {
     until("their leases are over", async || servers.users().await.len() == 2).await;
     servers.has(&other).await;
 
-    // A token that was given is not revoked, on a connection of the load's own neither.
-    servers.take_away().await;
+    // A token of the user is not revoked, not even on a connection of the load's own.
+    servers.revoke_all().await;
     let token = servers.bao.token(&["app"], json!({})).await;
     servers.own_with_token::<Doomed>(&token).load().await.unwrap_err();
     servers.own_with_token::<Doomed>(&token).load().await.unwrap_err();
-    servers.nothing_is_left_but(1, "with a token that was given").await;
+    servers.assert_only_tokens_left(1, "with a token that was given").await;
 }
 
 #[tokio::test]
 async fn leases_of_tokens_that_are_never_revoked_are_ended_one_by_one() {
     let servers = Servers::with(json!({ "token_type": "batch" }), "1.5").await;
     servers.own::<Doomed>().load().await.unwrap_err();
-    servers.each_is_ended_and_nothing_left_but(0, "it failed").await;
+    servers.assert_each_lease_ended(0, "it failed").await;
     dropped_at_any_time(|| servers.own::<Config>().load()).await;
-    servers.each_is_ended_and_nothing_left_but(0, "dropped").await;
+    servers.assert_each_lease_ended(0, "dropped").await;
 
-    // Nor are tokens that were given.
+    // Nor are tokens of the user.
     let token = servers.bao.token(&["app"], json!({})).await;
     dropped_at_any_time(|| servers.own_with_token::<Config>(&token).load()).await;
-    servers.each_is_ended_and_nothing_left_but(1, "dropped with a token that was given").await;
+    servers.assert_each_lease_ended(1, "dropped with a token that was given").await;
 }
 
 #[tokio::test]
-async fn what_the_token_may_not_end_is_said() {
+async fn leases_that_the_token_may_not_revoke_are_reported() {
     let servers = Servers::with(json!({ "token_no_default_policy": true }), "0").await;
     let lines = logged(async { drop(servers.own::<Doomed>().load().await.unwrap_err()) }).await;
     let warned = |says: &str| {
@@ -66,24 +66,24 @@ async fn what_the_token_may_not_end_is_said() {
     assert_eq!(warned("the token of a load that is over lives until its end"), 1, "{lines:?}");
     assert_eq!(warned("a lease of database/creds/readonly is left to its end"), 1, "{lines:?}");
     assert_eq!(warned("a lease of database/creds/slow is left to its end"), 1, "{lines:?}");
-    servers.take_away().await;
+    servers.revoke_all().await;
 
     // Either right is enough.
     let alone = |path: &str| format!("{POLICY} path \"{path}\" {{ capabilities = [\"update\"] }}");
     servers.bao.policy("app", &alone("auth/token/revoke-self")).await;
     servers.own::<Doomed>().load().await.unwrap_err();
-    servers.nothing_is_left("it may revoke itself").await;
+    servers.assert_nothing_left("it may revoke itself").await;
     servers.bao.policy("app", &alone("sys/leases/renew")).await;
     servers.own::<Doomed>().load().await.unwrap_err();
-    servers.nothing_is_left_but(1, "it may renew leases").await;
+    servers.assert_only_tokens_left(1, "it may renew leases").await;
 }
 
-/// The last use of a token is not spent on a lease: it would take along what others hold.
+/// The last use of a token is not spent on a lease, since the token's end would revoke the leases of others.
 #[tokio::test]
 async fn leases_of_a_token_that_is_used_up_are_ended_by_another() {
     let servers = Servers::with(json!({ "token_num_uses": 3 }), "0").await;
     servers.own::<Doomed>().load().await.unwrap_err();
-    servers.nothing_is_left("over a connection of its own").await;
+    servers.assert_nothing_left("over a connection of its own").await;
     let vault = servers.vault();
     Doomed::loader().without_dotenv().vault(vault).load().await.unwrap_err();
     until("the leases are over", async || servers.users().await.is_empty()).await;
@@ -121,7 +121,7 @@ async fn a_credential_that_no_field_can_hold_is_ended() {
         let watched = live.status().sources;
         assert!(watched.len() == 1 && watched[0].fields == ["slow"], "{watched:#?}");
         live.shutdown().await.unwrap();
-        servers.take_away().await;
+        servers.revoke_all().await;
     }
     let lines = logged(async { drop(servers.own::<Unusable>().load().await.unwrap()) }).await;
     assert!(!lines.iter().any(|line| line.contains("readonly")), "{lines:?}");

@@ -32,7 +32,7 @@ struct Config {
     slow: DatabaseCredentials,
 }
 
-/// A secret that is not there: it is seen when the credentials are issued already.
+/// The secret is absent, which is noticed only after the credentials are issued.
 #[derive(Debug, VaultConfig)]
 struct Doomed {
     #[vault(database = "readonly")]
@@ -99,8 +99,8 @@ impl Servers {
         users.await.into_iter().flatten().collect()
     }
 
-    /// Neither a user of the database nor a token, but for so many tokens of others.
-    async fn nothing_is_left_but(&self, tokens: usize, what: &str) {
+    /// Waits until no user of the database is left, and no more tokens than these.
+    async fn assert_only_tokens_left(&self, tokens: usize, what: &str) {
         let began = Instant::now();
         loop {
             let users = self.users().await;
@@ -116,17 +116,17 @@ impl Servers {
         }
     }
 
-    async fn nothing_is_left(&self, what: &str) {
-        self.nothing_is_left_but(0, what).await;
+    async fn assert_nothing_left(&self, what: &str) {
+        self.assert_only_tokens_left(0, what).await;
     }
 
-    /// The same where each lease has to be ended by itself: each that was issued was.
-    async fn each_is_ended_and_nothing_left_but(&self, tokens: usize, what: &str) {
+    /// The same where each lease has to be ended by itself: all that were issued are ended.
+    async fn assert_each_lease_ended(&self, tokens: usize, what: &str) {
         until("every lease is ended", async || {
             self.asked("sys/leases/renew") == self.asked("database/creds/")
         })
         .await;
-        self.nothing_is_left_but(tokens, what).await;
+        self.assert_only_tokens_left(tokens, what).await;
     }
 
     /// How many requests there were for paths that begin so.
@@ -140,14 +140,14 @@ impl Servers {
         self.postgres.connect(database.username(), password).await.is_ok()
     }
 
-    /// The caller of a load that succeeded has this, and nothing takes it away.
+    /// The caller of a load that succeeded keeps its credentials.
     async fn has(&self, config: &Config) {
         tokio::time::sleep(Duration::from_millis(1500)).await;
         assert!(self.accepts(&config.database).await && self.accepts(&config.slow).await);
     }
 
-    /// Ends what loads gave to their callers.
-    async fn take_away(&self) {
+    /// Revokes the tokens and leases of all loads so far.
+    async fn revoke_all(&self) {
         for accessor in accessors(&self.bao).await.difference(&self.known) {
             self.bao.write("auth/token/revoke-accessor", json!({ "accessor": accessor })).await;
         }
@@ -176,7 +176,7 @@ async fn accessors(bao: &OpenBao) -> BTreeSet<String> {
     serde_json::from_value(answer["data"]["keys"].clone()).unwrap()
 }
 
-/// Drops loads at all times while a user is being made for them, which takes longer.
+/// Drops loads at different moments while their database user is being created, which takes longer.
 async fn dropped_at_any_time<F>(load: impl Fn() -> F)
 where
     F: Future<Output = Result<Config, Error>> + Send + 'static,

@@ -58,7 +58,7 @@ struct PanickingDefault {
     key: SecretString,
 }
 
-/// Whatever asks for it, the panic is the caller's, as it was, once nothing is left.
+/// Every kind of load passes the panic on to its caller, and leaves nothing behind.
 async fn panics_and_leaves_nothing<T>(servers: &Servers, says: &str)
 where
     T: VaultConfig + Send + Sync + 'static,
@@ -85,25 +85,25 @@ where
             let panic = panic.downcast_ref::<&str>().unwrap();
             assert!(panic.contains(says), "{panic}");
         }
-        servers.nothing_is_left_but(1, &format!("{says}, shared: {is_shared}")).await;
+        servers.assert_only_tokens_left(1, &format!("{says}, shared: {is_shared}")).await;
     }
-    servers.take_away().await;
+    servers.revoke_all().await;
 }
 
 #[tokio::test]
-async fn a_panic_in_what_is_the_users_leaves_nothing() {
+async fn a_panic_in_user_code_leaves_nothing() {
     let servers = Servers::start().await;
     panics_and_leaves_nothing::<PanickingStruct>(&servers, "a validator of the user's").await;
     panics_and_leaves_nothing::<PanickingField>(&servers, "a validator of the user's").await;
     panics_and_leaves_nothing::<PanickingType>(&servers, "a type of the user's").await;
     panics_and_leaves_nothing::<PanickingDefault>(&servers, "a default of the user's").await;
-    // A check runs no validator of what it does not have.
+    // A check runs no validator of a value that it does not read.
     let check = tokio::spawn(servers.own::<PanickingField>().check());
     assert!(check.await.unwrap_err().is_panic());
-    servers.nothing_is_left("a check").await;
+    servers.assert_nothing_left("a check").await;
 }
 
-/// Whether the clock breaks when it is asked next.
+/// Whether the clock panics at its next reading.
 static IS_ARMED: AtomicBool = AtomicBool::new(false);
 
 fn arms(_: &DatabaseCredentials) -> Result<(), String> {
@@ -111,7 +111,7 @@ fn arms(_: &DatabaseCredentials) -> Result<(), String> {
     Ok(())
 }
 
-/// It breaks after the configuration is read, when what keeps it fresh begins.
+/// It panics after the configuration is read, when the background refresh begins.
 #[derive(Debug, Default)]
 struct BrokenClock(SystemClock);
 
@@ -140,5 +140,5 @@ async fn nothing_is_lost_between_a_load_and_what_keeps_it_fresh() {
     let watch = tokio::spawn(Armed::loader().without_dotenv().vault(vault).watch());
     assert!(watch.await.unwrap_err().is_panic());
     assert_eq!(servers.asked("database/creds/readonly"), 1);
-    servers.each_is_ended_and_nothing_left_but(1, "the clock broke").await;
+    servers.assert_each_lease_ended(1, "the clock broke").await;
 }

@@ -17,7 +17,7 @@ struct Two {
     late: SecretString,
 }
 
-/// A server that gives the one credential, and of the other what the test says.
+/// A server that issues `early`, and answers `late` as the test says.
 async fn scripted(late: Value, status: u16, renewable: bool) -> ScriptedServer {
     ScriptedServer::start(move |request| match request.path() {
         "/v1/late/creds/app" => ScriptedAnswer::json(status, &late),
@@ -78,7 +78,7 @@ async fn a_lease_in_an_answer_that_is_of_no_use_is_ended() {
 }
 
 #[tokio::test]
-async fn a_lease_that_cannot_be_cut_short_is_said() {
+async fn a_lease_that_cannot_be_cut_short_is_reported() {
     let server = scripted(json!({ "errors": [] }), 404, false).await;
     let load = loader(&server).load();
     let lines = logged(async { drop(load.await.unwrap_err()) }).await;

@@ -214,7 +214,7 @@ async fn a_null_is_no_text() {
 }
 
 #[tokio::test]
-async fn the_status_tells_leases_and_what_becomes_of_them() {
+async fn the_status_reports_leases_and_their_next_action() {
     let (server, _books) = start(3600).await;
     let loader = token_loader::<Clouds>(&server.address(), "t");
     let live = loader.watch().await.unwrap();

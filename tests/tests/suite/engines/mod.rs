@@ -31,7 +31,7 @@ impl Broker {
 }
 
 #[tokio::test]
-async fn a_user_of_rabbitmq_is_one_for_all_fields_rotated_and_let_go_of() {
+async fn a_user_of_rabbitmq_is_shared_by_all_fields_rotated_and_revoked() {
     let (bao, server) = tokio::join!(OpenBao::dev(), RabbitMq::start());
     server.connect(&bao, 6, 12).await;
     let live = allowed_loader::<Broker>(&bao).await.watch().await.unwrap();
@@ -54,7 +54,7 @@ async fn a_user_of_rabbitmq_is_one_for_all_fields_rotated_and_let_go_of() {
     assert!(counters.renewals > 0 && counters.failures == 0, "{counters:?}");
 
     live.shutdown().await.unwrap();
-    until("let go of", async || server.users().await.is_empty()).await;
+    until("the users are revoked", async || server.users().await.is_empty()).await;
     assert!(!second.is_known_to(&server).await);
 }
 
@@ -89,7 +89,7 @@ struct Directory {
 }
 
 #[tokio::test]
-async fn users_of_a_directory_are_bound_rotated_and_let_go_of() {
+async fn users_of_a_directory_are_bound_rotated_and_revoked() {
     let (bao, server) =
         tokio::join!(OpenBao::dev_with_ldap(), Ldap::start(&[("svc", "svcpw"), ("eve", "evepw")]));
     assert!(server.accepts("svc", "svcpw").await && server.accepts("eve", "evepw").await);
@@ -116,14 +116,14 @@ async fn users_of_a_directory_are_bound_rotated_and_let_go_of() {
     .await;
     let now = live.current();
     assert!(server.accepts(&now.person.username, now.person.password.expose_secret()).await);
-    until("the newest password of the account is in hand", async || {
+    until("the newest password of the account is published", async || {
         server.accepts("svc", live.current().password.expose_secret()).await
     })
     .await;
     assert_eq!(live.status().health, Health::Healthy, "{:#?}", live.status());
 
     live.shutdown().await.unwrap();
-    until("let go of", async || {
+    until("the users are revoked", async || {
         !server.accepts(&now.person.username, now.person.password.expose_secret()).await
     })
     .await;

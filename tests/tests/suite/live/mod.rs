@@ -73,7 +73,7 @@ impl Servers {
         self.postgres.connect(database.username(), password).await.is_ok()
     }
 
-    /// The credentials in hand open a session at every moment.
+    /// The current credentials open a session at every moment.
     async fn always_accepts(&self, live: &Live<Config>, how_long: Duration) {
         let began = Instant::now();
         while began.elapsed() < how_long {

@@ -17,7 +17,7 @@ async fn credentials_outlive_every_token_that_they_were_made_under() {
     assert!((5..=15).contains(&counters.logins), "{counters:?}");
     assert!((5..=15).contains(&counters.rotations), "{counters:?}");
     assert_eq!(*failures.lock().unwrap(), Vec::<String>::new(), "{counters:?}");
-    // The token in hand ends soon anyway.
+    // The current token expires soon anyway.
     servers.bao.clear_audit();
     live.shutdown().await.unwrap();
     assert!(asked(&servers.bao, "auth/token/revoke-self") > 0);
@@ -94,7 +94,7 @@ async fn a_root_token_is_neither_renewed_nor_revoked() {
 }
 
 #[tokio::test]
-async fn a_fixed_token_is_renewed_as_long_as_it_can_be_and_its_end_is_said_before() {
+async fn a_fixed_token_is_renewed_as_long_as_possible_and_its_end_is_reported_in_advance() {
     let bao = bao().await;
     #[derive(Debug, VaultConfig)]
     struct Config {
@@ -106,13 +106,13 @@ async fn a_fixed_token_is_renewed_as_long_as_it_can_be_and_its_end_is_said_befor
     let live = token_loader::<Config>(bao.address(), &token).watch().await.unwrap();
     let mut events = live.events();
     let began = Instant::now();
-    let told = next(&mut events, |event| match event {
+    let failing = next(&mut events, |event| match event {
         Event::Failing { source, problem, good_until } if source == "token" => {
             Some((problem.to_string(), *good_until))
         }
         _ => None,
     });
-    let (problem, good_until) = told.await;
+    let (problem, good_until) = failing.await;
     assert!(began.elapsed() > seconds(4), "it was renewed first");
     assert!(problem.contains("can be neither renewed any further nor replaced"), "{problem}");
     assert!(good_until.unwrap() > std::time::SystemTime::now(), "it is said before the end");
@@ -126,7 +126,7 @@ async fn a_fixed_token_is_renewed_as_long_as_it_can_be_and_its_end_is_said_befor
 }
 
 #[tokio::test]
-async fn a_spent_secret_id_is_said_early_and_not_tried_again_and_again() {
+async fn a_spent_secret_id_is_reported_early_and_not_tried_again_and_again() {
     let bao = bao().await;
     #[derive(Debug, VaultConfig)]
     struct Config {

@@ -99,7 +99,7 @@ async fn without_a_certificate_there_is_no_login() {
     ");
     assert_eq!(logins(&bao), 0);
 
-    // A server that would take one and gets none.
+    // The server accepts a certificate and receives none.
     let bao = OpenBao::dev_tls().await;
     bao.enable_auth("cert").await;
     let ca = std::fs::read(bao.ca_cert()).unwrap();

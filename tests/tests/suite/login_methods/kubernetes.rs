@@ -35,7 +35,7 @@ async fn a_pod_logs_in_with_its_service_account() {
         (("VAULT_ADDR", bao.address()), ("VAULT_KUBERNETES_TOKEN_FILE", token.as_str()));
     let role = ("VAULT_AUTH_ROLE", "billing");
     assert_logs_in(&[address, file, role, ("VAULT_AUTH_METHOD", "kubernetes")]).await;
-    // Found by itself, before a token file and after a role_id.
+    // Detected without VAULT_AUTH_METHOD, before a token file and after a role_id.
     assert_logs_in(&[address, file, role, ("VAULT_TOKEN_FILE", "/none")]).await;
     let wrong = ("VAULT_AUTH_ROLE", "wrong");
     assert_logs_in(&[address, file, wrong, ("BAO_AUTH_ROLE", "billing")]).await;
@@ -57,7 +57,7 @@ async fn its_file_is_read_at_every_login() {
     load_from(&vault).await.unwrap();
     cluster.invalidate(&first);
     bao.write("sys/leases/revoke-prefix/auth/kubernetes/login", json!({})).await;
-    // The next login shows what the file holds by then.
+    // The next login sends the current content of the file.
     file(folder.path(), "token", &format!("{}\n", cluster.token("prod", "billing", 3599)));
     load_from(&vault).await.unwrap();
     assert_eq!(logins(&bao), 2);
@@ -134,7 +134,7 @@ async fn what_is_malformed_is_never_sent() {
     env VAULT_AUTH_MOUNT: is not where an auth method is mounted, such as team-a/kubernetes
     help: correct VAULT_AUTH_MOUNT, or unset it
     ");
-    // No pod has these tests.
+    // These tests do not run in a pod.
     let error = refused(&[address, method, role]).await;
     assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @r#"
     vault http://127.0.0.1:PORT, login by kubernetes at auth/kubernetes as "app": /var/run/secrets/kubernetes.io/serviceaccount/token cannot be read: No such file or directory (os error 2)

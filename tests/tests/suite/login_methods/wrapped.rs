@@ -92,7 +92,7 @@ async fn a_token_that_is_already_used_is_an_alarm_and_is_not_tried_again() {
 #[tokio::test]
 async fn a_token_that_was_made_elsewhere_is_an_alarm_and_is_not_used() {
     let (bao, AppRoleIds { role_id, secret_id }) = server().await;
-    // Who unwraps it and wraps it again by hand cannot do so under the right path.
+    // A token that is unwrapped and wrapped again by hand has another creation path.
     let forged = bao.wrap(json!({ "secret_id": secret_id }), "60s").await;
     let method = AppRole::with_wrapped_secret_id(role_id.as_str(), forged.as_str());
     let error = refused_by(bao.address(), method).await;
@@ -159,7 +159,7 @@ async fn a_wrapped_token_is_unwrapped() {
     help: unset one of them
     ");
 
-    // A login may be wrapped, too, where that is what is expected.
+    // A wrapped login is accepted if the program expects one.
     let login = json!({ "role_id": ids.role_id, "secret_id": ids.secret_id });
     let wrap = async || bao.write_wrapped("auth/approle/login", login.clone(), "60s").await;
     let made_by = ("VAULT_WRAPPED_TOKEN_MADE_BY", "auth/approle/login");

@@ -43,7 +43,7 @@ fn load_blocking_needs_no_runtime_and_a_vault_outlives_one() {
     }
 }
 
-/// That this compiles is the test, for any configuration whatever.
+/// The test is that this compiles for every configuration.
 fn futures_are_send<T: VaultConfig + Send + 'static>(vault: &'static Vault) {
     fn send<F: Future + Send>(_: F) {}
     send(T::load());

@@ -15,7 +15,7 @@ async fn a_named_env_file_must_exist() {
         assert_eq!(field_kinds(&error), [("-", ErrorKind::Dotenv)]);
         assert_eq!(error.problems()[0].source_name(), Some("/no/such/file.env"));
     }
-    // The usual one need not.
+    // The default file may be absent.
     Modal::loader().env_source(NOTHING).load().await.unwrap();
 }
 
@@ -38,7 +38,7 @@ async fn a_secret_in_an_env_file_is_never_expanded() {
         error.to_string().contains("single quotes") && !error.to_string().contains("hunter2"),
         "{error}"
     );
-    // Where it is not used, it does no harm.
+    // A line that is not used causes no problem.
     let read = local().env_source([("APP_SECRET", "env")]).load().await.unwrap();
     assert_eq!((revealed(&read.secret), read.plain_too.as_str()), (Some("env"), "ba"));
     let read = loader().env_source(root(&bao)).load().await.unwrap();

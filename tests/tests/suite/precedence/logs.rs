@@ -8,7 +8,7 @@ use vault_config_tests::{OpenBao, ScriptedAnswer, ScriptedServer};
 use super::{Covered, Required};
 use crate::support::{NOTHING, dotenv, logged, root};
 
-/// Whatever was asked for, and however often.
+/// It is logged once for a connection, however many requests are answered with it.
 #[tokio::test]
 async fn a_warning_of_the_server_is_logged_once() {
     let server = ScriptedServer::start(|_| {
@@ -61,7 +61,7 @@ async fn one_line_is_logged_a_load() {
         lines[0].contains("secrets are served from .env") && lines[0].contains("served=2"),
         "{lines:?}"
     );
-    // Plain fields of `.env` are nothing to warn of, nor is a secret that the environment has.
+    // Neither plain fields of `.env` nor secrets that the environment overrides cause a warning.
     let overridden = [("APP_SECRET", "hunter2"), ("APP_SECRET_TOO", "hunter2")];
     let lines = logged(local().dotenv(file.to_path_buf()).env_source(overridden).load()).await;
     assert!(lines.len() == 1 && lines[0].starts_with("INFO"), "{lines:?}");

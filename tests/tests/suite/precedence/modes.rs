@@ -141,7 +141,7 @@ async fn a_login_without_an_address_fails_closed() {
         let local = loader(login, &[("VAULT_CONFIG_MODE", "local")]).load().await.unwrap();
         assert_eq!(local.secret.expose_secret(), "dotenv", "{login:?}");
     }
-    // Hidden from the official client, and yet a login that was meant.
+    // The official client would not see it, and it is a login all the same.
     let error = loader(&["VAULT_ROLE_ID"], &[("BAO_ROLE_ID", "")]).load().await.unwrap_err();
     assert_eq!(error.problems()[0].source_name(), Some("env VAULT_ROLE_ID"));
 }
@@ -171,7 +171,7 @@ async fn what_is_no_login_to_vault_leaves_local_mode_as_it_is() {
         assert_eq!(read.secret.expose_secret(), "dotenv", "{variable:?}");
         assert!(report.mode().starts_with("Local mode, because no Vault address"), "{report}");
     }
-    // Where nothing is marked for Vault, nothing is served in its place.
+    // Without a field for Vault, local mode replaces no secret.
     let loader = Modal::loader().without_dotenv().env_source([("VAULT_TOKEN", "t")]);
     loader.load().await.unwrap();
 }

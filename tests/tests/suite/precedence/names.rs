@@ -97,7 +97,7 @@ async fn a_pair_comes_from_one_source() {
         (&[], full, layer, Ok(("file-user", "p#$1"))),
         (&[], "", layer, Ok(("toml-user", "toml-pass"))),
         (&[("DB_USERNAME", ""), ("DB_PASSWORD", "")], full, "", Ok(("file-user", "p#$1"))),
-        // Half a pair is never made whole from somewhere else.
+        // Half a pair is never completed from another source.
         (
             &both[..1],
             full,
@@ -198,7 +198,7 @@ async fn variables_fill_paths() {
     bao.clear_audit();
     let error = Placed::loader().without_dotenv().env_source(root(&bao)).load().await.unwrap_err();
     let unset = [("at", ErrorKind::Variable), ("by_profile", ErrorKind::Variable)];
-    assert_eq!(field_kinds(&error), unset, "without a figment nobody has chosen a profile");
+    assert_eq!(field_kinds(&error), unset, "without a figment no profile is chosen");
     let loader = || Placed::loader().without_dotenv().figment(Figment::new());
     let error = loader().env_source(root(&bao)).load().await.unwrap_err();
     assert_eq!(field_kinds(&error), [("at", ErrorKind::Variable)]);

@@ -64,11 +64,11 @@ async fn what_the_environment_overrides_is_not_fetched() {
     assert_eq!(paths, ["secret/data/a", "secret/data/shared"]);
     assert_eq!(leases().await, 0);
 
-    // With nothing left to ask for, the server need not be there, nor a login.
+    // With nothing left to fetch, neither a server nor a login is needed.
     let unreachable = pairs(&[("VAULT_ADDR", "http://127.0.0.1:1")]);
     loader().env_source(with(unreachable, &OVERRIDES)).load().await.unwrap();
 
-    // Where the environment may not override, it is not looked at.
+    // Where the environment may not override, it is not read.
     bao.clear_audit();
     let all = || with(root(&bao), &OVERRIDES);
     let read = loader().env_overrides(false).env_source(all()).load().await.unwrap();

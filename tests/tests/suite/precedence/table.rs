@@ -43,7 +43,7 @@ impl Source {
     }
 }
 
-/// Who is asked for a field, in order: the table of the design.
+/// The sources of a field, in order: the table of the design.
 fn order(marked: bool, mode: Mode) -> &'static [Source] {
     match (marked, mode) {
         (true, Mode::Vault) => &[Env, Source::Vault],
@@ -163,7 +163,7 @@ struct FailingCovered {
     defaulted: SecretString,
 }
 
-/// Every field has a value in `.env` and in a file, which nothing in Vault mode may ever fall back to.
+/// Every field has a value in `.env` and in a file. In Vault mode no field may fall back to them.
 async fn with_a_fallback_at_hand<T: VaultConfig>(
     path: &str,
     variables: Vec<(String, String)>,
@@ -239,7 +239,7 @@ async fn whatever_fails_no_local_value_takes_a_secrets_place() {
     check_failures(&failures).await;
 }
 
-/// A name, an environment, and what kind of problem it makes where that is settled.
+/// A name, an environment, and the kind of the problem where it is always the same.
 type Failure = (&'static str, Vec<(String, String)>, Option<ErrorKind>);
 
 async fn check_failures(failures: &[Failure]) {
