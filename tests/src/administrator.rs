@@ -1,4 +1,4 @@
-//! The one who sets a server up: the root token and a call for each usual piece.
+//! The administrator of a server: the root token and a call for each usual part of a set-up.
 
 use std::time::Duration;
 

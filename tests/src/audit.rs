@@ -1,4 +1,4 @@
-//! What a server was asked, as its own audit log tells it.
+//! The requests that a server received, from its own audit log.
 
 use std::fs;
 use std::path::PathBuf;

@@ -11,6 +11,8 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
+use crate::process::temporary_directory;
+
 /// A certificate authority of its own, with its files in a temporary directory.
 #[derive(Debug)]
 pub struct Authority {
@@ -43,7 +45,7 @@ pub struct ClientCertificate {
 }
 
 impl Authority {
-    /// A new authority, trusted by nobody.
+    /// A new authority, which no client trusts yet.
     ///
     /// # Panics
     ///
@@ -51,8 +53,7 @@ impl Authority {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "each is another one")]
     pub fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("authority-").tempdir();
-        let directory = directory.expect("the temporary directory is writable");
+        let directory = temporary_directory("authority-");
         let mut params = params(&[], "test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

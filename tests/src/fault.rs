@@ -52,7 +52,7 @@ pub struct FaultProxy {
     task: JoinHandle<()>,
 }
 
-/// A fault to set, and whom to tell when it is.
+/// A fault to set, and the channel that confirms it.
 type Order = (Fault, oneshot::Sender<()>);
 
 impl FaultProxy {
@@ -129,7 +129,7 @@ impl Drop for FaultProxy {
 /// The proxy's port.
 enum Door {
     Open(TcpListener),
-    /// Bound without listening: connections are refused, and nobody else can take the port.
+    /// Bound without listening: connections are refused, and no other process can take the port.
     Shut(TcpSocket),
 }
 
@@ -185,7 +185,7 @@ impl Doorkeeper {
                 Ok(client) = door.accept() => self.let_in(client),
                 Some((fault, done)) = orders.recv() => {
                     door = self.obey(fault, door).await;
-                    let _nobody_waits_any_more = done.send(());
+                    let _receiver_is_gone = done.send(());
                 }
                 Some(_) = self.open.join_next() => {}
             }

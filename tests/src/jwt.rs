@@ -17,7 +17,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// A new issuer, trusted by nobody.
+    /// A new issuer, which no server trusts yet.
     ///
     /// # Panics
     ///

@@ -4,14 +4,14 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::debian::Root;
-use crate::process::{Process, Program, Signal};
+use crate::process::{Process, Program, Signal, temporary_directory};
 use crate::provision::blocking;
 use crate::{Administrator, port};
 
@@ -36,33 +36,32 @@ impl Ldap {
     /// If it does not start.
     pub async fn start(users: &[(&str, &str)]) -> Self {
         let seed = seed(users);
-        for _ in 0..10 {
-            let directory = tempfile::Builder::new().prefix("ldap-").tempdir();
-            let directory = directory.expect("the temporary directory is writable");
-            let port = port::free_pair();
+        port::on_free_port("slapd", async |port| {
+            let directory = temporary_directory("ldap-");
             let (path, seed) = (directory.path().to_owned(), seed.clone());
             let program = blocking(move || prepare(&path, &seed, port)).await;
             let mut process = Process::start(&program);
-            match listening(&mut process, port).await {
-                Ok(()) => return Self { _process: process, port, _directory: directory },
-                Err(why) if why.contains("in use") => {}
-                Err(why) => panic!("slapd did not start: {why}"),
-            }
-        }
-        panic!("slapd found its port taken ten times in a row: see what takes ports")
+            listening(&mut process, port).await?;
+            Ok(Self { _process: process, port, _directory: directory })
+        })
+        .await
     }
 
     /// Switches the method on at its usual path and points it here.
     pub async fn connect(&self, bao: &Administrator) {
         bao.enable_auth("ldap").await;
-        let config = json!({
+        bao.write("auth/ldap/config", self.config()).await;
+    }
+
+    /// How a server finds this directory and the users in it.
+    fn config(&self) -> Value {
+        json!({
             "url": format!("ldap://127.0.0.1:{}", self.port),
             "binddn": format!("cn=admin,{SUFFIX}"),
             "bindpass": ADMINISTRATOR_PASSWORD,
             "userdn": format!("ou=people,{SUFFIX}"),
             "userattr": "uid",
-        });
-        bao.write("auth/ldap/config", config).await;
+        })
     }
 
     /// Mounts the secrets engine at `ldap/` with this directory behind it: the dynamic role `app`
@@ -75,14 +74,8 @@ impl Ldap {
         (users, rotation_period): (&[&str], &str),
     ) {
         bao.mount("ldap", "ldap", json!({})).await;
-        let config = json!({
-            "url": format!("ldap://127.0.0.1:{}", self.port),
-            "binddn": format!("cn=admin,{SUFFIX}"),
-            "bindpass": ADMINISTRATOR_PASSWORD,
-            "userdn": format!("ou=people,{SUFFIX}"),
-            "userattr": "uid",
-            "schema": "openldap",
-        });
+        let mut config = self.config();
+        config["schema"] = "openldap".into();
         bao.write("ldap/config", config).await;
         let person = format!("dn: uid={{{{.Username}}}},ou=people,{SUFFIX}\n");
         let role = json!({

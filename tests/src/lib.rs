@@ -1,7 +1,7 @@
 //! Real servers for tests, benchmarks and examples: OpenBao, PostgreSQL, MariaDB, Redis, RabbitMQ,
 //! OpenLDAP, FreeRADIUS, OpenSSH, and servers that fail.
 //!
-//! Each is private to whoever starts it: a free port on 127.0.0.1, its own data directory, ended
+//! Each is private to the test that starts it: a free port on 127.0.0.1, its own data directory, ended
 //! and removed when dropped, and also when the test process is killed. A server that cannot be
 //! had panics with what is missing; nothing is skipped.
 //!

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::debian::Root;
 use crate::port;
-use crate::process::{Process, Program, Signal};
+use crate::process::{Process, Program, Signal, temporary_directory};
 use crate::provision::blocking;
 
 /// The administrator's name and password.
@@ -41,16 +41,13 @@ impl MariaDb {
     /// If it does not start.
     pub async fn start() -> Self {
         let directory = blocking(prepared).await;
-        for _ in 0..10 {
-            let port = port::free_pair();
+        let (process, port) = port::on_free_port("MariaDB", async |port| {
             let mut process = Process::start(&program(directory.path(), port));
-            match process.says("ready for connections").await {
-                Ok(()) => return Self { _process: process, port, _directory: directory },
-                Err(why) if why.contains("in use") => {}
-                Err(why) => panic!("MariaDB did not start: {why}"),
-            }
-        }
-        panic!("MariaDB found its port taken ten times in a row: see what takes ports")
+            process.says("ready for connections").await?;
+            Ok((process, port))
+        })
+        .await;
+        Self { _process: process, port, _directory: directory }
     }
 
     /// The port on 127.0.0.1.
@@ -67,8 +64,7 @@ fn root() -> Root {
 
 /// A fresh directory with a database in `data`.
 fn prepared() -> TempDir {
-    let directory = tempfile::Builder::new().prefix("mariadb-").tempdir();
-    let directory = directory.expect("the temporary directory is writable");
+    let directory = temporary_directory("mariadb-");
     fs::create_dir(directory.path().join("data")).expect("the server's directory is ours");
     let mut command = Command::new(root().join(SERVER));
     command.args(options(directory.path())).arg("--bootstrap").envs(root().environment());
@@ -126,7 +122,7 @@ fn options(directory: &Path) -> Vec<String> {
     let messages = share();
     vec![
         "--no-defaults".to_owned(),
-        // It refuses to be root, unless told so; it ignores this of others.
+        // It runs as root only if asked to; for other users the option has no effect.
         "--user=root".to_owned(),
         format!("--datadir={here}/data"),
         format!("--lc-messages-dir={}", messages.display()),

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::audit::{ADMINISTRATOR_HEADER, AuditLog};
-use crate::process::{Process, Program, Signal};
+use crate::process::{Process, Program, Signal, temporary_directory};
 use crate::provision::blocking;
 use crate::{Administrator, AuditRequest, Authority, ClientCertificate, ServerCertificate};
 use crate::{port, provision};
@@ -283,8 +283,7 @@ impl OpenBao {
     /// Starts a server, on other ports if another process was quicker to take the first ones.
     async fn launch(mut setup: Setup) -> Self {
         for _ in 0..10 {
-            let directory = tempfile::Builder::new().prefix("bao-").tempdir();
-            let directory = directory.expect("the temporary directory is writable");
+            let directory = temporary_directory("bao-");
             if setup.mode == Mode::DevTls {
                 setup.certificate = Some(ServerCertificate::of_dev_server(directory.path()));
             }
@@ -478,18 +477,7 @@ cluster_addr = "https://127.0.0.1:{cluster}"
     }
 }
 
-/// Waits until the server says that it listens; else tells why it ended. Asking the port instead
-/// might be answered by another server that took it first.
 async fn started(mut process: Process) -> Result<Process, String> {
-    let end = Instant::now() + READY_BOUND;
-    while !process.output().contains("server started!") {
-        if !process.is_running() {
-            return Err(process.log_tail());
-        }
-        if Instant::now() > end {
-            return Err(format!("not within {READY_BOUND:?}; {}", process.log_tail()));
-        }
-        sleep(Duration::from_millis(3)).await;
-    }
+    process.says("server started!").await?;
     Ok(process)
 }

@@ -9,7 +9,7 @@ const PAIRS: u64 = 6_000;
 
 /// A port P that is free together with P+1, on 127.0.0.1.
 ///
-/// Another process may take them before they are used: whoever uses them tries again then.
+/// Another process may take them before they are used; the caller then tries again.
 ///
 /// # Panics
 ///
@@ -24,6 +24,22 @@ pub fn free_pair() -> u16 {
         }
     }
     panic!("no two adjacent ports are free from {FIRST} up on 127.0.0.1: end whatever holds them")
+}
+
+/// Starts a server on a free port, and on another one if the port is taken meanwhile.
+pub(crate) async fn on_free_port<T>(
+    name: &str,
+    start: impl AsyncFn(u16) -> Result<T, String>,
+) -> T {
+    let mut last = String::new();
+    for _ in 0..10 {
+        match start(free_pair()).await {
+            Ok(server) => return server,
+            Err(why) if why.contains("in use") || why.contains("eaddrinuse") => last = why,
+            Err(why) => panic!("{name} did not start: {why}"),
+        }
+    }
+    panic!("{name} found its port taken ten times in a row; the last time: {last}")
 }
 
 fn is_free(port: u16) -> bool {

@@ -8,10 +8,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tokio::time::sleep;
 use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
 
 use crate::process::{Process, Program, Signal, User};
@@ -26,8 +24,6 @@ pub const LEGACY_ROLE: (&str, &str) = ("legacy", "legacypw");
 
 /// The one database.
 pub const DATABASE: &str = "app";
-
-const READY_BOUND: Duration = Duration::from_secs(30);
 
 /// A running PostgreSQL server, ended and removed when dropped. It has the database `app`, the
 /// superuser `postgres` and the role `legacy`.
@@ -52,20 +48,14 @@ impl Postgres {
     ///
     /// If it does not start.
     pub async fn start_from(programs: &Path) -> Self {
-        for _ in 0..10 {
+        port::on_free_port("PostgreSQL", async |port| {
             let path = programs.to_owned();
             let directory = blocking(move || data_directory(&path)).await;
-            let port = port::free_pair();
-            match started(programs, directory.path(), port).await {
-                Ok(process) => {
-                    let process = Mutex::new(Some(process));
-                    return Self { process, port, programs: programs.to_owned(), directory };
-                }
-                Err(why) if why.contains("Address already in use") => {}
-                Err(why) => panic!("PostgreSQL did not start: {why}"),
-            }
-        }
-        panic!("PostgreSQL found its port taken ten times in a row: see what takes ports")
+            let process = started(programs, directory.path(), port).await?;
+            let process = Mutex::new(Some(process));
+            Ok(Self { process, port, programs: programs.to_owned(), directory })
+        })
+        .await
     }
 
     /// The port on 127.0.0.1.
@@ -164,8 +154,6 @@ impl Postgres {
     }
 }
 
-/// Starts the server and waits until it takes connections; else tells why it did not. Asking the
-/// port instead might be answered by another server that took it first.
 async fn started(programs: &Path, directory: &Path, port: u16) -> Result<Process, String> {
     let data = directory.join("data").display().to_string();
     let port = port.to_string();
@@ -181,13 +169,7 @@ async fn started(programs: &Path, directory: &Path, port: u16) -> Result<Process
         // Killed outright it would leave its shared memory behind.
         last: Signal::Quit,
     });
-    let end = Instant::now() + READY_BOUND;
-    while !process.output().contains("ready to accept connections") {
-        if !process.is_running() || Instant::now() > end {
-            return Err(process.log_tail());
-        }
-        sleep(Duration::from_millis(3)).await;
-    }
+    process.says("ready to accept connections").await?;
     Ok(process)
 }
 

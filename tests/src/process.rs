@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 /// How long a server may take to end before it is killed outright.
 const END_BOUND: Duration = Duration::from_secs(3);
 
@@ -105,7 +107,7 @@ impl User {
     pub fn unprivileged() -> Option<Self> {
         static USER: OnceLock<Option<User>> = OnceLock::new();
         *USER.get_or_init(|| {
-            if id(&["-u"]).expect("`id -u` must tell whether the tests run as root") != 0 {
+            if id(&["-u"]).expect("`id -u` must print whether the tests run as root") != 0 {
                 return None;
             }
             let user = Self::named("postgres").or_else(|| Self::named("nobody"));
@@ -212,8 +214,8 @@ impl Process {
         String::from_utf8_lossy(log.get(self.log_start..).unwrap_or_default()).into_owned()
     }
 
-    /// Waits until the output has this text; else tells why it did not come. Asking the server's
-    /// port instead might be answered by another server that took it first.
+    /// Waits until the output has this text; the error has the end of the output. A request to the
+    /// server's port might be answered by another server that took the port first.
     pub(crate) async fn says(&mut self, text: &str) -> Result<(), String> {
         let end = Instant::now() + READY_BOUND;
         while !self.output().contains(text) {
@@ -238,7 +240,7 @@ impl Process {
         format!("{program} wrote to {log}, at the end:\n{}", tail.join("\n"))
     }
 
-    /// A system that does not tell is believed.
+    /// Where the system has no such file, the process counts as frozen.
     fn is_frozen(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id));
         // The state follows the program's name, which is in parentheses.
@@ -255,6 +257,12 @@ impl Process {
         }
         true
     }
+}
+
+/// A temporary directory for a server.
+pub(crate) fn temporary_directory(prefix: &str) -> TempDir {
+    let directory = tempfile::Builder::new().prefix(prefix).tempdir();
+    directory.expect("the temporary directory is writable")
 }
 
 impl Drop for Process {

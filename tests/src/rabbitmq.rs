@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::debian::Root;
-use crate::process::{Process, Program, Signal};
+use crate::process::{Process, Program, Signal, temporary_directory};
 use crate::provision::blocking;
 use crate::{Administrator, client_builder, port};
 
@@ -40,21 +40,15 @@ impl RabbitMq {
     ///
     /// If it does not start.
     pub async fn start() -> Self {
-        for _ in 0..10 {
-            let directory = tempfile::Builder::new().prefix("rabbitmq-").tempdir();
-            let directory = directory.expect("the temporary directory is writable");
-            let port = port::free_pair();
+        port::on_free_port("RabbitMQ", async |port| {
+            let directory = temporary_directory("rabbitmq-");
             let path = directory.path().to_owned();
-            let program = blocking(move || program(&path, port)).await;
-            let mut process = Process::start(&program);
+            let mut process = Process::start(&blocking(move || program(&path, port)).await);
             let client = client_builder().no_proxy().build().expect("a client builds");
-            match process.says("Server startup complete").await {
-                Ok(()) => return Self { _process: process, port, client, _directory: directory },
-                Err(why) if why.contains("eaddrinuse") => {}
-                Err(why) => panic!("RabbitMQ did not start: {why}"),
-            }
-        }
-        panic!("RabbitMQ found its port taken ten times in a row: see what takes ports")
+            process.says("Server startup complete").await?;
+            Ok(Self { _process: process, port, client, _directory: directory })
+        })
+        .await
     }
 
     /// Mounts the engine at `rabbitmq/` with this server behind it: the role `app`, whose users
@@ -85,7 +79,7 @@ impl RabbitMq {
     ///
     /// # Panics
     ///
-    /// If the server does not tell.
+    /// If the server does not answer.
     pub async fn users(&self) -> Vec<String> {
         let answer = self.get("users", SUPERUSER.0, SUPERUSER.1).await;
         let answer = answer.expect("the administrator can log in");

@@ -3,18 +3,15 @@
 use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::time::sleep;
 
 use crate::Administrator;
 use crate::debian::Root;
-use crate::process::{Process, Program, Signal};
+use crate::process::{Process, Program, Signal, temporary_directory};
 use crate::provision::blocking;
 
-const READY_BOUND: Duration = Duration::from_secs(30);
 const SHARED_SECRET: &str = "radius-shared";
 
 /// A running RADIUS server, ended and removed when dropped.
@@ -38,15 +35,14 @@ impl Radius {
         };
         let users: String = users.iter().map(line).collect();
         for _ in 0..10 {
-            let directory = tempfile::Builder::new().prefix("radius-").tempdir();
-            let directory = directory.expect("the temporary directory is writable");
+            let directory = temporary_directory("radius-");
             let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
             let port = socket.local_addr().expect("a socket has an address").port();
             drop(socket);
             let (path, users) = (directory.path().to_owned(), users.clone());
             let program = blocking(move || prepare(&path, &users, port)).await;
             let mut process = Process::start(&program);
-            match ready(&mut process).await {
+            match process.says("Ready to process requests").await {
                 Ok(()) => return Self { _process: process, port, _directory: directory },
                 Err(why) if why.contains("already in use") => {}
                 Err(why) => panic!("FreeRADIUS did not start: {why}"),
@@ -127,15 +123,4 @@ server default {{
         user: None,
         last: Signal::Kill,
     }
-}
-
-async fn ready(process: &mut Process) -> Result<(), String> {
-    let end = Instant::now() + READY_BOUND;
-    while !process.output().contains("Ready to process requests") {
-        if !process.is_running() || Instant::now() > end {
-            return Err(process.log_tail());
-        }
-        sleep(Duration::from_millis(5)).await;
-    }
-    Ok(())
 }

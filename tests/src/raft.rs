@@ -12,7 +12,7 @@ use crate::{Administrator, AuditRequest, OpenBao};
 /// An election takes up to five seconds on an idle machine, two step-downs in a row up to ten.
 const LEADER_BOUND: Duration = Duration::from_secs(30);
 
-/// How long a node may take to tell its state: a frozen one never does.
+/// How long a node may take to report its state: a frozen one never does.
 const ANSWER_BOUND: Duration = Duration::from_secs(1);
 
 /// Three OpenBao servers on plain http that share their data by raft, ended and removed when

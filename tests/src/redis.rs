@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::debian::Root;
 use crate::port;
-use crate::process::{Process, Program, Signal};
+use crate::process::{Process, Program, Signal, temporary_directory};
 use crate::provision::blocking;
 
 /// The administrator's name and password.
@@ -36,20 +36,14 @@ impl Redis {
     ///
     /// If it does not start.
     pub async fn start() -> Self {
-        for _ in 0..10 {
-            let directory = tempfile::Builder::new().prefix("redis-").tempdir();
-            let directory = directory.expect("the temporary directory is writable");
-            let port = port::free_pair();
+        port::on_free_port("Redis", async |port| {
+            let directory = temporary_directory("redis-");
             let path = directory.path().to_owned();
-            let program = blocking(move || program(&path, port)).await;
-            let mut process = Process::start(&program);
-            match process.says("Ready to accept connections").await {
-                Ok(()) => return Self { _process: process, port, _directory: directory },
-                Err(why) if why.contains("in use") => {}
-                Err(why) => panic!("Redis did not start: {why}"),
-            }
-        }
-        panic!("Redis found its port taken ten times in a row: see what takes ports")
+            let mut process = Process::start(&blocking(move || program(&path, port)).await);
+            process.says("Ready to accept connections").await?;
+            Ok(Self { _process: process, port, _directory: directory })
+        })
+        .await
     }
 
     /// The port on 127.0.0.1.
@@ -62,7 +56,7 @@ impl Redis {
     ///
     /// # Panics
     ///
-    /// If the server does not tell.
+    /// If the server does not answer.
     pub async fn users(&self) -> Vec<String> {
         let url = format!("redis://{}:{}@127.0.0.1:{}/", SUPERUSER.0, SUPERUSER.1, self.port);
         let mut session = connect(&url).await.expect("the administrator can log in");

@@ -161,6 +161,15 @@ impl ScriptedServer {
         Self { address, script, task }
     }
 
+    /// Starts a server that gives this answer to every request.
+    ///
+    /// # Panics
+    ///
+    /// If no port is free.
+    pub async fn always(answer: ScriptedAnswer) -> Self {
+        Self::start(move |_| answer.clone()).await
+    }
+
     /// `http://127.0.0.1:port`.
     #[must_use]
     pub fn address(&self) -> String {
@@ -221,7 +230,7 @@ async fn serve(stream: TcpStream, script: Arc<Script>) {
     }
 }
 
-/// Writes the answer and tells whether the connection goes on.
+/// Writes the answer and returns whether the connection goes on.
 async fn write_answer(to: &mut OwnedWriteHalf, kind: Kind) -> std::io::Result<bool> {
     let (status, headers, body) = match kind {
         Kind::Http { status, headers, body } => (status, headers, body),

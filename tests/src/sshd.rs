@@ -10,12 +10,12 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::debian::Root;
 use crate::port;
-use crate::process::{Process, Program, Signal, User};
+use crate::process::{Process, Program, Signal, User, temporary_directory};
 use crate::provision::blocking;
 
-/// Who is logged in where the tests run as root: every system of Debian's kind has it. As root the
-/// server wants an account of its own and a directory in `/run`; as another it wants neither, and
-/// lets in that one only.
+/// The account that logs in where the tests run as root; every Debian system has it. As root the
+/// server needs an account of its own and a directory in `/run`. As another user it needs neither,
+/// and accepts only that user.
 const ACCOUNT: &str = "daemon";
 
 const SERVER: &str = "usr/sbin/sshd";
@@ -37,8 +37,8 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Starts a server that lets in whoever has a certificate of this authority (its public key,
-    /// as one line) for one of these principals, and nobody else.
+    /// Starts a server that accepts only certificates of this authority (its public key, as one
+    /// line) for one of these principals.
     ///
     /// # Panics
     ///
@@ -46,20 +46,15 @@ impl Sshd {
     pub async fn start(authority: &str, principals: &[&str]) -> Self {
         let (account, user) = account();
         let trust = [authority.trim().to_owned(), principals.join("\n")];
-        for _ in 0..10 {
-            let directory = tempfile::Builder::new().prefix("sshd-").tempdir();
-            let directory = directory.expect("the temporary directory is writable");
-            let port = port::free_pair();
+        port::on_free_port("sshd", async |port| {
+            let directory = temporary_directory("sshd-");
             let (path, trust) = (directory.path().to_owned(), trust.clone());
             let program = blocking(move || prepare(&path, port, &trust, user)).await;
             let mut process = Process::start(&program);
-            match process.says("Server listening on").await {
-                Ok(()) => return Self { process, port, account, _directory: directory },
-                Err(why) if why.contains("already in use") => {}
-                Err(why) => panic!("sshd did not start: {why}"),
-            }
-        }
-        panic!("sshd found its port taken ten times in a row: see what takes ports")
+            process.says("Server listening on").await?;
+            Ok(Self { process, port, account: account.clone(), _directory: directory })
+        })
+        .await
     }
 
     /// The port on 127.0.0.1.
@@ -106,7 +101,7 @@ impl Sshd {
         }
     }
 
-    /// What the server has written so far: why it let somebody in, or did not.
+    /// What the server has written so far: why it accepted or refused logins.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.output()
@@ -146,7 +141,7 @@ fn account() -> (String, Option<User>) {
         let user = User::named(ACCOUNT);
         return (ACCOUNT.to_owned(), Some(user.expect("there is a user named daemon")));
     }
-    let output = Command::new("id").arg("-un").output().expect("`id -un` tells the user's name");
+    let output = Command::new("id").arg("-un").output().expect("`id -un` prints the user's name");
     (String::from_utf8_lossy(&output.stdout).trim().to_owned(), None)
 }
 

@@ -45,7 +45,7 @@ async fn a_dev_server_is_set_up_in_a_few_calls() {
 }
 
 #[tokio::test]
-async fn the_audit_log_tells_requests_with_and_without_a_token() {
+async fn the_audit_log_has_requests_with_and_without_a_token() {
     let bao = OpenBao::dev().await;
     let ids = bao.approle("app", &[], json!({})).await;
     assert_eq!(bao.audit_requests(), []);
@@ -242,7 +242,7 @@ async fn certificates_are_good_or_bad_as_asked() {
     assert!(trusting(&mutual).await.is_err(), "no client certificate was shown");
     assert!(
         client_builder().build().unwrap().get(good.address()).send().await.is_err(),
-        "nobody trusts the authority"
+        "no client trusts the authority"
     );
 }
 
@@ -415,7 +415,7 @@ fn is_alive(id: u32) -> bool {
 }
 
 #[tokio::test]
-async fn a_proxy_spoils_the_connection_as_told() {
+async fn a_proxy_breaks_the_connection_as_configured() {
     let server = ScriptedServer::start(|_| ScriptedAnswer::json(200, &json!({ "a": "b" }))).await;
     let proxy = FaultProxy::in_front_of(&server.address()).await;
     let client = client_builder().timeout(Duration::from_secs(2)).build().unwrap();
@@ -467,7 +467,7 @@ async fn a_delay_does_not_hold_up_what_follows() {
 }
 
 #[tokio::test]
-async fn a_scripted_server_answers_what_it_is_told() {
+async fn a_scripted_server_answers_as_configured() {
     let server = ScriptedServer::start(|request| match request.path() {
         "/echo" => ScriptedAnswer::json(418, &request.json()).header("Retry-After", "1"),
         "/slow" => ScriptedAnswer::status(204).after(Duration::from_millis(50)),

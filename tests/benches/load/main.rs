@@ -10,7 +10,7 @@
 //! each crypto library. Every run is a process of its own, so that the start of the crypto library
 //! counts; the programs take turns. The tables hold medians, and ratios to the hand-written program:
 //!
-//! - wall: inside the process, from just before the client is built to the last value in hand;
+//! - wall: inside the process, from just before the client is built to the last value read;
 //! - CPU: of the whole process, from its start to the last value;
 //! - connections: as the line saw them; requests: as the server's audit log has them.
 //!

@@ -71,7 +71,7 @@ impl Client {
         }
     }
 
-    /// Logs in, reads everything, and says how many values are in hand.
+    /// Logs in, reads everything, and returns how many values were read.
     pub async fn run(self, crypto: Crypto, shape: Shape, access: &Access) -> usize {
         match self {
             Self::VaultConfig => vault_config(crypto, shape, access, None).await,

@@ -71,7 +71,7 @@ impl FromStr for Shape {
     }
 }
 
-/// Counts the values in hand: proof that they are there.
+/// Counts the values, as a proof that they were read.
 pub trait Count {
     fn count(&self) -> usize;
 }

@@ -1,5 +1,5 @@
 //! Servers, gateways and neighbours that behave badly: nothing is mistaken for absence, no login is
-//! wasted, nothing is told that must not be.
+//! wasted, no secret is shown.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -248,7 +248,7 @@ async fn a_login_that_a_gateway_may_have_passed_on_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_load_that_is_given_up_does_not_cancel_the_login_of_others() {
+async fn a_load_that_is_dropped_does_not_cancel_the_login_of_others() {
     let server = answering(|request| match request.path() {
         path if path.ends_with("/login") => let_in().after(Duration::from_millis(300)),
         path => secret(path),
@@ -265,7 +265,7 @@ async fn a_load_that_is_given_up_does_not_cancel_the_login_of_others() {
 }
 
 #[tokio::test]
-async fn a_token_file_that_nobody_renews_is_told_as_a_dead_token() {
+async fn a_token_file_that_is_not_renewed_is_reported_as_an_invalid_token() {
     let server = answering(|_| errors(403, "permission denied")).await;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "dead-token").unwrap();
@@ -283,7 +283,7 @@ async fn a_token_file_that_nobody_renews_is_told_as_a_dead_token() {
 }
 
 #[tokio::test]
-async fn what_a_server_echoes_is_not_told() {
+async fn what_a_server_echoes_is_not_shown() {
     let server = answering(|request| {
         let body = String::from_utf8_lossy(&request.body).into_owned();
         errors(400, &format!("cannot parse \u{1b}[31m body: {body}"))
@@ -313,7 +313,7 @@ fn a_layer_that_cannot_be_read_is_not_quoted() {
 
 /// A type that puts the value into what it expected, and one whose map has secret keys.
 #[tokio::test]
-async fn a_types_own_words_about_a_secret_are_not_told() {
+async fn the_message_of_a_type_about_a_secret_is_not_shown() {
     #[derive(Debug)]
     struct Chatty;
     impl<'de> Deserialize<'de> for Chatty {
@@ -327,7 +327,7 @@ async fn a_types_own_words_about_a_secret_are_not_told() {
         }
     }
     #[derive(Debug, VaultConfig)]
-    struct Told {
+    struct Refused {
         #[vault(kv = "app", plain)]
         chatty: Option<Chatty>,
         #[vault(kv = "app")]
@@ -336,7 +336,7 @@ async fn a_types_own_words_about_a_secret_are_not_told() {
     let data = json!({ "chatty": "value-hunter2", "map": { "key-hunter2": [1] } });
     let answer = json!({ "data": { "data": data, "metadata": { "version": 1 } } });
     let server = answering(move |_| ScriptedAnswer::json(200, &answer)).await;
-    let error = load::<Told>(&server).await.unwrap_err();
+    let error = load::<Refused>(&server).await.unwrap_err();
     assert_eq!(error.problems().len(), 2, "{error}");
     assert!(!format!("{error:?}").contains("hunter2"), "{error}");
 }

@@ -14,7 +14,7 @@ use vault_config::secrecy::{ExposeSecret, SecretBox, SecretString};
 use vault_config::{Error, ErrorKind, Loader, Mode, Secret, VaultConfig};
 use vault_config_tests::OpenBao;
 
-use crate::precedence::{dotenv, root, toml};
+use crate::support::{dotenv, root, toml};
 
 /// A field marked for Vault, of whatever type.
 #[derive(VaultConfig)]
@@ -383,10 +383,11 @@ async fn a_whole_secret_is_a_map_or_a_struct() {
     assert!(whole.none.is_none());
     bao.kv_put("secret", "keys", serde_json::json!({"external": ["hunter2"]})).await;
     let error = loader().load().await.unwrap_err();
-    let told: Vec<_> = error.problems().iter().map(|p| (p.field().unwrap(), p.message())).collect();
+    let wrong_types: Vec<_> =
+        error.problems().iter().map(|p| (p.field().unwrap(), p.message())).collect();
     let wrong = "invalid type: found a list, expected a string (at key \"external\")";
     // serde meets the wrong key before it can miss the other.
-    assert_eq!(told, [("map", wrong), ("keys", wrong)]);
+    assert_eq!(wrong_types, [("map", wrong), ("keys", wrong)]);
     bao.kv_put("secret", "keys", serde_json::json!({"external": "hunter2"})).await;
     let error = loader().load().await.unwrap_err();
     assert_eq!(error.problems()[0].message(), "missing field `internal`");

@@ -13,7 +13,7 @@ use vault_config::{
 };
 use vault_config_tests::{Fault, FaultProxy, OpenBao, Postgres, ScriptedAnswer, ScriptedServer};
 
-use crate::live::until;
+use crate::support::until;
 
 #[derive(Debug, VaultConfig)]
 struct Config {
@@ -136,7 +136,7 @@ async fn a_path_that_hangs_does_not_cost_the_others_their_connection() {
     assert_eq!(proxy.connections(), 1);
 }
 
-/// The file system of a certificate hangs: nobody writes into the pipe.
+/// The file system of a certificate hangs: nothing is written into the pipe.
 #[tokio::test]
 async fn a_certificate_that_cannot_be_read_to_its_end_holds_up_no_request() {
     let (bao, proxy) = bao().await;

@@ -10,10 +10,10 @@ use serde_json::json;
 use sqlx::mysql::MySqlConnection;
 use sqlx::{Connection, query_scalar};
 use vault_config::secrecy::ExposeSecret;
-use vault_config::{DatabaseCredentials, ErrorKind, Live, Loader, VaultConfig};
+use vault_config::{DatabaseCredentials, ErrorKind, Live, VaultConfig};
 use vault_config_tests::{MariaDb, OpenBao, Redis, mariadb, redis};
 
-use crate::errors::told;
+use crate::support::{allowed_loader, problems};
 
 #[derive(Debug, VaultConfig)]
 struct Mysql {
@@ -59,17 +59,6 @@ async fn odd_passwords(bao: &OpenBao, connection: &str) {
     config["allowed_roles"] = answer["data"]["allowed_roles"].clone();
     config["password_policy"] = "odd".into();
     bao.write(connection, config).await;
-}
-
-/// Logs in as an AppRole that may do what the structure's schema asks for.
-async fn loader<T: VaultConfig>(bao: &OpenBao) -> Loader<T> {
-    bao.policy("app", &T::schema().policy()).await;
-    let ids = bao.approle("app", &["app"], json!({})).await;
-    T::loader().without_dotenv().startup_deadline(Duration::ZERO).env_source([
-        ("VAULT_ADDR", bao.address()),
-        ("VAULT_ROLE_ID", &ids.role_id),
-        ("VAULT_SECRET_ID", &ids.secret_id),
-    ])
 }
 
 /// Logs in to MariaDB and asks as whom.
@@ -127,7 +116,7 @@ async fn users_of_mariadb_log_in_by_their_url() {
     bao.connect_mariadb(&server).await;
     odd_passwords(&bao, "mariadb/config/mariadb").await;
     bao.rotate_role("mariadb", "legacy").await;
-    let config = loader::<Mysql>(&bao).await.load().await.unwrap();
+    let config = allowed_loader::<Mysql>(&bao).await.load().await.unwrap();
     for user in [&config.readonly, &config.legacy] {
         assert!(user.password().expose_secret().contains(['@', '/', ':', '?', '#', '%']));
         assert_eq!(mysql_user(&server, user).await.unwrap(), user.username());
@@ -145,7 +134,7 @@ async fn users_of_valkey_log_in_by_their_url() {
     bao.connect_redis("valkey", "valkey-database-plugin", &server).await;
     odd_passwords(&bao, "valkey/config/redis").await;
     bao.rotate_role("valkey", "legacy").await;
-    let config = loader::<Valkey>(&bao).await.load().await.unwrap();
+    let config = allowed_loader::<Valkey>(&bao).await.load().await.unwrap();
     redis_logs_in(&server, &config.readonly, &config.legacy).await;
 }
 
@@ -155,7 +144,7 @@ async fn users_of_redis_log_in_by_their_url() {
     bao.connect_redis("redis", "redis-database-plugin", &server).await;
     odd_passwords(&bao, "redis/config/redis").await;
     bao.rotate_role("redis", "legacy").await;
-    let config = loader::<OfRedis>(&bao).await.load().await.unwrap();
+    let config = allowed_loader::<OfRedis>(&bao).await.load().await.unwrap();
     redis_logs_in(&server, &config.readonly, &config.legacy).await;
 }
 
@@ -184,21 +173,15 @@ async fn a_role_that_is_not_there_is_named_with_its_mount() {
     let (bao, mariadb, redis) = tokio::join!(OpenBao::dev(), MariaDb::start(), Redis::start());
     bao.connect_mariadb(&mariadb).await;
     bao.connect_redis("valkey", "valkey-database-plugin", &redis).await;
-    let error = loader::<Misspelt>(&bao).await.load().await.unwrap_err();
-    assert_snapshot!(told(&error, ErrorKind::RoleAbsent), @"
-    cannot load Misspelt: 2 problems
+    let error = allowed_loader::<Misspelt>(&bao).await.load().await.unwrap_err();
+    assert_snapshot!(problems(&error, ErrorKind::RoleAbsent), @"
+    mysql: DatabaseCredentials
+    vault mariadb/creds/readonyl: unknown role: readonyl
+    help: create the role, or name the right one: vault list mariadb/roles
 
-    1. mysql: DatabaseCredentials
-       env MYSQL_USERNAME, MYSQL_PASSWORD: not set
-       vault mariadb/creds/readonyl: unknown role: readonyl
-       help: create the role, or name the right one: vault list mariadb/roles
-
-    2. valkey: DatabaseCredentials
-       env VALKEY_USERNAME, VALKEY_PASSWORD: not set
-       vault valkey/static-creds/legaci: unknown role: legaci
-       help: create the role, or name the right one: vault list valkey/static-roles
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    valkey: DatabaseCredentials
+    vault valkey/static-creds/legaci: unknown role: legaci
+    help: create the role, or name the right one: vault list valkey/static-roles
     ");
     assert!(mysql_users(&mariadb).await.is_empty());
 }
@@ -247,7 +230,7 @@ async fn no_query_fails_while_users_of_mariadb_and_valkey_are_rotated() {
     bao.connect_redis("valkey", "valkey-database-plugin", &redis).await;
     bao.mariadb_role("app", "6s", "12s").await;
     bao.redis_role("valkey", "app", "6s", "12s").await;
-    let live = loader::<Short>(&bao).await.watch().await.unwrap();
+    let live = allowed_loader::<Short>(&bao).await.watch().await.unwrap();
     let work = Arc::new(Work::default());
 
     let asking = async {

@@ -12,8 +12,7 @@ use vault_config::secrecy::{ExposeSecret, SecretString};
 use vault_config::{Certificate, DatabaseCredentials, Leased, SignedSshKey, VaultConfig};
 use vault_config_tests::{Fault, FaultProxy, OpenBao, Postgres};
 
-use crate::errors::{Traced, shown};
-use crate::live::until;
+use crate::support::{NOTHING, TraceRecorder, every_rendering, until};
 
 #[derive(Debug, VaultConfig)]
 struct Config {
@@ -49,7 +48,7 @@ const SOURCES: [&str; 8] = [
 ];
 
 impl Config {
-    /// All that nobody may see.
+    /// Every secret value.
     fn secrets(&self) -> Vec<String> {
         let texts = [
             &self.stored,
@@ -70,9 +69,9 @@ impl Config {
 }
 
 #[tokio::test]
-async fn nothing_of_it_is_shown_and_all_of_it_is_told() {
-    let traced = Traced::default();
-    let _this_thread = traced.of_this_thread();
+async fn no_secret_of_any_engine_is_shown_and_every_source_is_reported() {
+    let traces = TraceRecorder::default();
+    let _recording = traces.of_this_thread();
     let (bao, postgres) = tokio::join!(OpenBao::dev(), Postgres::start());
     bao.connect_database(&postgres).await;
     bao.kv_put("secret", "app", json!({ "stored": "canary-7f3a-stored" })).await;
@@ -96,7 +95,7 @@ async fn nothing_of_it_is_shown_and_all_of_it_is_told() {
     let loader = || {
         let figment = Figment::from(Toml::string(&file));
         let loader = Config::loader().without_dotenv().figment(figment).vault(vault.clone());
-        loader.env_source([("", ""); 0]).startup_deadline(Duration::ZERO)
+        loader.env_source(NOTHING).startup_deadline(Duration::ZERO)
     };
 
     let live = loader().watch().await.unwrap();
@@ -145,13 +144,13 @@ async fn nothing_of_it_is_shown_and_all_of_it_is_told() {
     secrets.extend(live.current().secrets());
     live.shutdown().await.unwrap();
     let users = "select usename from pg_user where usename like 'v-%'";
-    until("nobody is left", async || postgres.psql(users).await.is_empty()).await;
+    until("no user is left", async || postgres.psql(users).await.is_empty()).await;
 
-    said.extend(errors.iter().map(shown));
+    said.extend(errors.iter().map(every_rendering));
     for secret in &secrets {
         assert!(secret.len() >= 8, "it would be in any sentence");
         assert!(!said.contains(secret.as_str()), "said: {secret}");
-        assert_eq!(traced.count(secret), 0, "traced: {secret}");
+        assert_eq!(traces.count(secret), 0, "traced: {secret}");
     }
-    assert!(traced.count("pki/issue/web") > 0, "what is traced is seen here");
+    assert!(traces.count("pki/issue/web") > 0, "what is traced is seen here");
 }

@@ -1,4 +1,4 @@
-//! A load that gives what expires says so.
+//! A load that returns expiring values logs a warning.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -8,7 +8,7 @@ use vault_config::secrecy::SecretString;
 use vault_config::{Certificate, DatabaseCredentials, Loader, Vault, VaultConfig};
 use vault_config_tests::{AppRoleIds, OpenBao, Postgres, ScriptedAnswer, ScriptedServer};
 
-use crate::precedence::logged;
+use crate::support::logged;
 
 #[derive(Debug, VaultConfig)]
 struct Config {
@@ -53,13 +53,13 @@ fn loader<T: VaultConfig>(bao: &OpenBao, ids: &AppRoleIds) -> Loader<T> {
     ])
 }
 
-/// What is warned of while this runs.
+/// The warnings that are logged while this runs.
 async fn warnings(load: impl Future<Output = ()>) -> Vec<String> {
     let lines = logged(load).await;
     lines.into_iter().filter(|line| line.starts_with("WARN")).collect()
 }
 
-/// What is warned of while this runs on a thread without a runtime.
+/// The warnings that are logged while this runs on a thread without a runtime.
 fn warnings_blocking(load: impl FnOnce() + Send + 'static) -> Vec<String> {
     let thread = std::thread::spawn(|| {
         let mut warnings = pin!(warnings(async { load() }));

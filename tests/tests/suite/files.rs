@@ -13,10 +13,10 @@ use std::time::Duration;
 use serde_json::json;
 use tempfile::TempDir;
 use vault_config::secrecy::{ExposeSecret, SecretString};
-use vault_config::{Error, ErrorKind, Loader, Mode, Vault, VaultConfig};
+use vault_config::{ErrorKind, Loader, Mode, Vault, VaultConfig};
 use vault_config_tests::OpenBao;
 
-use crate::precedence::NOTHING;
+use crate::support::{NOTHING, load_error};
 
 #[derive(Debug, VaultConfig)]
 #[vault(env_prefix = "APP")]
@@ -29,10 +29,6 @@ struct Config {
 
 fn local(dotenv: &Path) -> Loader<Config> {
     Config::loader().mode(Mode::Local).env_source(NOTHING).dotenv(dotenv)
-}
-
-async fn failure<T: VaultConfig>(loader: Loader<T>) -> Error {
-    loader.startup_deadline(Duration::ZERO).load().await.err().expect("the load fails")
 }
 
 fn pipe(folder: &TempDir, name: &str) -> PathBuf {
@@ -83,7 +79,7 @@ async fn an_env_file_is_read_up_to_a_mebibyte() {
         if let Some(text) = text {
             fs::write(&file, text).unwrap();
         }
-        let error = failure(local(&file)).await;
+        let error = load_error(local(&file)).await;
         let problem = &error.problems()[0];
         assert_eq!(problem.kind(), ErrorKind::Dotenv, "{error}");
         assert_eq!(problem.message(), "it is larger than 1 MiB, the most that is read");
@@ -92,10 +88,10 @@ async fn an_env_file_is_read_up_to_a_mebibyte() {
 }
 
 #[tokio::test]
-async fn an_env_file_that_is_none_is_a_problem_with_words() {
+async fn an_env_file_that_is_no_file_is_a_problem_with_a_message() {
     let folder = TempDir::new().unwrap();
     for (path, what) in no_files(&folder) {
-        let error = failure(local(&path)).await;
+        let error = load_error(local(&path)).await;
         let problem = &error.problems()[0];
         assert_eq!(problem.kind(), ErrorKind::Dotenv, "{error}");
         assert_eq!(problem.message(), format!("{what}: only regular files and pipes are read"));
@@ -131,14 +127,14 @@ async fn an_env_file_may_be_a_pipe_that_answers() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(writer);
     let path = PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
-    assert_eq!(failure(local(&path)).await.kind(), ErrorKind::Missing, "an empty file");
+    assert_eq!(load_error(local(&path)).await.kind(), ErrorKind::Missing, "an empty file");
 }
 
 #[tokio::test]
 async fn an_env_pipe_that_nothing_writes_to_ends_with_words_and_holds_up_nothing() {
     let folder = TempDir::new().unwrap();
     let path = pipe(&folder, ".env");
-    let load = failure(local(&path));
+    let load = load_error(local(&path));
     let mut load = std::pin::pin!(load);
     // On the one thread of this runtime.
     tokio::select! {
@@ -153,7 +149,7 @@ async fn an_env_pipe_that_nothing_writes_to_ends_with_words_and_holds_up_nothing
 
     // Opened by something that then says nothing.
     let silent = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
-    assert_eq!(failure(local(&path)).await.problems()[0].message(), problem.message());
+    assert_eq!(load_error(local(&path)).await.problems()[0].message(), problem.message());
     drop(silent);
 
     let endless = thread::spawn({
@@ -163,7 +159,7 @@ async fn an_env_pipe_that_nothing_writes_to_ends_with_words_and_holds_up_nothing
             while pipe.write_all(&[b'x'; 4096]).is_ok() {}
         }
     });
-    let error = failure(local(&path)).await;
+    let error = load_error(local(&path)).await;
     assert!(error.to_string().contains("larger than 1 MiB"), "{error}");
     endless.join().unwrap();
 }
@@ -222,7 +218,7 @@ async fn a_login_reads_no_file_that_is_none_and_none_that_is_too_large() {
     for (path, what) in no_files(&folder).into_iter().chain([too_large]) {
         for login in logins(path.to_str().unwrap()) {
             let variables = std::iter::once(address.clone()).chain(login.clone());
-            let error = failure(Config::loader().without_dotenv().env_source(variables)).await;
+            let error = load_error(Config::loader().without_dotenv().env_source(variables)).await;
             let expected = format!("{} cannot be read: {what}", path.display());
             assert!(error.to_string().contains(&expected), "{login:?}: {error}");
         }
@@ -241,7 +237,7 @@ async fn a_login_reads_a_pipe_that_answers_and_waits_for_no_other() {
     assert_eq!(loader().load().await.unwrap().password.expose_secret(), "of vault");
     writer.join().unwrap();
 
-    let mut load = std::pin::pin!(failure(loader()));
+    let mut load = std::pin::pin!(load_error(loader()));
     tokio::select! {
         biased;
         error = &mut load => panic!("it came before a tenth of a second: {error}"),

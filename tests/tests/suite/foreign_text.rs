@@ -15,11 +15,11 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use url::Url;
 use vault_config::auth::{AuthMethod, LoginClient, LoginError, LoginFuture, Token};
 use vault_config::secrecy::SecretString;
-use vault_config::{Error, ErrorKind, Loader, Mode, Report, Vault, VaultConfig};
+use vault_config::{Error, ErrorKind, Mode, Report, Vault, VaultConfig};
 use vault_config_tests::{OpenBao, ScriptedAnswer, ScriptedServer};
 
 use crate::kv::put_many;
-use crate::precedence::{NOTHING, root, with};
+use crate::support::{NOTHING, load_error, root, with};
 
 /// It colours, goes back, breaks the line, forges a problem, turns the line round, and hides letters.
 const EVIL: &str =
@@ -67,10 +67,6 @@ fn assert_report(report: &Report) {
     assert_legible(&format!("{report} {report:?} {}", report.mode()));
 }
 
-async fn failure<T: VaultConfig>(loader: Loader<T>) -> Error {
-    loader.startup_deadline(Duration::ZERO).load().await.err().expect("the load fails")
-}
-
 #[derive(Debug, VaultConfig)]
 struct Config {
     #[vault(kv = "app/{team}")]
@@ -80,15 +76,15 @@ struct Config {
 }
 
 #[tokio::test]
-async fn names_of_keys_are_shown_and_not_obeyed() {
+async fn names_of_keys_are_shown_and_not_interpreted() {
     let bao = OpenBao::dev().await;
     bao.kv_put("secret", "app/a", json!({ EVIL: "x", format!("password{EVIL}"): "y" })).await;
     bao.kv_put("secret", "app/b", json!({ "password": "x", EVIL: "y", "pass\u{200b}word": "z" }))
         .await;
     bao.kv_put("secret", "app/c", json!({ "pass\u{202e}word": "z" })).await;
     let loader = || Config::loader().without_dotenv().env_source(root(&bao));
-    assert_error(&failure(loader().var("team", "a")).await, ErrorKind::KeyAbsent);
-    let near = failure(loader().var("team", "c")).await;
+    assert_error(&load_error(loader().var("team", "a")).await, ErrorKind::KeyAbsent);
+    let near = load_error(loader().var("team", "c")).await;
     assert_error(&near, ErrorKind::KeyAbsent);
     assert!(near.problems()[0].help().starts_with(r#"did you mean "pass\u{202e}word"?"#), "{near}");
 
@@ -115,7 +111,7 @@ struct Plain {
 
 /// What the server takes for a letter may still be drawn as nothing.
 #[tokio::test]
-async fn paths_and_roles_from_variables_are_shown_and_not_obeyed() {
+async fn paths_and_roles_from_variables_are_shown_and_not_interpreted() {
     #[derive(Debug, VaultConfig)]
     struct Paths {
         #[vault(kv = "app/{evil}")]
@@ -133,16 +129,16 @@ async fn paths_and_roles_from_variables_are_shown_and_not_obeyed() {
         let more = [("VAULT_TOKEN", token), ("VAULT_CONFIG_VAR_EVIL", evil)];
         Paths::loader().without_dotenv().env_source(with(root(&bao), &more))
     };
-    let error = failure(loader(bao.root_token(), "\u{202e}gpj.exe")).await;
+    let error = load_error(loader(bao.root_token(), "\u{202e}gpj.exe")).await;
     assert_error(&error, ErrorKind::Variable);
     assert_eq!(error.problems().len(), 4, "{error}");
 
     let hidden = "a\u{3164}b\u{fe0f}c";
-    let error = failure(loader(bao.root_token(), hidden)).await;
+    let error = load_error(loader(bao.root_token(), hidden)).await;
     assert_error(&error, ErrorKind::PathAbsent);
     assert!(error.to_string().contains(r"database/creds/a\u{3164}b\u{fe0f}c"), "{error}");
     let nothing_allowed = bao.token(&["default"], json!({})).await;
-    assert_error(&failure(loader(&nothing_allowed, hidden)).await, ErrorKind::Denied);
+    assert_error(&load_error(loader(&nothing_allowed, hidden)).await, ErrorKind::Denied);
 
     bao.kv_put("secret", &format!("app/{hidden}"), json!({ "kv": "x", "unused": "y" })).await;
     #[derive(Debug, VaultConfig)]
@@ -160,10 +156,10 @@ async fn paths_and_roles_from_variables_are_shown_and_not_obeyed() {
 }
 
 #[tokio::test]
-async fn the_servers_own_words_are_shown_and_not_obeyed() {
+async fn the_messages_of_the_server_are_shown_and_not_interpreted() {
     let words = |status, words: &str| {
         let answer = ScriptedAnswer::json(status, &json!({ "errors": [words] }));
-        ScriptedServer::start(move |_| answer.clone())
+        ScriptedServer::always(answer)
     };
     for (status, kind) in
         [(400, ErrorKind::Server), (403, ErrorKind::Denied), (500, ErrorKind::Server)]
@@ -172,7 +168,7 @@ async fn the_servers_own_words_are_shown_and_not_obeyed() {
         let variables =
             [("VAULT_ADDR", &*server.address()), ("VAULT_TOKEN", "t"), ("VAULT_MAX_RETRIES", "0")];
         let loader = Plain::loader().without_dotenv().env_source(variables);
-        let error = failure(loader).await;
+        let error = load_error(loader).await;
         assert_error(&error, kind);
         let variables = [
             ("VAULT_ADDR", &*server.address()),
@@ -180,17 +176,17 @@ async fn the_servers_own_words_are_shown_and_not_obeyed() {
             ("VAULT_SECRET_ID", "s"),
             ("VAULT_MAX_RETRIES", "0"),
         ];
-        let error = failure(Plain::loader().without_dotenv().env_source(variables)).await;
+        let error = load_error(Plain::loader().without_dotenv().env_source(variables)).await;
         assert_legible(&error.to_string());
     }
     let content_type = "text/\u{202e}html".as_bytes();
     let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Type: ".to_vec();
     answer.extend_from_slice(content_type);
     answer.extend_from_slice(b"\r\n\r\n<");
-    let server = ScriptedServer::start(move |_| ScriptedAnswer::raw(answer.clone())).await;
+    let server = ScriptedServer::always(ScriptedAnswer::raw(answer)).await;
     let variables = [("VAULT_ADDR", &*server.address()), ("VAULT_TOKEN", "t")];
     assert_error(
-        &failure(Plain::loader().without_dotenv().env_source(variables)).await,
+        &load_error(Plain::loader().without_dotenv().env_source(variables)).await,
         ErrorKind::NotVault,
     );
 }
@@ -202,13 +198,13 @@ async fn a_secret_that_the_server_repeats_is_withheld_however_it_is_shown() {
     for secret in ["it's \u{1b}\"hunter2\"", &long] {
         let answer =
             ScriptedAnswer::json(400, &json!({ "errors": [format!("no such id: {secret}")] }));
-        let server = ScriptedServer::start(move |_| answer.clone()).await;
+        let server = ScriptedServer::always(answer).await;
         let variables = [
             ("VAULT_ADDR", &*server.address()),
             ("VAULT_ROLE_ID", "r"),
             ("VAULT_SECRET_ID", secret),
         ];
-        let error = failure(Plain::loader().without_dotenv().env_source(variables)).await;
+        let error = load_error(Plain::loader().without_dotenv().env_source(variables)).await;
         assert!(!error.to_string().contains("hunter2"), "{error}");
         assert!(error.to_string().contains("withheld"), "{error}");
     }
@@ -230,10 +226,10 @@ impl AuthMethod for Own {
 }
 
 #[tokio::test]
-async fn a_login_of_ones_own_is_shown_and_not_obeyed() {
+async fn the_text_of_a_custom_login_is_shown_and_not_interpreted() {
     let vault = Vault::builder().address("http://127.0.0.1:1").auth(Own).build().unwrap();
     let error =
-        failure(Plain::loader().without_dotenv().env_source(NOTHING).vault(vault.clone())).await;
+        load_error(Plain::loader().without_dotenv().env_source(NOTHING).vault(vault.clone())).await;
     assert_error(&error, ErrorKind::LoginRefused);
     assert!(
         error.to_string().contains("help: say:\n     first\n     second\\u{1b}[0m\n"),
@@ -243,7 +239,7 @@ async fn a_login_of_ones_own_is_shown_and_not_obeyed() {
 }
 
 #[tokio::test]
-async fn names_of_files_and_values_of_variables_are_shown_and_not_obeyed() {
+async fn names_of_files_and_values_of_variables_are_shown_and_not_interpreted() {
     for (variables, kind) in [
         ([("VAULT_ROLE_ID", "r"), ("VAULT_SECRET_ID_FILE", EVIL)], ErrorKind::LoginRefused),
         (
@@ -258,22 +254,22 @@ async fn names_of_files_and_values_of_variables_are_shown_and_not_obeyed() {
         let address = [("VAULT_ADDR", "http://127.0.0.1:1")];
         let loader =
             Plain::loader().without_dotenv().env_source(address.into_iter().chain(variables));
-        assert_error(&failure(loader).await, kind);
+        assert_error(&load_error(loader).await, kind);
     }
     let socket = format!("unix:///tmp/{EVIL}");
     let variables = [("VAULT_ADDR", &*socket), ("VAULT_TOKEN", "t")];
     assert_error(
-        &failure(Plain::loader().without_dotenv().env_source(variables)).await,
+        &load_error(Plain::loader().without_dotenv().env_source(variables)).await,
         ErrorKind::Connection,
     );
 
     let loader = Plain::loader().mode(Mode::Local).env_source(NOTHING).dotenv(EVIL);
-    assert_error(&failure(loader).await, ErrorKind::Dotenv);
+    assert_error(&load_error(loader).await, ErrorKind::Dotenv);
     let directory = tempfile::TempDir::new().unwrap();
     let file = directory.path().join("\u{1b}[31m\n2. forged.env");
     std::fs::write(&file, "PASSWORD='x'\nhunter2").unwrap();
     let loader = || Plain::loader().mode(Mode::Local).env_source(NOTHING).dotenv(&file);
-    assert_error(&failure(loader()).await, ErrorKind::Dotenv);
+    assert_error(&load_error(loader()).await, ErrorKind::Dotenv);
     std::fs::write(&file, "PASSWORD='x'\nVAULT_ADDR=x").unwrap();
     assert_report(&loader().mode(Mode::Auto).load_with_report().await.unwrap().1);
 }
@@ -308,10 +304,10 @@ async fn keys_and_values_of_files_and_what_types_and_validators_say_of_them() {
         (json(json!({ "ports": { EVIL: "x" } })), ErrorKind::WrongType),
         (Figment::from(Toml::file_exact(EVIL)), ErrorKind::Figment),
     ] {
-        assert_error(&failure(local(layers).env_source(NOTHING)).await, kind);
+        assert_error(&load_error(local(layers).env_source(NOTHING)).await, kind);
     }
     let variables = [("URL", EVIL), ("HOST", EVIL), ("PORTS", EVIL)];
-    let error = failure(local(Figment::new()).env_source(variables)).await;
+    let error = load_error(local(Figment::new()).env_source(variables)).await;
     assert_error(&error, ErrorKind::Invalid);
     assert_eq!(error.problems().len(), 3, "{error}");
 
@@ -327,7 +323,7 @@ async fn keys_and_values_of_files_and_what_types_and_validators_say_of_them() {
         host: String,
     }
     let loader = Strict::loader().mode(Mode::Local).without_dotenv().figment(unknown);
-    assert_error(&failure(loader.env_source(NOTHING)).await, ErrorKind::UnknownKey);
+    assert_error(&load_error(loader.env_source(NOTHING)).await, ErrorKind::UnknownKey);
 }
 
 /// Every field of every event and span.
@@ -369,12 +365,12 @@ impl Logged {
 }
 
 #[tokio::test]
-async fn what_is_logged_is_shown_and_not_obeyed() {
+async fn log_lines_are_shown_and_not_interpreted() {
     let logged = Logged::default();
     let _guard =
         tracing::subscriber::set_default(tracing_subscriber::registry().with(logged.clone()));
     let answer = ScriptedAnswer::json(500, &json!({ "errors": [EVIL], "warnings": [EVIL] }));
-    let server = ScriptedServer::start(move |_| answer.clone()).await;
+    let server = ScriptedServer::always(answer).await;
     let path = "a\u{3164}b\u{fe0f}c";
     let loader = |variables: [(&'static str, String); 3]| {
         let loader = Config::loader().without_dotenv().env_source(variables);
@@ -387,16 +383,16 @@ async fn what_is_logged_is_shown_and_not_obeyed() {
             (login.0, login.1.to_owned()),
             ("VAULT_MAX_RETRIES", "1".to_owned()),
         ];
-        failure(loader(variables)).await;
+        load_error(loader(variables)).await;
     }
     let vault = Vault::builder().address("http://127.0.0.1:1").auth(Own).build().unwrap();
-    failure(Plain::loader().without_dotenv().env_source(NOTHING).vault(vault)).await;
+    load_error(Plain::loader().without_dotenv().env_source(NOTHING).vault(vault)).await;
     let unread = [
         ("VAULT_ADDR", format!("unix:///tmp/{EVIL}")),
         ("VAULT_TOKEN", "t".to_owned()),
         ("VAULT_MAX_RETRIES", "1".to_owned()),
     ];
-    failure(loader(unread).startup_deadline(Duration::from_millis(10))).await;
+    load_error(loader(unread).startup_deadline(Duration::from_millis(10))).await;
     let lines = logged.0.lock().unwrap().clone();
     for what in ["warning=", "method=own ", "method=token file", "path=", "Vault mode, because"] {
         assert!(lines.iter().any(|line| line.contains(what)), "{what} in {lines:?}");
@@ -423,7 +419,7 @@ async fn a_secret_with_ten_thousand_keys_is_a_short_message() {
     }
     let bao = OpenBao::dev().await;
     put_many(&bao, 10_000).await;
-    let error = failure(Many::loader().without_dotenv().env_source(root(&bao))).await;
+    let error = load_error(Many::loader().without_dotenv().env_source(root(&bao))).await;
     let [slip, absent] = error.problems() else { panic!("{error}") };
     assert!(slip.message().contains("its keys are key_7777, "), "{slip}");
     assert!(slip.message().ends_with(" (the nearest of 10000)"), "{slip}");
@@ -453,7 +449,7 @@ async fn a_file_with_ten_thousand_unknown_keys_is_a_short_message() {
     let keys: serde_json::Value = keys.chain([("zPOOL-SIZE".to_owned(), json!(1))]).collect();
     let layers = Figment::from(Json::string(&keys.to_string()));
     let loader = Strict::loader().mode(Mode::Local).without_dotenv().env_source(NOTHING);
-    let error = failure(loader.figment(layers)).await;
+    let error = load_error(loader.figment(layers)).await;
     assert!(error.to_string().len() < 4000, "{error}");
     assert!(error.problems()[0].help().contains("did you mean pool_size?"), "{error}");
     assert!(error.to_string().contains("no field takes 9989 more keys: key_"), "{error}");

@@ -9,28 +9,19 @@ use serde_json::{Value, json};
 use url::Url;
 use vault_config::secrecy::zeroize::Zeroize;
 use vault_config::secrecy::{ExposeSecret, SecretBox, SecretString};
-use vault_config::{Error, ErrorKind, Loader, VaultConfig};
+use vault_config::{Error, ErrorKind, VaultConfig};
 use vault_config_tests::{OpenBao, client_builder};
 
-use crate::errors::told;
-
-fn loader<T: VaultConfig>(bao: &OpenBao, token: &str) -> Loader<T> {
-    let variables = [("VAULT_ADDR", bao.address()), ("VAULT_TOKEN", token)];
-    T::loader().without_dotenv().startup_deadline(Duration::ZERO).env_source(variables)
-}
+use crate::support::{problems, request_count, token_loader};
 
 async fn as_root<T: VaultConfig>(bao: &OpenBao) -> Result<T, Error> {
-    loader(bao, bao.root_token()).load().await
+    token_loader(bao.address(), bao.root_token()).load().await
 }
 
 /// With a token that may do what the structure's schema asks for.
 async fn as_allowed<T: VaultConfig>(bao: &OpenBao) -> Result<T, Error> {
     bao.policy("own", &T::schema().policy()).await;
-    loader(bao, &bao.token(&["own"], json!({})).await).load().await
-}
-
-fn asked(bao: &OpenBao, path: &str) -> usize {
-    bao.audit_requests().iter().filter(|request| request.path == path).count()
+    token_loader(bao.address(), &bao.token(&["own"], json!({})).await).load().await
 }
 
 #[derive(Debug, VaultConfig)]
@@ -63,7 +54,7 @@ async fn a_pinned_version_is_that_version_until_it_is_gone() {
     let read = as_allowed::<Pinned>(&bao).await.unwrap();
     let passwords = [&read.first, &read.second, &read.newest].map(ExposeSecret::expose_secret);
     assert_eq!(passwords, ["one", "two", "three"]);
-    assert_eq!(asked(&bao, "secret/data/app"), 3);
+    assert_eq!(request_count(&bao, "secret/data/app"), 3);
 
     bao.write("secret/delete/app", json!({ "versions": [1] })).await;
     bao.write("secret/destroy/app", json!({ "versions": [2] })).await;
@@ -98,7 +89,7 @@ async fn a_pinned_version_is_not_read_again() {
         bao.kv_put("secret", path, json!({ "key": "one" })).await;
     }
     let second = Duration::from_secs(1);
-    let loader = loader::<Watched>(&bao, bao.root_token()).refresh_every(second);
+    let loader = token_loader::<Watched>(bao.address(), bao.root_token()).refresh_every(second);
     let live = loader.watch().await.unwrap();
     bao.clear_audit();
     for path in ["pinned", "moving"] {
@@ -109,7 +100,7 @@ async fn a_pinned_version_is_not_read_again() {
         tokio::time::timeout(30 * second, subscription.changed()).await.unwrap();
     }
     let end = Instant::now() + 30 * second;
-    while asked(&bao, "secret/metadata/moving") < 4 {
+    while request_count(&bao, "secret/metadata/moving") < 4 {
         assert!(Instant::now() < end, "{:#?}", live.status());
         tokio::time::sleep(second / 10).await;
     }
@@ -202,7 +193,7 @@ async fn whole_and_nested_secrets_fill_maps_structs_and_boxes() {
     // Version 1 stores no secret without a key.
     bao.write("kv1/empty", json!({ "spare": "" })).await;
     for mount in ["secret", "kv1"] {
-        let loader = loader::<Shapes>(&bao, bao.root_token()).var("mount", mount);
+        let loader = token_loader::<Shapes>(bao.address(), bao.root_token()).var("mount", mount);
         let read = loader.load().await.unwrap();
         assert_eq!(read.by_hash["a"].expose_secret(), "1");
         assert_eq!(read.by_order.keys().collect::<Vec<_>>(), ["a", "b"]);
@@ -258,7 +249,7 @@ async fn a_key_is_any_text() {
     let secret: Value = ODD_KEYS.iter().map(|key| (key.to_string(), Value::from(*key))).collect();
     let bao = both_versions(&[("odd", secret)]).await;
     for mount in ["secret", "kv1"] {
-        let loader = loader::<OddKeys>(&bao, bao.root_token()).var("mount", mount);
+        let loader = token_loader::<OddKeys>(bao.address(), bao.root_token()).var("mount", mount);
         let read = loader.load().await.unwrap();
         let found = [
             &read.dot,
@@ -276,7 +267,7 @@ async fn a_key_is_any_text() {
         assert_eq!(found.map(ExposeSecret::expose_secret), ODD_KEYS, "{mount}");
         assert!(read.absent.is_none());
     }
-    assert_eq!(asked(&bao, "secret/data/odd"), 1);
+    assert_eq!(request_count(&bao, "secret/data/odd"), 1);
 }
 
 #[derive(Debug, VaultConfig)]
@@ -326,7 +317,7 @@ fn encoded(path: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_path_is_sent_as_it_is_meant() {
+async fn a_path_is_sent_as_declared() {
     let bao = OpenBao::dev().await;
     bao.mount_kv_v1("kv1").await;
     bao.mount_kv_v2("groups/odd+kv").await;
@@ -338,12 +329,12 @@ async fn a_path_is_sent_as_it_is_meant() {
         bao.write(&format!("kv1/{path}"), secret.clone()).await;
         bao.write(&format!("cubbyhole/{}", encoded(segment)), secret).await;
     }
-    // The server itself tells the segments apart.
+    // The server itself distinguishes the segments.
     let listed = bao.try_request("LIST", "secret/metadata/team", None, bao.root_token()).await.1;
     assert_eq!(listed["data"]["keys"].as_array().unwrap().len(), ODD_SEGMENTS.len(), "{listed}");
     for segment in ODD_SEGMENTS {
         for mount in ["secret", "kv1", "groups/odd+kv"] {
-            let loader = loader::<Anywhere>(&bao, bao.root_token());
+            let loader = token_loader::<Anywhere>(bao.address(), bao.root_token());
             let read = loader.var("path", segment).var("mount", mount).load().await;
             let read = read.unwrap_or_else(|error| panic!("{mount} {segment}: {error}"));
             assert_eq!(read.here.expose_secret(), segment, "{mount}");
@@ -368,14 +359,14 @@ async fn what_changes_at_an_odd_path_is_seen() {
     let odd = "100% a?b#c+d%20größe";
     let path = format!("team/{}/app", encoded(odd));
     bao.kv_put("secret", &path, json!({ "here": "one" })).await;
-    let loader = loader::<Moving>(&bao, bao.root_token()).var("path", odd);
+    let loader = token_loader::<Moving>(bao.address(), bao.root_token()).var("path", odd);
     let live = loader.watch().await.unwrap();
     let mut subscription = live.subscribe();
     bao.clear_audit();
     bao.kv_put("secret", &path, json!({ "here": "two" })).await;
     let changed = tokio::time::timeout(Duration::from_secs(30), subscription.changed()).await;
     assert_eq!(changed.unwrap().unwrap().here.expose_secret(), "two");
-    assert!(asked(&bao, &format!("secret/metadata/team/{odd}/app")) > 0);
+    assert!(request_count(&bao, &format!("secret/metadata/team/{odd}/app")) > 0);
 }
 
 #[derive(Debug, VaultConfig)]
@@ -442,7 +433,7 @@ async fn a_thousand_keys_are_one_request() {
     let numbers = [501, 777, 998, 999].map(|n| format!("value {n}"));
     assert_eq!(single.map(ExposeSecret::expose_secret), numbers);
     assert!(read.key_1000.is_none());
-    assert_eq!(asked(&bao, "secret/data/many"), 1);
+    assert_eq!(request_count(&bao, "secret/data/many"), 1);
 }
 
 #[derive(Debug, VaultConfig)]
@@ -459,17 +450,11 @@ async fn to_look_around_a_secret_is_not_to_read_it() {
     let by_its_keys = after_a_look(&bao, "secret/subkeys/app").await;
     assert_eq!(by_its_metadata, by_its_keys);
     assert_snapshot!(by_its_keys, @r#"
-    cannot load Config: 1 problem
-
-    1. password: SecretString
-       env PASSWORD: not set
-       vault kv secret/app: permission denied (HTTP 403)
-       help: let a policy of the token allow it:
-         path "secret/data/app" {
-           capabilities = ["read"]
-         }
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    vault kv secret/app: permission denied (HTTP 403)
+    help: let a policy of the token allow it:
+      path "secret/data/app" {
+        capabilities = ["read"]
+      }
     "#);
 }
 
@@ -478,6 +463,6 @@ async fn after_a_look(bao: &OpenBao, path: &str) -> String {
     bao.policy("around", &format!(r#"path "{path}" {{ capabilities = ["read"] }}"#)).await;
     let token = bao.token(&["around"], json!({})).await;
     assert_eq!(bao.try_request("GET", path, None, &token).await.0, 200);
-    let error = loader::<Config>(bao, &token).load().await.unwrap_err();
-    told(&error, ErrorKind::Denied)
+    let error = token_loader::<Config>(bao.address(), &token).load().await.unwrap_err();
+    problems(&error, ErrorKind::Denied)
 }

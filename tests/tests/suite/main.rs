@@ -36,5 +36,6 @@ mod requests;
 mod settings;
 mod ssh;
 mod startup;
+mod support;
 mod transit;
 mod write;

@@ -1,7 +1,6 @@
-//! The likeliest help goes first, and nothing leads the wrong way.
+//! The most likely help comes first, and no help is misleading.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Format as _, Toml};
@@ -10,19 +9,14 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use vault_config::secrecy::{ExposeSecret, SecretString};
-use vault_config::{DatabaseCredentials, Error, ErrorKind, Loader, Mode, Vault, VaultConfig};
+use vault_config::{DatabaseCredentials, Error, ErrorKind, Mode, Vault, VaultConfig};
 use vault_config_tests::{Authority, OpenBao, ScriptedAnswer, ScriptedServer};
 
-use crate::errors::told;
-use crate::precedence::{NOTHING, root, with};
-
-async fn failure<T: VaultConfig>(loader: Loader<T>) -> Error {
-    loader.startup_deadline(Duration::ZERO).load().await.err().expect("the load fails")
-}
+use crate::support::{NOTHING, field_kinds, load_error, problems, root, with};
 
 async fn at<T: VaultConfig>(address: &str, token: &str) -> Error {
     let variables = [("VAULT_ADDR", address), ("VAULT_TOKEN", token), ("VAULT_MAX_RETRIES", "0")];
-    failure(T::loader().without_dotenv().env_source(variables)).await
+    load_error(T::loader().without_dotenv().env_source(variables)).await
 }
 
 // ===== a path that repeats what is added to it =====
@@ -64,19 +58,13 @@ async fn a_path_that_repeats_its_mount_says_so_before_anything_else() {
         password: SecretString,
     }
     let denied = at::<Twice>(bao.address(), &limited).await;
-    assert_snapshot!(told(&denied, ErrorKind::Denied), @r#"
-    cannot load Twice: 1 problem
-
-    1. password: SecretString
-       env PASSWORD: not set
-       vault kv secret/secret/data/app: permission denied (HTTP 403)
-       help: the path repeats what is added to it: secret/data/secret/data/app was asked for; did you mean kv = "app"?
-         or let a policy of the token allow it:
-         path "secret/data/secret/data/app" {
-           capabilities = ["read"]
-         }
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    assert_snapshot!(problems(&denied, ErrorKind::Denied), @r#"
+    vault kv secret/secret/data/app: permission denied (HTTP 403)
+    help: the path repeats what is added to it: secret/data/secret/data/app was asked for; did you mean kv = "app"?
+      or let a policy of the token allow it:
+      path "secret/data/secret/data/app" {
+        capabilities = ["read"]
+      }
     "#);
 }
 
@@ -112,22 +100,16 @@ async fn an_optional_struct_says_what_switched_it_on() {
     let loader = |more| Optional::loader().without_dotenv().env_source(with(root(&bao), more));
     assert!(loader(&[]).load().await.unwrap().smtp.is_none());
     bao.kv_put("secret", "smtp", json!({ "password": "hunter2" })).await;
-    let stored = failure(loader(&[])).await;
-    assert_snapshot!(told(&stored, ErrorKind::Missing), @"
-    cannot load Optional: 1 problem
-
-    1. smtp.host: String
-       env APP_SMTP_HOST: not set
-       no source has a value for it
-       help: set APP_SMTP_HOST in the environment or in .env, or smtp.host in a file, or give the field a default (or the type Option)
-         smtp may be left out, and is needed since smtp.password has a value (vault kv secret/smtp#password (version 1)): take that away, or set the rest of it
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    let stored = load_error(loader(&[])).await;
+    assert_snapshot!(problems(&stored, ErrorKind::Missing), @"
+    no source has a value for it
+    help: set APP_SMTP_HOST in the environment or in .env, or smtp.host in a file, or give the field a default (or the type Option)
+      smtp may be left out, and is needed since smtp.password has a value (vault kv secret/smtp#password (version 1)): take that away, or set the rest of it
     ");
 
     let local = |variables: &[(&'static str, &'static str)], toml: &str| {
         let loader = Optional::loader().mode(Mode::Local).without_dotenv();
-        failure(loader.env_source(variables.to_vec()).figment(Figment::from(Toml::string(toml))))
+        load_error(loader.env_source(variables.to_vec()).figment(Figment::from(Toml::string(toml))))
     };
     // One variable; the innermost of two; a file.
     let one = local(&[("APP_SMTP_PORT", "26")], "").await;
@@ -148,16 +130,16 @@ async fn an_optional_struct_says_what_switched_it_on() {
 
     // What is required by itself needs no reason.
     let loader = Smtp::loader().mode(Mode::Local).without_dotenv().env_source([("PORT", "1")]);
-    assert!(!failure(loader).await.to_string().contains("may be left out"));
+    assert!(!load_error(loader).await.to_string().contains("may be left out"));
     let loader = Option::<Smtp>::loader().mode(Mode::Local).without_dotenv();
-    let whole = failure(loader.env_source([("PORT", "1")])).await;
+    let whole = load_error(loader.env_source([("PORT", "1")])).await;
     assert!(
         whole.to_string().contains("the configuration may be left out, and is needed since port"),
         "{whole}"
     );
 }
 
-/// A check makes no credential, and counts it as there.
+/// A check issues no credential, and treats it as present.
 #[tokio::test]
 async fn an_optional_struct_that_a_credential_switches_on_says_so() {
     #[derive(Debug, VaultConfig)]
@@ -204,7 +186,7 @@ async fn plain_http_to_a_port_for_https_says_https_first() {
     assert_eq!(error.kind(), ErrorKind::NotVault, "{error}");
     says_https_first(&error);
 
-    // What rustls answers is no HTTP at all.
+    // The answer of rustls is not HTTP.
     let address = tls_listener(&authority).await;
     let error = at::<Config>(&format!("http://{address}"), "t").await;
     assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
@@ -218,7 +200,7 @@ async fn plain_http_to_a_port_for_https_says_https_first() {
         ("text/plain", "Client sent an HTTP request to an HTTPS server.\n"),
     ] {
         let answer = ScriptedAnswer::status(400).header("Content-Type", content_type).body(body);
-        let server = ScriptedServer::start(move |_| answer.clone()).await;
+        let server = ScriptedServer::always(answer).await;
         says_https_first(&at::<Config>(&server.address(), "t").await);
     }
 }
@@ -253,7 +235,7 @@ async fn a_port_that_leads_to_https_says_https_first() {
     for status in [301, 302, 307, 308] {
         let leads = ScriptedAnswer::status(status)
             .header("Location", "https://127.0.0.1:8200/v1/secret/data/app");
-        let server = ScriptedServer::start(move |_| leads.clone()).await;
+        let server = ScriptedServer::always(leads).await;
         let error = at::<Config>(&server.address(), "t").await;
         assert_eq!(error.kind(), ErrorKind::NotVault, "{error}");
         says_https_first(&error);
@@ -310,13 +292,12 @@ async fn a_name_clash_is_one_problem_and_hides_what_the_fields_lack() {
     let loader =
         |variables: Vec<(String, String)>| Clash::loader().without_dotenv().env_source(variables);
     for variables in [Vec::new(), root(&bao)] {
-        let error = failure(loader(variables.clone())).await;
-        let mut told: Vec<_> =
-            error.problems().iter().map(|p| (p.field().unwrap_or_default(), p.kind())).collect();
-        told.sort_by_key(|(field, _)| *field);
+        let error = load_error(loader(variables.clone())).await;
+        let mut failed = field_kinds(&error);
+        failed.sort_by_key(|(field, _)| *field);
         let clash = |field| (field, ErrorKind::DuplicateEnv);
         assert_eq!(
-            told,
+            failed,
             [
                 clash("database"),
                 ("missing", ErrorKind::Missing),
@@ -355,7 +336,7 @@ async fn a_name_in_another_case_or_with_another_joint_is_near() {
     bao.kv_put("secret", "app", secret).await;
     let layers = Figment::from(Toml::string("POOL-SIZE = 1\nPort = 2\nportt = 3"));
     let loader = Names::loader().without_dotenv().env_source(root(&bao)).figment(layers);
-    let error = failure(loader).await;
+    let error = load_error(loader).await;
     let help: Vec<_> =
         error.problems().iter().map(|problem| problem.help().split_once('?').unwrap().0).collect();
     assert_eq!(
@@ -388,14 +369,14 @@ struct Credentials {
 }
 
 #[tokio::test]
-async fn credentials_that_were_not_requested_are_said_to_be() {
+async fn credentials_that_were_not_requested_are_reported() {
     let bao = OpenBao::dev().await;
     bao.mount("database", "database", json!({})).await;
     bao.kv_put("secret", "app", json!({ "password": "x" })).await;
     let loader = |more| Credentials::loader().without_dotenv().env_source(with(root(&bao), more));
     let sentence = "2 credentials were not requested, since the configuration cannot load as it is: problems of \
                     their own may follow (one, same, two).";
-    let error = failure(loader(&[])).await;
+    let error = load_error(loader(&[])).await;
     assert_eq!(error.problems().len(), 1, "{error}");
     assert!(
         error.to_string().contains(&format!("\n\n{sentence}\n\nVault mode, because")),
@@ -403,7 +384,7 @@ async fn credentials_that_were_not_requested_are_said_to_be() {
     );
     let error = loader(&[]).watch().await.unwrap_err();
     assert!(error.to_string().contains(sentence), "{error}");
-    let one = failure(loader(&[
+    let one = load_error(loader(&[
         ("ONE_USERNAME", "u"),
         ("ONE_PASSWORD", "p"),
         ("SAME_USERNAME", "u"),
@@ -413,15 +394,15 @@ async fn credentials_that_were_not_requested_are_said_to_be() {
     assert!(one.to_string().contains("1 credential was not requested"), "{one}");
     assert!(one.to_string().contains("problems of its own may follow (two)."), "{one}");
 
-    // They follow indeed; and then nothing is left to follow.
-    let error = failure(loader(&[("PORT", "1")])).await;
+    // The problems of their own do follow, and then no others can.
+    let error = load_error(loader(&[("PORT", "1")])).await;
     assert_eq!(error.kind(), ErrorKind::RoleAbsent, "{error}");
     assert!(!error.to_string().contains("not requested"), "{error}");
-    // One that may not be requested has its problem already.
+    // A credential that the token may not request has a problem already.
     let policy = r#"path "secret/data/app" { capabilities = ["read"] } path "database/creds/two" { capabilities = ["read"] }"#;
     bao.policy("some", policy).await;
     let some = bao.token(&["some"], json!({})).await;
-    let error = failure(loader(&[("VAULT_TOKEN", &some)])).await;
+    let error = load_error(loader(&[("VAULT_TOKEN", &some)])).await;
     assert!(error.to_string().contains("1 credential was not requested"), "{error}");
 }
 
@@ -443,16 +424,14 @@ struct Person {
 }
 
 #[tokio::test]
-async fn structs_that_nest_each_other_are_refused_with_words() {
+async fn structs_that_nest_each_other_are_refused_with_a_message() {
     let bao = OpenBao::dev().await;
     bao.clear_audit();
     let loader = || Team::loader().without_dotenv().env_source(root(&bao));
     let error = loader().load().await.unwrap_err();
-    assert_snapshot!(told(&error, ErrorKind::Schema), @"
-    cannot load Team: 1 problem
-
-    1. structs are nested in each other without end: Team.lead nests Person.team nests Team
-       help: take `nested` away from one of these fields, and read what is inside of it as one value: a type that derives `Deserialize`, or a map
+    assert_snapshot!(problems(&error, ErrorKind::Schema), @"
+    structs are nested in each other without end: Team.lead nests Person.team nests Team
+    help: take `nested` away from one of these fields, and read what is inside of it as one value: a type that derives `Deserialize`, or a map
     ");
     for error in [
         loader().check().await.unwrap_err(),
@@ -472,7 +451,7 @@ async fn structs_that_nest_each_other_are_refused_with_words() {
 }
 
 #[tokio::test]
-async fn what_is_nested_in_two_places_is_no_cycle() {
+async fn a_struct_that_is_nested_in_two_places_is_no_cycle() {
     #[derive(Debug, VaultConfig)]
     struct Both {
         #[vault(nested)]

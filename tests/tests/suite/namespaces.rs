@@ -9,8 +9,8 @@ use vault_config::secrecy::{ExposeSecret, SecretString};
 use vault_config::{DatabaseCredentials, ErrorKind, Loader, Vault, VaultConfig};
 use vault_config_tests::{Administrator, OpenBao, Postgres, ScriptedAnswer, ScriptedServer};
 
-use crate::errors::told;
-use crate::live::until;
+use crate::support::problems;
+use crate::support::until;
 
 #[derive(Debug, VaultConfig)]
 struct Config {
@@ -60,7 +60,7 @@ impl Servers {
         Self { bao, team, postgres }
     }
 
-    /// Whoever logs in to the root namespace may do what the schema says, and no more.
+    /// A login to the root namespace, with exactly the policy of the schema.
     async fn loader(&self) -> Loader<Config> {
         let policy = Config::schema().policy().replace("team-+", "team-a");
         let metadata = "path \"team-a/secret/metadata/app\" { capabilities = [\"read\"] }";
@@ -84,7 +84,7 @@ async fn each_field_is_read_in_its_own() {
     let servers = Servers::start().await;
     servers.bao.clear_audit();
     let (config, report) = servers.loader().await.load_with_report().await.unwrap();
-    let told = [
+    let published = [
         &config.here,
         &config.there,
         &config.version_1,
@@ -94,7 +94,7 @@ async fn each_field_is_read_in_its_own() {
         &config.by_field.of_root,
     ];
     assert_eq!(
-        told.map(|secret| secret.expose_secret().to_owned()),
+        published.map(|secret| secret.expose_secret().to_owned()),
         [
             "of the root",
             "of the team",
@@ -158,12 +158,12 @@ async fn what_is_watched_stays_in_its_namespace() {
     assert!(names.contains(&"database/creds/app in namespace team-a"), "{names:?}");
     assert_eq!(servers.users().await, 1);
     live.shutdown().await.unwrap();
-    until("nobody is left", async || servers.users().await == 0).await;
+    until("no user is left", async || servers.users().await == 0).await;
 }
 
 /// A token that was given is not revoked: the lease is cut short by itself, in its namespace.
 #[tokio::test]
-async fn a_lease_is_let_go_in_its_namespace() {
+async fn a_lease_is_revoked_in_its_namespace() {
     let servers = Servers::start().await;
     let variables =
         [("VAULT_ADDR", servers.bao.address()), ("VAULT_TOKEN", servers.bao.root_token())];
@@ -171,7 +171,7 @@ async fn a_lease_is_let_go_in_its_namespace() {
     let live = loader.watch().await.unwrap();
     assert_eq!(servers.users().await, 1);
     live.shutdown().await.unwrap();
-    until("nobody is left", async || servers.users().await == 0).await;
+    until("no user is left", async || servers.users().await == 0).await;
 }
 
 #[tokio::test]
@@ -188,32 +188,25 @@ async fn a_check_asks_what_the_token_may_do_in_each() {
         ("VAULT_SECRET_ID", ids.secret_id),
     ]);
     let error = loader.check().await.unwrap_err();
-    assert_snapshot!(told(&error, ErrorKind::Denied), @r#"
-    cannot load Denied: 3 problems
+    assert_snapshot!(problems(&error, ErrorKind::Denied), @r#"
+    secret: SecretString
+    vault kv kv/other in namespace team-a: permission denied (HTTP 403)
+    help: let a policy of the token allow it:
+      path "team-a/kv/data/other" {
+        capabilities = ["read"]
+      }
+      or no engine is mounted at kv/: the server answers 403 for that too
 
-    1. secret: SecretString
-       env SECRET: not set
-       vault kv kv/other in namespace team-a: permission denied (HTTP 403)
-       help: let a policy of the token allow it:
-         path "team-a/kv/data/other" {
-           capabilities = ["read"]
-         }
-         or no engine is mounted at kv/: the server answers 403 for that too
+    database: DatabaseCredentials
+    vault database database/creds/app in namespace team-a: the token may not read this path
+    help: let a policy of the token allow it:
+      path "team-a/database/creds/app" {
+        capabilities = ["read"]
+      }
 
-    2. database: DatabaseCredentials
-       env DATABASE_USERNAME, DATABASE_PASSWORD: not set
-       vault database database/creds/app in namespace team-a: the token may not read this path
-       help: let a policy of the token allow it:
-         path "team-a/database/creds/app" {
-           capabilities = ["read"]
-         }
-
-    3. nowhere: SecretString
-       env NOWHERE: not set
-       vault http://127.0.0.1:PORT: namespace not found (HTTP 404)
-       help: correct the namespace, or make it: vault namespace create nowhere
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    nowhere: SecretString
+    vault http://127.0.0.1:PORT: namespace not found (HTTP 404)
+    help: correct the namespace, or make it: vault namespace create nowhere
     "#);
 }
 

@@ -9,7 +9,7 @@ use vault_config::secrecy::{ExposeSecret, SecretString};
 use vault_config::{DatabaseCredentials, Error, ErrorKind, Loader, Mode, Problem, VaultConfig};
 use vault_config_tests::OpenBao;
 
-use crate::precedence::{NOTHING, dotenv, root, told, toml, with};
+use crate::support::{NOTHING, dotenv, field_kinds, root, toml, with};
 
 fn local<T: VaultConfig>() -> Loader<T> {
     T::loader().mode(Mode::Local).without_dotenv().env_source(NOTHING)
@@ -98,14 +98,14 @@ async fn a_bare_kv_takes_the_nearest_path() {
     let distinct = ["deep", "exact", "given", "inner", "outer", "over"];
     assert_eq!(paths(&bao), distinct.map(|path| format!("secret/data/{path}")));
     let error = from_vault::<NotInherited>(&bao).await.unwrap_err();
-    assert_eq!(told(&error), [("pathless.value", ErrorKind::Schema)]);
+    assert_eq!(field_kinds(&error), [("pathless.value", ErrorKind::Schema)]);
     bao.clear_audit();
     let both = [("OWN", "x"), ("PATHLESS_VALUE", "y")];
     let read = local::<NotInherited>().env_source(both).load().await.unwrap();
     assert_eq!((read.own.expose_secret(), read.pathless.value.expose_secret()), ("x", "y"));
     // On its own it has no path: a problem of Vault mode, and of no other.
     let error = from_vault::<NoPath>(&bao).await.unwrap_err();
-    assert_eq!(told(&error), [("value", ErrorKind::Schema)]);
+    assert_eq!(field_kinds(&error), [("value", ErrorKind::Schema)]);
     assert_eq!(paths(&bao), [""; 0]);
     let read = local::<NoPath>().env_source([("VALUE", "x")]).load().await.unwrap();
     assert_eq!(read.value.expose_secret(), "x");
@@ -261,7 +261,9 @@ async fn an_optional_struct_is_none_when_nothing_of_it_is_set() {
                 assert_eq!(inner, value, "{variables:?} {layer}");
                 assert_eq!(report.fields().count(), 7);
             }
-            (Err(error), Err(wanted)) => assert_eq!(told(&error), wanted, "{variables:?} {layer}"),
+            (Err(error), Err(wanted)) => {
+                assert_eq!(field_kinds(&error), wanted, "{variables:?} {layer}")
+            }
             (read, _) => panic!("{variables:?} {layer}: {read:?}"),
         }
     }
@@ -278,13 +280,17 @@ async fn an_optional_struct_in_vault_mode() {
     let token = bao.root_token();
     assert!(load(&[], token).await.unwrap().smtp.is_none());
     let error = load(&[("SMTP_HOST", "h")], token).await.unwrap_err();
-    assert_eq!(told(&error), [("smtp.password", ErrorKind::PathAbsent)]);
+    assert_eq!(field_kinds(&error), [("smtp.password", ErrorKind::PathAbsent)]);
     // What cannot be read is not known to be absent.
     let error = load(&[], &powerless).await.unwrap_err();
-    assert_eq!(told(&error), [("smtp.password", ErrorKind::Denied)], "nobody asked for the host");
+    assert_eq!(
+        field_kinds(&error),
+        [("smtp.password", ErrorKind::Denied)],
+        "the host is not asked for"
+    );
     bao.kv_put("secret", "smtp", json!({"password": "p"})).await;
     let error = load(&[], token).await.unwrap_err();
-    assert_eq!(told(&error), [("smtp.host", ErrorKind::Missing)]);
+    assert_eq!(field_kinds(&error), [("smtp.host", ErrorKind::Missing)]);
     let read = load(&[("SMTP_HOST", "h")], token).await.unwrap();
     assert_eq!((read.smtp.unwrap().password.expose_secret(), read.after), ("p", 7));
 }
@@ -447,7 +453,7 @@ async fn validators_speak_for_their_field_and_never_quote_a_secret() {
         (&[("FAILS", "true")], &[("-", "fine does not go with 1")]),
     ] {
         let error = load(changes).await.unwrap_err();
-        let told: Vec<_> =
+        let messages: Vec<_> =
             error.problems().iter().map(|p| (p.field().unwrap_or("-"), p.message())).collect();
         // A struct's own validator may quote a secret just as well.
         let wanted: Vec<_> = wanted
@@ -456,7 +462,7 @@ async fn validators_speak_for_their_field_and_never_quote_a_secret() {
                 (*field, if message.starts_with("fine") { WITHHELD } else { *message })
             })
             .collect();
-        assert_eq!(told, wanted, "{changes:?}");
+        assert_eq!(messages, wanted, "{changes:?}");
         assert!(
             error.problems().iter().all(|problem| problem.kind() == ErrorKind::Invalid),
             "{error}"

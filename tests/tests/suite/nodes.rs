@@ -1,4 +1,4 @@
-//! Several nodes of one cluster, and what they owe to each other.
+//! Several nodes of one cluster: which of them is used, and what is not sent twice.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -91,7 +91,11 @@ async fn the_node_that_was_good_last_stays_until_it_fails() {
     one.set(Fault::None).await;
     let before = one.connections();
     load().await.unwrap();
-    assert_eq!(one.connections(), before, "nobody goes back without need");
+    assert_eq!(
+        one.connections(),
+        before,
+        "the first node is used again only when the second fails"
+    );
 }
 
 #[tokio::test]
@@ -134,6 +138,22 @@ async fn a_login_is_not_sent_to_two_nodes() {
     assert_eq!(logins.load(Ordering::SeqCst), 1);
 }
 
+fn login() -> ScriptedAnswer {
+    let auth = json!({ "auth": { "client_token": "s.t", "lease_duration": 60 } });
+    ScriptedAnswer::json(200, &auth)
+}
+
+fn secret() -> ScriptedAnswer {
+    let data = json!({ "data": { "key": "k" }, "metadata": { "version": 1 } });
+    ScriptedAnswer::json(200, &json!({ "data": data }))
+}
+
+async fn log_in_and_load(server: &ScriptedServer) -> Result<Config, Error> {
+    let login = [("VAULT_ROLE_ID", "role"), ("VAULT_SECRET_ID", "secret")];
+    let variables = [("VAULT_ADDR", &*server.address()), login[0], login[1]];
+    Config::loader().without_dotenv().env_source(variables).load().await
+}
+
 /// Vault Enterprise: a read asks for nothing older than what the login wrote.
 #[tokio::test]
 async fn what_was_written_is_asked_for_by_its_index() {
@@ -143,8 +163,7 @@ async fn what_was_written_is_asked_for_by_its_index() {
     let server = ScriptedServer::start(move |request| match request.path() {
         "/v1/auth/approle/login" => {
             assert_eq!(request.header("x-vault-index"), None);
-            let auth = json!({ "auth": { "client_token": "s.t", "lease_duration": 60 } });
-            ScriptedAnswer::json(200, &auth).header("X-Vault-Index", "djE6Y2x1c3Rlcg==")
+            login().header("X-Vault-Index", "djE6Y2x1c3Rlcg==")
         }
         _ => {
             let header = |name| request.header(name).map(str::to_owned);
@@ -155,48 +174,28 @@ async fn what_was_written_is_asked_for_by_its_index() {
                     412,
                     &json!({ "errors": ["required index state not present"] }),
                 ),
-                _ => ScriptedAnswer::json(
-                    200,
-                    &json!({ "data": { "data": { "key": "k" }, "metadata": { "version": 1 } } }),
-                ),
+                _ => secret(),
             }
         }
     })
     .await;
-    let variables = [
-        ("VAULT_ADDR", &*server.address()),
-        ("VAULT_ROLE_ID", "role"),
-        ("VAULT_SECRET_ID", "secret"),
-    ];
-    Config::loader().without_dotenv().env_source(variables).load().await.unwrap();
+    log_in_and_load(&server).await.unwrap();
     let index = (Some("djE6Y2x1c3Rlcg==".to_owned()), Some("forward-active-node".to_owned()));
     assert_eq!(*seen.lock().unwrap(), [index.clone(), index]);
 }
 
 /// A cluster that was restored or replaced does not know the index.
 #[tokio::test]
-async fn an_index_that_nobody_knows_is_given_up() {
+async fn an_index_that_no_node_knows_is_discarded() {
     let server =
         ScriptedServer::start(|request| match (request.path(), request.header("x-vault-index")) {
-            ("/v1/auth/approle/login", _) => {
-                let auth = json!({ "auth": { "client_token": "s.t", "lease_duration": 60 } });
-                ScriptedAnswer::json(200, &auth).header("X-Vault-Index", "garbage")
-            }
+            ("/v1/auth/approle/login", _) => login().header("X-Vault-Index", "garbage"),
             (_, Some(_)) => ScriptedAnswer::json(
                 400,
                 &json!({ "errors": ["failed to decode \"X-Vault-Index\""] }),
             ),
-            _ => ScriptedAnswer::json(
-                200,
-                &json!({ "data": { "data": { "key": "k" }, "metadata": { "version": 1 } } }),
-            ),
+            _ => secret(),
         })
         .await;
-    let variables = [
-        ("VAULT_ADDR", &*server.address()),
-        ("VAULT_ROLE_ID", "role"),
-        ("VAULT_SECRET_ID", "secret"),
-    ];
-    let loader = Config::loader().without_dotenv().env_source(variables);
-    assert_eq!(loader.load().await.unwrap().key.expose_secret(), "k");
+    assert_eq!(log_in_and_load(&server).await.unwrap().key.expose_secret(), "k");
 }

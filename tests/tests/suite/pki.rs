@@ -20,8 +20,8 @@ use vault_config::secrecy::ExposeSecret;
 use vault_config::{Certificate, ErrorKind, Live, Loader, Mode, Vault, VaultConfig};
 use vault_config_tests::{OpenBao, client_builder};
 
-use crate::errors::told;
-use crate::live::until;
+use crate::support::problems;
+use crate::support::until;
 
 #[derive(Debug, VaultConfig)]
 struct Config {
@@ -82,7 +82,7 @@ impl Server {
     }
 }
 
-/// Shows the newest certificate to whoever connects.
+/// Presents the newest certificate to every client.
 #[derive(Debug)]
 struct Newest(Live<Config>);
 
@@ -138,8 +138,8 @@ async fn a_certificate_serves_https_and_logs_a_client_in() {
     assert!(serial.len() > 20 && serial.split(':').all(|byte| byte.len() == 2), "{serial}");
     let shown = format!("{config:?}");
     assert!(shown.contains(serial) && !shown.contains("PRIVATE KEY"), "{shown}");
-    let told = report.provenance("server").unwrap().to_string();
-    assert!(told.starts_with("vault pki pki/issue/web (good for "), "{told}");
+    let line = report.provenance("server").unwrap().to_string();
+    assert!(line.starts_with("vault pki pki/issue/web (good for "), "{line}");
 
     // The client is asked for a certificate of the same authority.
     let client = config.client.as_ref().unwrap();
@@ -158,8 +158,8 @@ async fn a_certificate_serves_https_and_logs_a_client_in() {
     let identity = reqwest::Identity::from_pem(identity.expose_secret().as_bytes()).unwrap();
     let named = server.client().identity(identity).build().unwrap();
     assert_eq!(named.get(&url).send().await.unwrap().text().await.unwrap(), "ok");
-    let nobody = server.client().build().unwrap();
-    assert!(nobody.get(&url).send().await.is_err());
+    let without_certificate = server.client().build().unwrap();
+    assert!(without_certificate.get(&url).send().await.is_err());
 }
 
 #[tokio::test]
@@ -188,7 +188,7 @@ async fn certificates_are_replaced_under_load_and_no_handshake_fails() {
     let mut before = live.current().server.clone();
     for _ in 0..3 {
         let new = certificate.changed().await.unwrap();
-        // What is in hand of somebody still works.
+        // A certificate that a reader still holds works.
         assert!(before.not_after() > SystemTime::now());
         assert!(new.not_after() >= before.not_after());
         serials.insert(new.serial().to_owned());
@@ -233,7 +233,7 @@ struct Wrong {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_told() {
+async fn what_is_refused_is_reported() {
     let server = Server::start("10m").await;
     let load = async |token: &str| {
         let variables = [("VAULT_ADDR", server.bao.address()), ("VAULT_TOKEN", token)];
@@ -241,28 +241,21 @@ async fn what_is_refused_is_told() {
         loader.env_source(variables).load().await.unwrap_err()
     };
     let root = load(server.bao.root_token()).await;
-    assert_snapshot!(told(&root, ErrorKind::Server), @r#"
-    cannot load Wrong: 3 problems
+    assert_snapshot!(problems(&root, ErrorKind::Server), @r#"
+    not_allowed: Certificate
+    vault pki/issue/web: common name www.example.org not allowed by this role (HTTP 400)
+    help: ask for what the role allows: vault read pki/roles/web
 
-    1. not_allowed: Certificate
-       env NOT_ALLOWED_CERTIFICATE, NOT_ALLOWED_PRIVATE_KEY: not set
-       vault pki/issue/web: common name www.example.org not allowed by this role (HTTP 400)
-       help: ask for what the role allows: vault read pki/roles/web
+    no_role: Certificate
+    vault pki/issue/no-such-role: unknown role: no-such-role
+    help: create the role, or name the right one: vault list pki/roles
 
-    2. no_role: Certificate
-       env NO_ROLE_CERTIFICATE, NO_ROLE_PRIVATE_KEY: not set
-       vault pki/issue/no-such-role: unknown role: no-such-role
-       help: create the role, or name the right one: vault list pki/roles
-
-    3. no_mount: Certificate
-       env NO_MOUNT_CERTIFICATE, NO_MOUNT_PRIVATE_KEY: not set
-       vault nowhere/issue/web: no handler for route "nowhere/issue/web". route entry not found. (HTTP 404)
-       help: mount the engine, or name the right path
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    no_mount: Certificate
+    vault nowhere/issue/web: no handler for route "nowhere/issue/web". route entry not found. (HTTP 404)
+    help: mount the engine, or name the right path
     "#);
-    let nobody = load(&server.bao.token(&["default"], json!({})).await).await;
-    let first = nobody.problems()[0].to_string();
+    let denied = load(&server.bao.token(&["default"], json!({})).await).await;
+    let first = denied.problems()[0].to_string();
     assert_snapshot!(first, @r#"
     1. not_allowed: Certificate
        env NOT_ALLOWED_CERTIFICATE, NOT_ALLOWED_PRIVATE_KEY: not set
@@ -307,14 +300,9 @@ async fn in_local_mode_it_is_two_texts() {
     assert_eq!(config.server.chain(), issued.chain());
     assert!(config.client.is_none());
     let error = local("no certificate", &key).await.unwrap_err();
-    assert_snapshot!(told(&error, ErrorKind::WrongType), @"
-    cannot load Config: 1 problem
-
-    1. server: Certificate
-       env SERVER_CERTIFICATE, SERVER_PRIVATE_KEY: invalid value: something else that does not fit, expected a certificate in PEM
-       help: give it a value that reads as Certificate
-
-    Local mode, because the program asks for it with .mode(Mode::Local); .mode(Mode::Vault) reads secrets from Vault.
+    assert_snapshot!(problems(&error, ErrorKind::WrongType), @"
+    env SERVER_CERTIFICATE, SERVER_PRIVATE_KEY: invalid value: something else that does not fit, expected a certificate in PEM
+    help: give it a value that reads as Certificate
     ");
     let error = local(&chain, "hunter2-hunter2").await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
@@ -341,7 +329,7 @@ async fn a_key_beside_the_certificates_is_not_taken_for_one() {
 
 /// The role names the moment of its end, or the authority is about to end.
 #[tokio::test]
-async fn what_is_over_when_it_is_issued_is_refused_and_told() {
+async fn a_certificate_that_is_expired_when_issued_is_refused_and_reported() {
     #[derive(Debug, VaultConfig)]
     struct One {
         #[vault(pki = "web", common_name = "{host}")]
@@ -357,9 +345,9 @@ async fn what_is_over_when_it_is_issued_is_refused_and_told() {
     let loader = server.loader::<One>().await;
     server.bao.clear_audit();
     let live = loader.watch().await.unwrap();
-    until("it is told", async || live.status().sources[0].state.failing_since.is_some()).await;
-    let told = live.status().sources[0].state.error.clone().unwrap();
-    assert!(told.contains("what was made just now ended at "), "{told}");
+    until("it is reported", async || live.status().sources[0].state.failing_since.is_some()).await;
+    let message = live.status().sources[0].state.error.clone().unwrap();
+    assert!(message.contains("what was made just now ended at "), "{message}");
     tokio::time::sleep(Duration::from_secs(3)).await;
     let status = live.status();
     assert_eq!(status.health, Health::Failing, "{status:#?}");
@@ -381,7 +369,7 @@ fn rfc3339(moment: SystemTime) -> String {
     humantime::format_rfc3339_seconds(moment).to_string()
 }
 
-/// Where a role makes leases of its certificates, nobody can renew them, nor cut them short.
+/// A role may issue its certificates with leases. Such a lease can be neither renewed nor cut short.
 #[tokio::test]
 async fn a_certificate_with_a_lease_ends_with_its_token() {
     #[derive(Debug, VaultConfig)]

@@ -16,7 +16,7 @@ use vault_config::{
 };
 use vault_config_tests::{OpenBao, Postgres};
 
-use crate::precedence::{NOTHING, root, told, with};
+use crate::support::{NOTHING, field_kinds, root, with};
 
 async fn resolve<T: VaultConfig>(bao: &OpenBao, more: &[(&str, &str)]) -> Result<Resolved, Error> {
     Vault::from_env_source(with(root(bao), more)).unwrap().resolve::<T>().await
@@ -217,7 +217,7 @@ struct Deeper {
 
 impl Shapes {
     /// Everything it holds, secrets too.
-    fn told(&self) -> Vec<String> {
+    fn rendered(&self) -> Vec<String> {
         let secrets = |secrets: &[&SecretString]| -> Vec<String> {
             secrets.iter().map(|secret| secret.expose_secret().to_owned()).collect()
         };
@@ -282,7 +282,7 @@ async fn extract_gives_what_load_gives() {
         let loaded = Shapes::loader().without_dotenv().env_source(root(&bao)).load().await.unwrap();
         let secrets = resolve::<Shapes>(&bao, &[]).await.unwrap();
         let extracted: Shapes = Figment::new().merge(secrets).extract().unwrap();
-        assert_eq!(extracted.told(), loaded.told());
+        assert_eq!(extracted.rendered(), loaded.rendered());
         assert_eq!(loaded.port, 5432);
         assert_eq!(loaded.holes, [Some(1), None, Some(2)]);
         assert_eq!(loaded.levels[1], Level::Exactly(7));
@@ -300,7 +300,7 @@ async fn extract_gives_what_load_gives() {
         Shapes::loader().without_dotenv().env_source(with(root(&bao), &pair)).load().await.unwrap();
     let extracted: Shapes =
         Figment::new().merge(resolve::<Shapes>(&bao, &pair).await.unwrap()).extract().unwrap();
-    assert_eq!(extracted.told(), loaded.told());
+    assert_eq!(extracted.rendered(), loaded.rendered());
     assert_eq!(loaded.database.password().expose_secret(), "00123");
 }
 
@@ -326,7 +326,7 @@ struct WrongInner {
 }
 
 #[tokio::test]
-async fn a_wrong_type_is_told_by_key_and_source_and_never_quoted() {
+async fn a_wrong_type_is_reported_by_key_and_source_and_never_quoted() {
     let bao = OpenBao::dev().await;
     let put = async |port, tokens, address| {
         bao.kv_put(
@@ -357,7 +357,7 @@ async fn a_wrong_type_is_told_by_key_and_source_and_never_quoted() {
     for (line, end) in all.lines().zip(ends) {
         assert!(line.ends_with(end), "{all}");
     }
-    // An override is told by its variable.
+    // An override is reported by its variable.
     put("1", json!(["x"]), "::1").await;
     let error = extract(&[("PORT", "hunter2")]).await;
     assert_eq!(
@@ -380,7 +380,7 @@ struct Absent {
 }
 
 #[tokio::test]
-async fn what_is_absent_is_told_by_resolve_all_of_it() {
+async fn resolve_reports_everything_that_is_absent() {
     let bao = OpenBao::dev().await;
     bao.kv_put("secret", "my-app/db", json!({"port": "hunter2"})).await;
     let error = resolve::<Absent>(&bao, &[]).await.unwrap_err();
@@ -389,14 +389,14 @@ async fn what_is_absent_is_told_by_resolve_all_of_it() {
         ("two", ErrorKind::KeyAbsent),
         ("four", ErrorKind::Variable),
     ];
-    assert_eq!(told(&error), wanted);
+    assert_eq!(field_kinds(&error), wanted);
     assert!(!format!("{error:?}").contains("hunter2"), "{error}");
     let powerless = bao.token(&["default"], json!({})).await;
     let error =
         resolve::<Absent>(&bao, &[("VAULT_TOKEN", &powerless), ("VAULT_CONFIG_VAR_UNSET", "x")])
             .await;
     let denied = ["one", "two", "three", "four"].map(|field| (field, ErrorKind::Denied));
-    assert_eq!(told(&error.unwrap_err()), denied);
+    assert_eq!(field_kinds(&error.unwrap_err()), denied);
     // A provider is Vault's whatever the mode: there is nothing local to fall back to.
     let loader = || Db::loader().env_source(NOTHING);
     for loader in [

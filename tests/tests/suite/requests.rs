@@ -18,6 +18,8 @@ use vault_config_tests::{
     ScriptedServer,
 };
 
+use crate::support::{loader, token_loader};
+
 #[derive(VaultConfig)]
 #[vault(env_prefix = "APP")]
 struct One {
@@ -84,20 +86,9 @@ paths!(Twenty in "secret": a "a" b "b" c "c" d "d" e "e" f "f" g "g" h "h" i "i"
 paths!(Old in "kv1": a "a" b "b" c "c" d "d" e "e" f "f" g "g" h "h");
 paths!(Denied in "other": a "a" b "b" c "c" d "d" e "e" f "f" g "g" h "h");
 
-fn loader<T: VaultConfig>(variables: &[(&str, &str)]) -> Loader<T> {
-    T::loader()
-        .startup_deadline(Duration::ZERO)
-        .without_dotenv()
-        .env_source(variables.iter().copied())
-}
-
 /// With a connection of several loads.
 fn shared<T: VaultConfig>(vault: &Vault) -> Loader<T> {
     loader(&[]).vault(vault.clone())
-}
-
-fn by_token<T: VaultConfig>(address: &str, token: &str) -> Loader<T> {
-    loader(&[("VAULT_ADDR", address), ("VAULT_TOKEN", token)])
 }
 
 fn login<'a>(address: &'a str, ids: &'a AppRoleIds) -> [(&'a str, &'a str); 3] {
@@ -164,7 +155,7 @@ async fn one_login_and_one_request_a_path() {
     assert_eq!(asked(&bao), [reads(&SIX_PATHS), vec![LOGIN.to_owned()]].concat());
 
     // With a token there is nothing to log in for.
-    by_token::<Thirty>(bao.address(), bao.root_token()).load().await.unwrap();
+    token_loader::<Thirty>(bao.address(), bao.root_token()).load().await.unwrap();
     assert_eq!(asked(&bao), reads(&SIX_PATHS));
 }
 
@@ -243,7 +234,7 @@ async fn the_version_of_a_mount_is_asked_for_once() {
     let direct: Vec<_> = Old::PATHS.iter().map(|path| format!("read kv1/{path}")).collect();
     assert_eq!(asked(&bao), direct);
 
-    // The same for a mount that the token may not know; but that may be told later.
+    // The same for a mount that the token may not read; its version may be learned later.
     bao.mount_kv_v1("other").await;
     bao.write("other/a", json!({"value": "v"})).await;
     bao.policy("app", r#"path "none" { capabilities = ["read"] }"#).await;
@@ -261,7 +252,7 @@ async fn the_version_of_a_mount_is_asked_for_once() {
 }
 
 #[tokio::test]
-async fn a_login_that_fails_is_sent_once_whoever_waits_for_it() {
+async fn a_login_that_fails_is_sent_once_for_all_that_wait_for_it() {
     let bao = OpenBao::dev().await;
     let ids = app(&bao, json!({})).await;
     let wrong = AppRoleIds { secret_id: "wrong".into(), ..ids };
@@ -315,7 +306,7 @@ async fn fails_first(times: usize, answer: ScriptedAnswer) -> ScriptedServer {
 /// How often a read was sent that is answered like this once, and whether it came to a good end.
 async fn sent(answer: ScriptedAnswer) -> (usize, bool) {
     let server = fails_first(1, answer).await;
-    let loaded = by_token::<Plain>(&server.address(), "t").load().await;
+    let loaded = token_loader::<Plain>(&server.address(), "t").load().await;
     let requests = server.requests();
     let reads = requests.iter().filter(|request| request.path() == "/v1/aws/creds/deploy");
     (reads.count(), loaded.is_ok())
@@ -422,7 +413,7 @@ async fn a_token_does_not_follow_a_redirect_elsewhere() {
         "http://[".to_owned(),
     ] {
         let server = redirecting(elsewhere.clone()).await;
-        let error = by_token::<One>(&server.address(), "t").load().await;
+        let error = token_loader::<One>(&server.address(), "t").load().await;
         assert_eq!(kind(error), ErrorKind::NotVault, "{elsewhere}");
         assert_eq!((server.requests().len(), leader.connections()), (1, 0), "{elsewhere}");
     }
@@ -479,7 +470,7 @@ async fn every_request_says_who_asks_and_where() {
         let token = (request.path() != "/v1/auth/approle/login").then_some("s.token");
         assert_eq!(request.header("x-vault-token"), token, "{}", request.target);
     }
-    by_token::<One>(&server.address(), "t").load().await.unwrap();
+    token_loader::<One>(&server.address(), "t").load().await.unwrap();
     assert_eq!(server.requests()[21].header("x-vault-namespace"), None);
 }
 

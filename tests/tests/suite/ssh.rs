@@ -8,8 +8,8 @@ use vault_config::secrecy::ExposeSecret;
 use vault_config::{ErrorKind, Loader, Mode, SignedSshKey, VaultConfig};
 use vault_config_tests::{OpenBao, ScriptedAnswer, ScriptedServer, Sshd};
 
-use crate::errors::told;
-use crate::live::until;
+use crate::support::problems;
+use crate::support::until;
 
 const PUBLIC_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0kjUUKXUMCiPxC8v2KVjd4sbNmmWlbYSzG4zSzrHCe deploy";
@@ -66,8 +66,8 @@ async fn keys_are_signed_and_pairs_are_made() {
     assert_ne!(config.given.serial(), config.of_a_file.serial());
     let shown = format!("{config:?}");
     assert!(!shown.contains("PRIVATE KEY") && !shown.contains("AAAA"), "{shown}");
-    let told = report.provenance("made").unwrap().to_string();
-    assert!(told.starts_with("vault ssh ssh/sign/deploy (good for "), "{told}");
+    let line = report.provenance("made").unwrap().to_string();
+    assert!(line.starts_with("vault ssh ssh/sign/deploy (good for "), "{line}");
 }
 
 /// OpenSSH's own server trusts the authority, and nothing else.
@@ -124,7 +124,7 @@ async fn a_pair_is_made_anew_before_it_ends() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_told() {
+async fn what_is_refused_is_reported() {
     #[derive(VaultConfig)]
     struct Wrong {
         #[vault(ssh = "deploy", valid_principals = "root")]
@@ -138,30 +138,22 @@ async fn what_is_refused_is_told() {
     }
     let bao = server().await;
     let error = loader::<Wrong>(&bao, "").await.load().await.err().unwrap();
-    assert_snapshot!(told(&error, ErrorKind::Server), @r#"
-    cannot load Wrong: 4 problems
+    assert_snapshot!(problems(&error, ErrorKind::Server), @r#"
+    principal: SignedSshKey
+    vault ssh/sign/deploy: root is not a valid value for valid_principals (HTTP 400)
+    help: ask for what the role allows: vault read ssh/roles/deploy
 
-    1. principal: SignedSshKey
-       env PRINCIPAL_SIGNED_KEY, PRINCIPAL_PRIVATE_KEY: not set
-       vault ssh/sign/deploy: root is not a valid value for valid_principals (HTTP 400)
-       help: ask for what the role allows: vault read ssh/roles/deploy
+    role: SignedSshKey
+    vault ssh/sign/no-such-role: Unknown role: no-such-role
+    help: create the role, or name the right one: vault list ssh/roles
 
-    2. role: SignedSshKey
-       env ROLE_SIGNED_KEY, ROLE_PRIVATE_KEY: not set
-       vault ssh/sign/no-such-role: Unknown role: no-such-role
-       help: create the role, or name the right one: vault list ssh/roles
+    key: SignedSshKey
+    vault ssh/sign/deploy: failed to parse public_key as SSH key: illegal base64 data at input byte 0 (HTTP 400)
+    help: ask for what the role allows: vault read ssh/roles/deploy
 
-    3. key: SignedSshKey
-       env KEY_SIGNED_KEY: not set
-       vault ssh/sign/deploy: failed to parse public_key as SSH key: illegal base64 data at input byte 0 (HTTP 400)
-       help: ask for what the role allows: vault read ssh/roles/deploy
-
-    4. file: SignedSshKey
-       env FILE_SIGNED_KEY: not set
-       vault ssh/sign/deploy: the public key /no/such/file.pub cannot be read: No such file or directory (os error 2)
-       help: name a file that this process may read with public_key_file = ".."
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    file: SignedSshKey
+    vault ssh/sign/deploy: the public key /no/such/file.pub cannot be read: No such file or directory (os error 2)
+    help: name a file that this process may read with public_key_file = ".."
     "#);
 }
 
@@ -194,14 +186,9 @@ async fn in_local_mode_it_is_two_texts_or_one() {
     assert_eq!(config.made.serial(), made.serial());
     assert!(config.given.unwrap().private_key().is_none());
     let error = local(variables[..1].to_vec()).await.unwrap_err();
-    assert_snapshot!(told(&error, ErrorKind::Environment), @"
-    cannot load Local: 1 problem
-
-    1. made: SignedSshKey
-       env: MADE_SIGNED_KEY is set and MADE_PRIVATE_KEY is not: a pair comes from one source
-       help: set both, or neither
-
-    Local mode, because the program asks for it with .mode(Mode::Local); .mode(Mode::Vault) reads secrets from Vault.
+    assert_snapshot!(problems(&error, ErrorKind::Environment), @"
+    env: MADE_SIGNED_KEY is set and MADE_PRIVATE_KEY is not: a pair comes from one source
+    help: set both, or neither
     ");
 }
 
@@ -253,8 +240,8 @@ async fn a_private_key_is_never_sent() {
     let loader = Mistaken::loader().without_dotenv().startup_deadline(Duration::ZERO);
     let error = loader.env_source(variables).load().await.unwrap_err();
     assert!(server.requests().is_empty(), "{:?}", server.requests());
-    let told = error.problems()[0].to_string().replace(&path, "FILE");
-    assert_snapshot!(told, @r#"
+    let message = error.problems()[0].to_string().replace(&path, "FILE");
+    assert_snapshot!(message, @r#"
     1. key: SignedSshKey
        env KEY_SIGNED_KEY: not set
        vault ssh/sign/deploy: FILE holds no public key of OpenSSH, and is not sent

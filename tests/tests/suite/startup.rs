@@ -60,9 +60,10 @@ async fn a_server_that_refuses_connections_is_waited_for() {
 
 #[tokio::test]
 async fn the_deadline_ends_the_wait_with_the_precise_error() {
-    let nobody = [("VAULT_ADDR", "http://127.0.0.1:1"), ("VAULT_TOKEN", "t")];
+    let unreachable = [("VAULT_ADDR", "http://127.0.0.1:1"), ("VAULT_TOKEN", "t")];
     for deadline in [Duration::ZERO, Duration::from_millis(300)] {
-        let error = loader::<Config>(&nobody).startup_deadline(deadline).load().await.unwrap_err();
+        let error =
+            loader::<Config>(&unreachable).startup_deadline(deadline).load().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
         let waited = error.problems()[0].help().contains("it was waited for 300ms");
         assert_eq!(waited, !deadline.is_zero(), "{error}");

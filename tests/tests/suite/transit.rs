@@ -12,7 +12,7 @@ use vault_config::secrecy::{ExposeSecret, SecretString};
 use vault_config::{Error, ErrorKind, Loader, Mode, VaultConfig};
 use vault_config_tests::{OpenBao, ScriptedAnswer, ScriptedServer};
 
-use crate::errors::told;
+use crate::support::problems;
 
 #[derive(Debug, VaultConfig)]
 #[vault(env_prefix = "APP")]
@@ -122,7 +122,7 @@ async fn refused(server: &Server, more: &[(&'static str, String)], kind: ErrorKi
     let error: Error = server.loader(more).await.load().await.unwrap_err();
     assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     let path = server.dotenv.path().display().to_string();
-    told(&error, kind).replace(&path, "DOTENV")
+    problems(&error, kind).replace(&path, "DOTENV")
 }
 
 #[tokio::test]
@@ -130,54 +130,34 @@ async fn what_is_not_encrypted_is_refused_and_never_quoted() {
     let server = Server::start().await;
     let plain = [("APP_FROM_ENV", "hunter2-hunter2".to_owned())];
     assert_snapshot!(refused(&server, &plain, ErrorKind::Invalid).await, @"
-    cannot load Config: 1 problem
-
-    1. from_env: SecretString
-       env APP_FROM_ENV: the value is not encrypted: it does not begin with vault:v1: or the like
-       help: encrypt it: printf %s .. | base64 | vault write -field=ciphertext transit/encrypt/app plaintext=-
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    env APP_FROM_ENV: the value is not encrypted: it does not begin with vault:v1: or the like
+    help: encrypt it: printf %s .. | base64 | vault write -field=ciphertext transit/encrypt/app plaintext=-
     ");
 }
 
-/// The others are decrypted, and it alone is told.
+/// The other fields are decrypted, and only this one is reported.
 #[tokio::test]
-async fn what_is_not_decrypted_is_told_alone() {
+async fn only_the_field_that_is_not_decrypted_is_reported() {
     let server = Server::start().await;
     let forged = [("APP_FROM_ENV", "vault:v1:aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg==".to_owned())];
     assert_snapshot!(refused(&server, &forged, ErrorKind::Invalid).await, @r#"
-    cannot load Config: 1 problem
-
-    1. from_env: SecretString
-       vault transit transit/app of env APP_FROM_ENV: it is not decrypted: cipher: message authentication failed
-       help: encrypt it anew with the key "app"; a ciphertext of an older version than the key's min_decryption_version is not decrypted any more
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    vault transit transit/app of env APP_FROM_ENV: it is not decrypted: cipher: message authentication failed
+    help: encrypt it anew with the key "app"; a ciphertext of an older version than the key's min_decryption_version is not decrypted any more
     "#);
     let bytes = [("APP_FROM_ENV", server.encrypt([0xff, 0xfe]).await)];
     assert_snapshot!(refused(&server, &bytes, ErrorKind::WrongType).await, @"
-    cannot load Config: 1 problem
-
-    1. from_env: SecretString
-       vault transit transit/app of env APP_FROM_ENV: what it decrypts to is not text in UTF-8
-       help: encrypt the base64 of bytes as text, and decode it in your own type
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    vault transit transit/app of env APP_FROM_ENV: what it decrypts to is not text in UTF-8
+    help: encrypt the base64 of bytes as text, and decode it in your own type
     ");
     let wrong_key = [("APP_OF_ANOTHER_KEY", server.encrypt("x").await)];
     assert_snapshot!(refused(&server, &wrong_key, ErrorKind::Invalid).await, @r#"
-    cannot load Config: 1 problem
-
-    1. of_another_key: Option<SecretString>
-       vault transit keys/other of env APP_OF_ANOTHER_KEY: it is not decrypted: cipher: message authentication failed
-       help: encrypt it anew with the key "other"; a ciphertext of an older version than the key's min_decryption_version is not decrypted any more
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    vault transit keys/other of env APP_OF_ANOTHER_KEY: it is not decrypted: cipher: message authentication failed
+    help: encrypt it anew with the key "other"; a ciphertext of an older version than the key's min_decryption_version is not decrypted any more
     "#);
 }
 
 #[tokio::test]
-async fn a_key_that_is_missing_or_denied_is_told() {
+async fn a_key_that_is_missing_or_denied_is_reported() {
     #[derive(VaultConfig)]
     struct Wrong {
         #[vault(transit = "no-such-key", env = "A")]
@@ -194,40 +174,32 @@ async fn a_key_that_is_missing_or_denied_is_told() {
         loader.env_source(variables.into_iter().chain(more)).load().await.err().unwrap()
     };
     let root = load(server.bao.root_token().to_owned()).await;
-    assert_snapshot!(told(&root, ErrorKind::RoleAbsent), @r#"
-    cannot load Wrong: 2 problems
+    assert_snapshot!(problems(&root, ErrorKind::RoleAbsent), @r#"
+    absent: SecretString
+    vault transit/decrypt/no-such-key: encryption key not found
+    help: name the right key: vault list transit/keys; or make it: vault write -f transit/keys/no-such-key
 
-    1. absent: SecretString
-       vault transit/decrypt/no-such-key: encryption key not found
-       help: name the right key: vault list transit/keys; or make it: vault write -f transit/keys/no-such-key
-
-    2. no_mount: SecretString
-       vault nowhere/decrypt/app: no handler for route "nowhere/decrypt/app". route entry not found. (HTTP 404)
-       help: mount the engine, or name the right path
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    no_mount: SecretString
+    vault nowhere/decrypt/app: no handler for route "nowhere/decrypt/app". route entry not found. (HTTP 404)
+    help: mount the engine, or name the right path
     "#);
-    let nobody = load(server.bao.token(&["default"], json!({})).await).await;
-    assert_snapshot!(told(&nobody, ErrorKind::Denied), @r#"
-    cannot load Wrong: 2 problems
+    let denied = load(server.bao.token(&["default"], json!({})).await).await;
+    assert_snapshot!(problems(&denied, ErrorKind::Denied), @r#"
+    absent: SecretString
+    vault transit/decrypt/no-such-key: permission denied (HTTP 403)
+    help: let a policy of the token allow it:
+      path "transit/decrypt/no-such-key" {
+        capabilities = ["update"]
+      }
+      or no engine is mounted there: the server answers 403 for that too
 
-    1. absent: SecretString
-       vault transit/decrypt/no-such-key: permission denied (HTTP 403)
-       help: let a policy of the token allow it:
-         path "transit/decrypt/no-such-key" {
-           capabilities = ["update"]
-         }
-         or no engine is mounted there: the server answers 403 for that too
-
-    2. no_mount: SecretString
-       vault nowhere/decrypt/app: permission denied (HTTP 403)
-       help: let a policy of the token allow it:
-         path "nowhere/decrypt/app" {
-           capabilities = ["update"]
-         }
-         or no engine is mounted there: the server answers 403 for that too
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    no_mount: SecretString
+    vault nowhere/decrypt/app: permission denied (HTTP 403)
+    help: let a policy of the token allow it:
+      path "nowhere/decrypt/app" {
+        capabilities = ["update"]
+      }
+      or no engine is mounted there: the server answers 403 for that too
     "#);
 }
 
@@ -269,14 +241,8 @@ async fn secrets_for_a_figment_are_decrypted_from_the_environment_alone() {
     assert_eq!(small.key.expose_secret(), "k");
     let error = Small::loader().env_source(variables).resolve().await.err().unwrap();
     assert_snapshot!(error.to_string(), @"
-    cannot load Small: 1 problem
-
-    1. key: SecretString
-       env KEY: not set
-       what is to be decrypted is looked for in the environment alone when secrets are resolved for a figment of your own, and is not there
-       help: set its variable; or give your figment to the loader, .figment(..), and call .load()
-
-    Secrets for a figment are read from Vault alone.
+    what is to be decrypted is looked for in the environment alone when secrets are resolved for a figment of your own, and is not there
+    help: set its variable; or give your figment to the loader, .figment(..), and call .load()
     ");
 }
 
@@ -334,7 +300,7 @@ async fn a_line_break_after_a_ciphertext_is_none_of_it() {
 }
 
 #[tokio::test]
-async fn other_results_than_were_asked_for_are_told() {
+async fn results_that_do_not_match_the_request_are_reported() {
     #[derive(VaultConfig)]
     struct One {
         #[vault(transit = "app")]
@@ -372,19 +338,14 @@ async fn what_is_missing_is_a_ciphertext() {
         [("VAULT_ADDR", "http://127.0.0.1:1"), ("VAULT_TOKEN", "t"), ("LIST", r#"["vault:v1:a"]"#)];
     let loader = One::loader().without_dotenv().env_source(variables);
     let error = loader.load().await.err().unwrap();
-    assert_snapshot!(told(&error, ErrorKind::Missing), @"
-    cannot load One: 2 problems
+    assert_snapshot!(problems(&error, ErrorKind::Missing), @"
+    one: SecretString
+    no source has a ciphertext for it
+    help: encrypt it: printf %s .. | base64 | vault write -field=ciphertext transit/encrypt/app plaintext=-; and set ONE in the environment or in .env, or one in a file, to that
 
-    1. one: SecretString
-       env ONE: not set
-       no source has a ciphertext for it
-       help: encrypt it: printf %s .. | base64 | vault write -field=ciphertext transit/encrypt/app plaintext=-; and set ONE in the environment or in .env, or one in a file, to that
-
-    2. list: Option<Vec<SecretString>>
-       env LIST: the value is not encrypted: it does not begin with vault:v1: or the like
-       help: encrypt it: printf %s .. | base64 | vault write -field=ciphertext transit/encrypt/app plaintext=-
-         a list or a map is one ciphertext: encrypt its JSON text
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    list: Option<Vec<SecretString>>
+    env LIST: the value is not encrypted: it does not begin with vault:v1: or the like
+    help: encrypt it: printf %s .. | base64 | vault write -field=ciphertext transit/encrypt/app plaintext=-
+      a list or a map is one ciphertext: encrypt its JSON text
     ");
 }

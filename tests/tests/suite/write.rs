@@ -9,8 +9,8 @@ use vault_config::secrecy::{ExposeSecret, SecretString};
 use vault_config::{DatabaseCredentials, ErrorKind, Leased, Mode, VaultConfig};
 use vault_config_tests::{OpenBao, Postgres, ScriptedAnswer, ScriptedServer};
 
-use crate::errors::told;
-use crate::live::until;
+use crate::support::problems;
+use crate::support::until;
 
 #[derive(Debug, VaultConfig)]
 struct Config {
@@ -52,7 +52,7 @@ async fn fields_with_the_same_data_share_one_answer() {
     assert!(config.other.expose_secret().ends_with('='), "base64, as it is without data");
     let asked = || bao.audit_requests().iter().filter(|it| it.path == "transit/random/16").count();
     assert_eq!(asked(), 2);
-    // Nobody said that it is to be written again.
+    // A write repeats only if the field sets `refresh`.
     assert!(live.status().sources.iter().all(|source| source.state.next_action.is_none()));
     live.refresh().await.unwrap();
     assert_eq!(asked(), 4, "but for who asks");
@@ -64,7 +64,7 @@ async fn fields_with_the_same_data_share_one_answer() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_told() {
+async fn what_is_refused_is_reported() {
     #[derive(VaultConfig)]
     struct Wrong {
         #[vault(write = "transit/random/many", key = "random_bytes")]
@@ -80,44 +80,32 @@ async fn what_is_refused_is_told() {
         loader.env_source(variables).load().await.err().unwrap()
     };
     let error = load(bao.root_token()).await;
-    assert_snapshot!(told(&error, ErrorKind::Server), @r#"
-    cannot load Wrong: 2 problems
+    assert_snapshot!(problems(&error, ErrorKind::Server), @r#"
+    many: SecretString
+    vault transit/random/many: error parsing url-set byte count: strconv.Atoi: parsing "many": invalid syntax (HTTP 400)
+    help: correct the path or its data: vault path-help transit/random/many
 
-    1. many: SecretString
-       env MANY: not set
-       vault transit/random/many: error parsing url-set byte count: strconv.Atoi: parsing "many": invalid syntax (HTTP 400)
-       help: correct the path or its data: vault path-help transit/random/many
-
-    2. wrong_key: SecretString
-       env WRONG_KEY: not set
-       vault write transit/random/8#bytes: the secret has no key "bytes"; its keys are random_bytes
-       help: add the key "bytes" to the secret, or name another with key = ".."
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    wrong_key: SecretString
+    vault write transit/random/8#bytes: the secret has no key "bytes"; its keys are random_bytes
+    help: add the key "bytes" to the secret, or name another with key = ".."
     "#);
     let error = load(&bao.token(&["default"], json!({})).await).await;
-    assert_snapshot!(told(&error, ErrorKind::Denied), @r#"
-    cannot load Wrong: 2 problems
+    assert_snapshot!(problems(&error, ErrorKind::Denied), @r#"
+    many: SecretString
+    vault transit/random/many: permission denied (HTTP 403)
+    help: let a policy of the token allow it:
+      path "transit/random/many" {
+        capabilities = ["update"]
+      }
+      or no engine is mounted there: the server answers 403 for that too
 
-    1. many: SecretString
-       env MANY: not set
-       vault transit/random/many: permission denied (HTTP 403)
-       help: let a policy of the token allow it:
-         path "transit/random/many" {
-           capabilities = ["update"]
-         }
-         or no engine is mounted there: the server answers 403 for that too
-
-    2. wrong_key: SecretString
-       env WRONG_KEY: not set
-       vault transit/random/8: permission denied (HTTP 403)
-       help: let a policy of the token allow it:
-         path "transit/random/8" {
-           capabilities = ["update"]
-         }
-         or no engine is mounted there: the server answers 403 for that too
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    wrong_key: SecretString
+    vault transit/random/8: permission denied (HTTP 403)
+    help: let a policy of the token allow it:
+      path "transit/random/8" {
+        capabilities = ["update"]
+      }
+      or no engine is mounted there: the server answers 403 for that too
     "#);
 }
 
@@ -149,7 +137,7 @@ struct Facts {
 }
 
 #[tokio::test]
-async fn a_lease_is_told_beside_its_value() {
+async fn a_lease_is_returned_with_its_value() {
     let (bao, postgres) = tokio::join!(OpenBao::dev(), Postgres::start());
     bao.connect_database(&postgres).await;
     bao.database_role("app", "30m", "1h").await;
@@ -192,7 +180,7 @@ async fn a_lease_is_told_beside_its_value() {
 
 /// Such as `auth/token/create`, or a path that only stores.
 #[tokio::test]
-async fn a_write_that_answers_no_data_is_told() {
+async fn a_write_that_answers_no_data_is_reported() {
     #[derive(VaultConfig)]
     struct Wrong {
         #[vault(write = "cubbyhole/app", data(a = "b"), key = "a")]
@@ -204,26 +192,20 @@ async fn a_write_that_answers_no_data_is_told() {
     let variables = [("VAULT_ADDR", bao.address()), ("VAULT_TOKEN", bao.root_token())];
     let loader = Wrong::loader().without_dotenv().startup_deadline(Duration::ZERO);
     let error = loader.env_source(variables).load().await.err().unwrap();
-    assert_snapshot!(told(&error, ErrorKind::Protocol), @"
-    cannot load Wrong: 2 problems
+    assert_snapshot!(problems(&error, ErrorKind::Protocol), @"
+    stores: SecretString
+    vault cubbyhole/app: the path took the write and answered nothing (HTTP 204)
+    help: name a path that answers what it makes; `read` and `kv` are for what is stored
 
-    1. stores: SecretString
-       env STORES: not set
-       vault cubbyhole/app: the path took the write and answered nothing (HTTP 204)
-       help: name a path that answers what it makes; `read` and `kv` are for what is stored
-
-    2. logs_in: SecretString
-       env LOGS_IN: not set
-       vault auth/token/create: the answer has no `data`
-       help: see with `vault write` what the path answers, and that the address is Vault's own
-
-    Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
+    logs_in: SecretString
+    vault auth/token/create: the answer has no `data`
+    help: see with `vault write` what the path answers, and that the address is Vault's own
     ");
 }
 
 /// A token that ends sooner than the field is to be read again is made again before it ends.
 #[tokio::test]
-async fn no_pace_outlasts_what_was_made() {
+async fn no_interval_outlasts_the_credential() {
     #[derive(Debug, VaultConfig)]
     struct Paced {
         #[vault(write = "engine/token", key = "token", refresh = "1h")]
@@ -245,7 +227,7 @@ async fn no_pace_outlasts_what_was_made() {
     live.shutdown().await.unwrap();
 }
 
-/// Nothing to tell of what is not there.
+/// An absent value has no lease to report.
 #[tokio::test]
 async fn what_is_leased_may_be_absent_either_way() {
     #[derive(Debug, VaultConfig)]

@@ -11,7 +11,7 @@ use vault_config::secrecy::{ExposeSecret, SecretString};
 use vault_config::{ErrorKind, Secret, VaultConfig};
 use vault_config_tests::{ScriptedAnswer, ScriptedRequest, ScriptedServer};
 
-use super::{until, with};
+use crate::support::{token_loader, until};
 
 /// A server that gives leases, and what it was asked.
 #[derive(Debug, Default)]
@@ -173,7 +173,7 @@ const RENEWABLE: [&str; 5] = [
 #[tokio::test]
 async fn every_answer_of_a_cloud_engine_is_read_as_documented() {
     let (server, books) = start(3600).await;
-    let loader = with::<Clouds>(&server.address(), &[("VAULT_TOKEN", "t")]);
+    let loader = token_loader::<Clouds>(&server.address(), "t");
     let config = loader.load().await.unwrap();
     assert_eq!(config.aws.access_key, "AKIA0");
     assert_eq!(config.aws.secret_key.expose_secret(), "xlCs");
@@ -206,17 +206,17 @@ struct PerhapsTexts {
 async fn a_null_is_no_text() {
     let (server, _) = start(3600).await;
     let address = server.address();
-    let error = with::<Texts>(&address, &[("VAULT_TOKEN", "t")]).load().await.unwrap_err();
+    let error = token_loader::<Texts>(&address, "t").load().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WrongType, "{error}");
     assert!(error.problems()[0].message().contains("security_token"), "{error}");
-    let config = with::<PerhapsTexts>(&address, &[("VAULT_TOKEN", "t")]).load().await.unwrap();
+    let config = token_loader::<PerhapsTexts>(&address, "t").load().await.unwrap();
     assert!(config.aws["security_token"].is_none() && config.aws["secret_key"].is_some());
 }
 
 #[tokio::test]
-async fn the_status_tells_leases_and_what_becomes_of_them() {
+async fn the_status_reports_leases_and_their_next_action() {
     let (server, _books) = start(3600).await;
-    let loader = with::<Clouds>(&server.address(), &[("VAULT_TOKEN", "t")]);
+    let loader = token_loader::<Clouds>(&server.address(), "t");
     let live = loader.watch().await.unwrap();
     let status = live.status();
     let plans: BTreeMap<_, _> = status
@@ -245,7 +245,7 @@ async fn the_status_tells_leases_and_what_becomes_of_them() {
 #[tokio::test]
 async fn leases_are_renewed_where_they_can_be_and_made_anew_before_their_end_where_not() {
     let (server, books) = start(SHORT).await;
-    let loader = with::<Clouds>(&server.address(), &[("VAULT_TOKEN", "t")]);
+    let loader = token_loader::<Clouds>(&server.address(), "t");
     let live = loader.watch().await.unwrap();
     let first = live.current();
     let renewals = |path: &str| {

@@ -1,4 +1,4 @@
-//! What a hostile reader of the code found: each was a failure that lasted.
+//! Failures that a hostile review of the code found: each of them lasted.
 
 use super::world::*;
 use super::*;

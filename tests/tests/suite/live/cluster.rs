@@ -26,7 +26,7 @@ async fn clustered(ttl: &str, settings: Value) -> Clustered {
 
 impl Clustered {
     fn loader<T: VaultConfig>(&self) -> Loader<T> {
-        with_role(&self.cluster.addresses().join(","), &self.ids)
+        approle_loader(&self.cluster.addresses().join(","), &self.ids)
     }
 
     async fn accepts(&self, live: &Live<Config>) -> bool {
@@ -100,7 +100,7 @@ async fn a_start_waits_for_a_leader() {
     servers.cluster.kill(leader);
     let killed = Instant::now();
     let all = servers.loader::<Config>().startup_deadline(seconds(60));
-    let one = with_role::<Config>(&servers.cluster.address(standby), &servers.ids)
+    let one = approle_loader::<Config>(&servers.cluster.address(standby), &servers.ids)
         .startup_deadline(seconds(60));
     let (all, one) = tokio::join!(all.load(), one.load());
     eprintln!("loaded {:?} after the leader was killed", killed.elapsed());
@@ -111,7 +111,7 @@ async fn a_start_waits_for_a_leader() {
     let leader = servers.cluster.wait_for_leader().await;
     servers.cluster.kill(leader);
     let last = (0..3).find(|node| servers.cluster.process_id(*node).is_some()).unwrap();
-    let loader = with_role::<Config>(&servers.cluster.address(last), &servers.ids);
+    let loader = approle_loader::<Config>(&servers.cluster.address(last), &servers.ids);
     let error = loader.startup_deadline(seconds(3)).load().await.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Standby | ErrorKind::ConnectionRefused), "{error}");
     assert!(error.to_string().contains("it was waited for 3s"), "{error}");
@@ -124,7 +124,7 @@ async fn a_start_against_a_standby_a_dead_node_and_during_a_step_down() {
     let (standby, other) = ((leader + 1) % 3, (leader + 2) % 3);
     let took = async |what: &str, addresses: String| {
         let began = Instant::now();
-        let loader = with_role::<Config>(&addresses, &servers.ids);
+        let loader = approle_loader::<Config>(&addresses, &servers.ids);
         let loaded = loader.startup_deadline(seconds(60)).load().await;
         loaded.unwrap_or_else(|error| panic!("{what}: {error}"));
         eprintln!("{what}: loaded in {:?}", began.elapsed());

@@ -10,7 +10,7 @@ const RENEW: &str = "/v1/auth/token/renew-self";
 const LOOK: &str = "/v1/auth/token/lookup-self";
 const MINUTE: u64 = 60;
 
-/// A token that was given, and whose maximum is far.
+/// A token of the user, whose maximum lifetime is far away.
 async fn given() -> World {
     World::with(Token::new("s.given"), |books| {
         books.tokens.insert("s.given".to_owned(), Life::new(Duration::ZERO, 1000 * HOUR));

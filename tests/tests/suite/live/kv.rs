@@ -1,4 +1,4 @@
-//! What is stored, and changes.
+//! Secrets of a KV engine that change while they are watched.
 
 use super::*;
 
@@ -47,7 +47,7 @@ async fn the_fields_of_one_secret_change_together_and_unchanged_data_is_not_read
 }
 
 #[tokio::test]
-async fn what_is_deleted_stays_in_hand_and_that_is_said_once() {
+async fn a_deleted_secret_keeps_its_last_value_and_is_reported_once() {
     let bao = bao().await;
     let live = loader::<Stored>(&bao, json!({})).await.watch().await.unwrap();
     let mut events = live.events();
@@ -110,7 +110,7 @@ async fn without_permission_for_metadata_the_data_is_read() {
     bao.kv_put("secret", "app", json!({ "key": "k2", "other": "o2" })).await;
     until("seen", async || pair(&live) == ("k2".into(), "o2".into())).await;
     assert_eq!(live.status().health, Health::Healthy);
-    // A policy that is mended saves the readings.
+    // With a corrected policy the readings are saved.
     bao.policy("app", POLICY).await;
     until("looked at again", async || asked(&bao, "secret/metadata/app") >= 4).await;
     let readings = asked(&bao, "secret/data/app");

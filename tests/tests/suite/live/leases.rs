@@ -1,4 +1,4 @@
-//! Dynamic credentials: renewed, rotated, and never let go of too early.
+//! Dynamic credentials: renewed, rotated, and never revoked too early.
 
 use super::*;
 
@@ -23,7 +23,7 @@ async fn a_new_pair_is_there_before_the_old_one_ends() {
 }
 
 #[tokio::test]
-async fn a_replaced_pair_is_let_go_when_everybody_has_the_new_one_and_the_overlap_has_passed() {
+async fn a_replaced_pair_is_revoked_when_every_reader_has_the_new_one_and_the_overlap_has_passed() {
     let servers = Servers::start("12s", "13s").await;
     let loader = loader::<Config>(&servers.bao, json!({})).await;
     let began = Instant::now();
@@ -31,11 +31,11 @@ async fn a_replaced_pair_is_let_go_when_everybody_has_the_new_one_and_the_overla
     let mut slow = live.subscribe();
     let old = live.current();
     slow.changed().await.unwrap();
-    // It has the new pair in hand, and may still be connecting with the one before.
+    // The reader has the new pair, and may still be connecting with the one before.
     tokio::time::sleep(seconds(2)).await;
     assert!(servers.accepts(&old.database).await);
     let asking = tokio::spawn(async move { slow.changed().await.is_some() });
-    until("it is let go", async || !servers.accepts(&old.database).await).await;
+    until("it is revoked", async || !servers.accepts(&old.database).await).await;
     assert!(
         began.elapsed() < seconds(12),
         "by itself it lives for thirteen: {:?}",
@@ -46,7 +46,7 @@ async fn a_replaced_pair_is_let_go_when_everybody_has_the_new_one_and_the_overla
 }
 
 #[tokio::test]
-async fn a_lease_that_somebody_revoked_is_replaced_at_its_next_renewal() {
+async fn a_lease_that_is_revoked_by_an_operator_is_replaced_at_its_next_renewal() {
     let servers = Servers::start("4s", "1h").await;
     let live = loader::<Config>(&servers.bao, json!({})).await.watch().await.unwrap();
     let before = live.current();

@@ -1,17 +1,15 @@
 //! Configurations that stay fresh, through rotation and outages.
 
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tracing::Dispatch;
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::Registry;
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use vault_config::live::{Event, Events, Health, Login, Status};
 use vault_config::secrecy::{ExposeSecret, SecretString};
 use vault_config::{DatabaseCredentials, ErrorKind, Live, Loader, VaultConfig};
 use vault_config_tests::{AppRoleIds, OpenBao, Postgres};
+
+use crate::support::{approle_loader, token_loader, until};
 
 mod adversary;
 mod cluster;
@@ -75,7 +73,7 @@ impl Servers {
         self.postgres.connect(database.username(), password).await.is_ok()
     }
 
-    /// The credentials in hand open a session at every moment.
+    /// The current credentials open a session at every moment.
     async fn always_accepts(&self, live: &Live<Config>, how_long: Duration) {
         let began = Instant::now();
         while began.elapsed() < how_long {
@@ -117,29 +115,7 @@ async fn prepare(bao: &OpenBao) {
 /// Logs in as an AppRole whose tokens have these settings, as `token_ttl`.
 async fn loader<T: VaultConfig>(bao: &OpenBao, settings: Value) -> Loader<T> {
     let ids = bao.approle("app", &["app"], settings).await;
-    with_role(bao.address(), &ids)
-}
-
-fn with_role<T: VaultConfig>(address: &str, ids: &AppRoleIds) -> Loader<T> {
-    T::loader().without_dotenv().startup_deadline(Duration::ZERO).env_source([
-        ("VAULT_ADDR", address),
-        ("VAULT_ROLE_ID", &ids.role_id),
-        ("VAULT_SECRET_ID", &ids.secret_id),
-    ])
-}
-
-fn with_token<T: VaultConfig>(bao: &OpenBao, token: &str) -> Loader<T> {
-    let variables = [("VAULT_ADDR", bao.address()), ("VAULT_TOKEN", token)];
-    T::loader().without_dotenv().startup_deadline(Duration::ZERO).env_source(variables)
-}
-
-/// Waits until it holds, and panics when it does not come to hold.
-pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let began = Instant::now();
-    while !holds().await {
-        assert!(began.elapsed() < seconds(60), "never: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    approle_loader(bao.address(), &ids)
 }
 
 /// The next event that this takes something from.
@@ -173,15 +149,6 @@ fn failures<T>(live: &Live<T>) -> Arc<Mutex<Vec<String>>> {
 
 async fn is_rotated(events: &mut Events) {
     next(events, |event| matches!(event, Event::Rotated { .. }).then_some(())).await;
-}
-
-/// Lets `layer` see what this thread traces.
-fn listen(layer: impl Layer<Registry> + Send + Sync) -> DefaultGuard {
-    // With one subscriber alone, what another test's thread reaches first would never be seen here.
-    static ANOTHER: LazyLock<Dispatch> =
-        LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
-    LazyLock::force(&ANOTHER);
-    tracing::subscriber::set_default(tracing_subscriber::registry().with(layer))
 }
 
 fn seconds(seconds: u64) -> Duration {

@@ -194,7 +194,7 @@ async fn a_panic_in_a_request_is_a_failure_of_that_request() {
 
 /// What is issued under a token that is being replaced dies with it.
 #[tokio::test]
-async fn nothing_is_issued_under_a_token_that_is_leaving() {
+async fn nothing_is_issued_under_a_token_that_is_retiring() {
     use std::sync::atomic::AtomicBool;
     let world = World::start().await;
     let now = world.clock.real();

@@ -1,11 +1,10 @@
-//! What readers see.
+//! What readers of a watched configuration see.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
 
-use tracing::field::{Field, Visit};
-
 use super::*;
+use crate::support::{LogLines, listen};
 
 #[derive(Debug, VaultConfig)]
 struct Parts {
@@ -47,7 +46,7 @@ async fn a_view_changes_when_its_part_does() {
     let untouched = tokio::time::timeout(seconds(1), one.changed()).await;
     assert!(untouched.is_err(), "what it shows did not change");
     drop(live);
-    assert!(key.changed().await.is_none(), "nobody refreshes it any more");
+    assert!(key.changed().await.is_none(), "it is not refreshed any more");
 }
 
 fn short(key: &SecretString) -> Result<(), String> {
@@ -89,7 +88,7 @@ async fn what_is_not_valid_is_not_published_and_holds_up_nothing_else() {
     assert_eq!(live.current().key.expose_secret(), "k1");
     assert_eq!(live.status().health, Health::Degraded);
     bao.kv_put("secret", "app", json!({ "key": "k3" })).await;
-    until("mended", async || live.current().key.expose_secret() == "k3").await;
+    until("valid again", async || live.current().key.expose_secret() == "k3").await;
     assert_eq!(live.status().health, Health::Healthy);
 }
 
@@ -101,7 +100,7 @@ struct CheckedOld {
 
 /// Of version 1 the content is read each time.
 #[tokio::test]
-async fn what_is_not_valid_is_told_once_until_it_changes() {
+async fn an_invalid_value_is_reported_once_until_it_changes() {
     let bao = bao().await;
     bao.mount_kv_v1("old").await;
     bao.write("old/app", json!({ "key": "k1" })).await;
@@ -118,16 +117,16 @@ async fn what_is_not_valid_is_told_once_until_it_changes() {
     bao.write("old/app", json!({ "key": "k1" })).await;
     live.refresh().await.unwrap();
     assert_eq!((live.status().health, live.status().counters.rejected), (Health::Healthy, 2));
-    let mut told = Vec::new();
-    while told.last() != Some(&"recovered") {
-        told.push(match events.next().await.unwrap() {
+    let mut event_names = Vec::new();
+    while event_names.last() != Some(&"recovered") {
+        event_names.push(match events.next().await.unwrap() {
             Event::Rejected { .. } => "rejected",
             Event::Recovered { .. } => "recovered",
             Event::Renewed { .. } => continue,
             other => panic!("{other:?}"),
         });
     }
-    assert_eq!(told, ["rejected", "rejected", "recovered"]);
+    assert_eq!(event_names, ["rejected", "rejected", "recovered"]);
 }
 
 /// The user that was accepted first.
@@ -154,7 +153,7 @@ async fn a_renewal_does_not_hide_that_the_new_pair_is_refused() {
     for _ in 0..3 {
         assert_eq!(live.refresh().await.unwrap_err().kind(), ErrorKind::Invalid);
         let status = live.status();
-        // The pair in hand is the one that was revoked.
+        // The published pair is the one that was revoked.
         assert_eq!(status.health, Health::Failing, "{status:#?}");
         assert!(status.good_until.unwrap() <= std::time::SystemTime::now(), "{status:#?}");
     }
@@ -168,40 +167,18 @@ async fn a_renewal_does_not_hide_that_the_new_pair_is_refused() {
     assert_eq!(rejected, 1);
 }
 
-/// What is logged of a source, a line each.
-#[derive(Debug, Clone, Default)]
-struct Logged(Arc<Mutex<Vec<String>>>);
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        self.0 += &format!(" {field}={value:?}");
-    }
-}
-
-impl<S: tracing::Subscriber> Layer<S> for Logged {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let mut line = Line(event.metadata().level().to_string());
-        event.record(&mut line);
-        if *event.metadata().level() <= tracing::Level::INFO {
-            self.0.lock().unwrap().push(line.0);
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_state_is_logged_when_it_begins_and_when_it_ends() {
     let bao = bao().await;
-    let logged = Logged::default();
-    let _listening = listen(logged.clone());
+    let log = LogLines::default();
+    let _listening = listen(log.clone());
     let live = loader::<Config2>(&bao, json!({})).await.watch().await.unwrap();
-    logged.0.lock().unwrap().clear();
+    log.take();
     bao.seal().await;
     until("failing", async || live.status().counters.failures >= 3).await;
     bao.unseal().await;
     until("well", async || live.status().health == Health::Healthy).await;
-    let lines = logged.0.lock().unwrap().clone();
+    let lines = log.take();
     let of_secret: Vec<_> = lines.iter().filter(|line| line.contains("kv secret/app")).collect();
     assert_eq!(of_secret.len(), 2, "{lines:#?}");
     assert!(of_secret[0].starts_with("WARN") && of_secret[0].contains("sealed"), "{lines:#?}");

@@ -124,7 +124,7 @@ async fn a_login_that_depends_on_what_is_away_is_tried_each_minute() {
     assert!(world.is_healthy(), "{:#?}", world.live.status());
 }
 
-/// A policy without `default`: to ask again for each token what was refused helps nobody.
+/// A policy without `default`: repeating for each token what was refused does not help.
 #[tokio::test]
 async fn tokens_that_may_not_renew_themselves_are_replaced_in_their_time() {
     let world = World::with(AppRole::new("role", "secret"), |books| {

@@ -1,4 +1,4 @@
-//! The end.
+//! Shutdown: what is revoked, what is waited for, and what is reported.
 
 use vault_config_tests::{Fault, FaultProxy, ScriptedAnswer, ScriptedServer};
 
@@ -31,7 +31,7 @@ async fn a_shutdown_takes_everything_along_and_the_last_value_stays() {
     let mut view = another.select(|config| &config.database);
     live.shutdown().await.unwrap();
     servers.no_user_is_left().await;
-    // Whoever follows it learns that nothing more will come.
+    // A subscriber learns that no further value will come.
     assert!(subscription.changed().await.is_none() && view.changed().await.is_none());
     while events.next().await.is_some() {}
     assert!(
@@ -49,7 +49,7 @@ async fn a_shutdown_does_not_wait_for_a_server_that_hangs() {
     let servers = Servers::start("1h", "24h").await;
     let proxy = FaultProxy::in_front_of(servers.bao.address()).await;
     let ids = servers.bao.approle("app", &["app"], json!({})).await;
-    let live = with_role::<Config>(&proxy.address(), &ids).watch().await.unwrap();
+    let live = approle_loader::<Config>(&proxy.address(), &ids).watch().await.unwrap();
     proxy.set(Fault::Stall).await;
     let began = Instant::now();
     let error = live.shutdown().await.unwrap_err();
@@ -74,7 +74,7 @@ async fn a_load_that_fails_leaves_no_credential_behind() {
 }
 
 #[tokio::test]
-async fn a_shutdown_that_nobody_waits_for_goes_on() {
+async fn a_shutdown_goes_on_when_its_future_is_dropped() {
     let servers = Servers::start("1h", "24h").await;
     let live = loader::<Config>(&servers.bao, json!({})).await.watch().await.unwrap();
     let another = live.clone();
@@ -82,23 +82,23 @@ async fn a_shutdown_that_nobody_waits_for_goes_on() {
     let half_way = tokio::time::timeout(Duration::ZERO, live.shutdown()).await;
     assert!(half_way.is_err(), "it takes a moment");
     let end = tokio::time::timeout(seconds(30), subscription.changed()).await;
-    assert!(end.expect("the end is told").is_none());
+    assert!(end.expect("the end is published").is_none());
     assert_eq!(another.status().health, Health::Stopped);
     servers.no_user_is_left().await;
 }
 
 #[tokio::test]
-async fn a_lease_that_could_not_be_cut_short_is_told() {
+async fn a_lease_that_could_not_be_cut_short_is_reported() {
     let servers = Servers::start("1h", "24h").await;
     // Without `default` it may renew no lease.
     let token = servers.bao.token(&["app"], json!({ "no_default_policy": true })).await;
-    let live = with_token::<Config>(&servers.bao, &token).watch().await.unwrap();
+    let live = token_loader::<Config>(servers.bao.address(), &token).watch().await.unwrap();
     let error = live.shutdown().await.unwrap_err().to_string();
     assert!(error.contains("a lease of database/creds/app is left to its end"), "{error}");
     assert!(error.contains("permission denied"), "{error}");
     assert_eq!(servers.users().await, 1);
 
-    let live = with_token::<Config>(&servers.bao, "root").watch().await.unwrap();
+    let live = token_loader::<Config>(servers.bao.address(), "root").watch().await.unwrap();
     servers.bao.seal().await;
     let error = live.shutdown().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Sealed, "{error}");

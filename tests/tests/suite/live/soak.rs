@@ -53,7 +53,7 @@ struct Seen {
     /// When nothing could have kept a lease of three seconds alive, from and until.
     hopeless: Mutex<Vec<(Instant, Instant)>>,
     excused: AtomicU64,
-    /// Failures are expected: the credentials in hand were revoked.
+    /// Failures are expected: the current credentials were revoked.
     excuse: AtomicBool,
     stop: AtomicBool,
     longest: Mutex<Duration>,
@@ -76,7 +76,7 @@ impl Seen {
         }
     }
 
-    /// An outage that outlasts the lease, or a machine that stood still, is nobody's failure.
+    /// An outage that outlasts the lease, or a machine that stood still, is no failure of the library.
     fn failed(&self) -> Vec<String> {
         let hopeless = self.hopeless.lock().unwrap();
         let is_excused = |at: &Instant| hopeless.iter().any(|(from, to)| from <= at && at <= to);
@@ -88,8 +88,8 @@ impl Seen {
         self.hopeless.lock().unwrap().push((from, Instant::now() + seconds(3)));
     }
 
-    /// Notices when the machine gives nobody a turn.
-    fn watch_the_machine(seen: Arc<Self>) {
+    /// Notices when the machine runs no task for a while.
+    fn watch_for_pauses(seen: Arc<Self>) {
         const TICK: Duration = Duration::from_millis(20);
         std::thread::spawn(move || {
             while !seen.is_over() {
@@ -149,10 +149,10 @@ async fn sqlx(live: &Live<Config>, port: u16) -> PgPool {
         .connect_with(options(&database.seen()))
         .await
         .unwrap();
-    let told = pool.clone();
+    let pool_options = pool.clone();
     tokio::spawn(async move {
         while let Some(pair) = database.changed().await {
-            told.set_connect_options(options(&pair));
+            pool_options.set_connect_options(options(&pair));
         }
     });
     pool
@@ -242,11 +242,11 @@ async fn no_query_fails_whatever_happens_to_the_server() {
     let proxy = FaultProxy::in_front_of(servers.bao.address()).await;
     let settings = json!({ "token_ttl": "6s", "token_max_ttl": "12s" });
     let ids = servers.bao.approle("app", &["app"], settings).await;
-    let live = with_role::<Config>(&proxy.address(), &ids).watch().await.unwrap();
+    let live = approle_loader::<Config>(&proxy.address(), &ids).watch().await.unwrap();
     let log = record(live.events());
 
     let seen = Arc::new(Seen::default());
-    Seen::watch_the_machine(Arc::clone(&seen));
+    Seen::watch_for_pauses(Arc::clone(&seen));
     let port = servers.postgres.port();
     let (one, other) = (sqlx(&live, port).await, deadpool(&live, port));
     let workers = [

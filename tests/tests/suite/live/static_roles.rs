@@ -31,7 +31,7 @@ async fn rotated_every(period: &str) -> Servers {
 }
 
 #[tokio::test]
-async fn a_rotated_password_is_in_hand_within_moments() {
+async fn a_rotated_password_is_read_within_moments() {
     let servers = rotated_every("8s").await;
     let live = loader::<Static>(&servers.bao, json!({})).await.watch().await.unwrap();
     let mut refused_since: Option<Instant> = None;
@@ -70,7 +70,7 @@ async fn a_rotation_by_hand_is_seen_at_a_refresh() {
     is_rotated(&mut events).await;
 }
 
-/// The limit on a request is a minute; the password in hand is good for seconds.
+/// The limit on a request is a minute; the current password is valid for seconds.
 #[tokio::test]
 async fn a_reading_that_hangs_is_given_up_in_proportion_to_the_rotation() {
     let readings = AtomicUsize::new(0);
@@ -117,7 +117,7 @@ struct Checked {
 }
 
 #[tokio::test]
-async fn while_the_new_password_is_refused_the_one_in_hand_is_dead() {
+async fn while_the_new_password_is_refused_the_published_one_is_dead() {
     let servers = rotated_every("1h").await;
     let live = loader::<Checked>(&servers.bao, json!({})).await.watch().await.unwrap();
     assert_eq!(live.status().health, Health::Healthy);

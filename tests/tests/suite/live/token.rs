@@ -17,7 +17,7 @@ async fn credentials_outlive_every_token_that_they_were_made_under() {
     assert!((5..=15).contains(&counters.logins), "{counters:?}");
     assert!((5..=15).contains(&counters.rotations), "{counters:?}");
     assert_eq!(*failures.lock().unwrap(), Vec::<String>::new(), "{counters:?}");
-    // The token in hand ends soon anyway.
+    // The current token expires soon anyway.
     servers.bao.clear_audit();
     live.shutdown().await.unwrap();
     assert!(asked(&servers.bao, "auth/token/revoke-self") > 0);
@@ -79,7 +79,7 @@ async fn a_token_that_may_be_used_so_often_is_replaced_before_that() {
 #[tokio::test]
 async fn a_root_token_is_neither_renewed_nor_revoked() {
     let servers = Servers::start("1h", "24h").await;
-    let live = with_token::<Config>(&servers.bao, "root").watch().await.unwrap();
+    let live = token_loader::<Config>(servers.bao.address(), "root").watch().await.unwrap();
     tokio::time::sleep(seconds(2)).await;
     assert_eq!(asked(&servers.bao, "auth/token/renew-self"), 0);
     let status = live.status();
@@ -94,7 +94,7 @@ async fn a_root_token_is_neither_renewed_nor_revoked() {
 }
 
 #[tokio::test]
-async fn a_fixed_token_is_renewed_as_long_as_it_can_be_and_its_end_is_said_before() {
+async fn a_fixed_token_is_renewed_as_long_as_possible_and_its_end_is_reported_in_advance() {
     let bao = bao().await;
     #[derive(Debug, VaultConfig)]
     struct Config {
@@ -103,16 +103,16 @@ async fn a_fixed_token_is_renewed_as_long_as_it_can_be_and_its_end_is_said_befor
     }
     let settings = json!({ "ttl": "4s", "explicit_max_ttl": "9s" });
     let token = bao.token(&["app"], settings).await;
-    let live = with_token::<Config>(&bao, &token).watch().await.unwrap();
+    let live = token_loader::<Config>(bao.address(), &token).watch().await.unwrap();
     let mut events = live.events();
     let began = Instant::now();
-    let told = next(&mut events, |event| match event {
+    let failing = next(&mut events, |event| match event {
         Event::Failing { source, problem, good_until } if source == "token" => {
             Some((problem.to_string(), *good_until))
         }
         _ => None,
     });
-    let (problem, good_until) = told.await;
+    let (problem, good_until) = failing.await;
     assert!(began.elapsed() > seconds(4), "it was renewed first");
     assert!(problem.contains("can be neither renewed any further nor replaced"), "{problem}");
     assert!(good_until.unwrap() > std::time::SystemTime::now(), "it is said before the end");
@@ -126,7 +126,7 @@ async fn a_fixed_token_is_renewed_as_long_as_it_can_be_and_its_end_is_said_befor
 }
 
 #[tokio::test]
-async fn a_spent_secret_id_is_said_early_and_not_tried_again_and_again() {
+async fn a_spent_secret_id_is_reported_early_and_not_tried_again_and_again() {
     let bao = bao().await;
     #[derive(Debug, VaultConfig)]
     struct Config {
@@ -187,7 +187,7 @@ async fn a_token_file_is_read_again_when_it_changes() {
 async fn a_revoked_token_costs_one_login() {
     let servers = Servers::start("1h", "24h").await;
     let ids = servers.bao.approle("app", &["app"], json!({ "token_ttl": "1h" })).await;
-    let live = with_role::<Config>(servers.bao.address(), &ids).watch().await.unwrap();
+    let live = approle_loader::<Config>(servers.bao.address(), &ids).watch().await.unwrap();
     let before = live.current();
     servers.bao.clear_audit();
     servers.bao.write("sys/leases/revoke-prefix/auth/approle", json!({})).await;

@@ -156,9 +156,9 @@ async fn a_lease_that_is_gone_is_failing_until_another_may_be_made() {
     assert!(text.contains("lease not found"), "{text}");
     assert!(text.contains("no other is made before 2001-09-09T01:56:40Z"), "{text}");
     let ended = Some(world.clock.now().wall);
-    let (kind, told, good_until) = failing(&mut events).await;
-    assert_eq!((kind, good_until), (ErrorKind::LeaseLost, ended), "{told}");
-    // It ended when that was noticed, and not whenever somebody looks.
+    let (kind, message, good_until) = failing(&mut events).await;
+    assert_eq!((kind, good_until), (ErrorKind::LeaseLost, ended), "{message}");
+    // It expired when that was noticed, and not when the status is read.
     world.pass(seconds(60), |_| {}).await;
     let state = world.state("database/creds/app");
     assert_eq!((state.health, state.expires_at), (Health::Failing, ended), "{state:#?}");
@@ -180,8 +180,8 @@ async fn a_lease_that_may_not_be_renewed_is_degraded_until_another_may_be_made()
     }
     let error = world.live.refresh().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}");
-    let (_, told, good_until) = failing(&mut events).await;
-    assert!(told.contains("lease is not renewable"), "{told}");
+    let (_, message, good_until) = failing(&mut events).await;
+    assert!(message.contains("lease is not renewable"), "{message}");
     assert_eq!(good_until, Some(world.clock.now().wall + TTL), "it lives on");
     world.pass(seconds(600), |now| assert!(world.is_well(), "{now:?}")).await;
     recovered(&mut events).await;
@@ -231,7 +231,7 @@ async fn a_static_role_that_is_not_read_is_failing_from_its_rotation_on() {
 }
 
 #[tokio::test]
-async fn who_falls_behind_is_told_how_many_events_were_missed() {
+async fn a_subscriber_that_falls_behind_learns_how_many_events_it_missed() {
     let world = World::start().await;
     let mut events = world.live.events();
     for _ in 0..300 {

@@ -7,12 +7,15 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tracing::span::{Attributes, Id};
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::layer::{Context, Layer};
 use vault_config::Vault;
 use vault_config::auth::{AppRole, AuthMethod};
 use vault_config::live::{Clock, Reading, State};
 use vault_config_tests::{ScriptedAnswer, ScriptedRequest, ScriptedServer};
 
 use super::*;
+use crate::support::listen;
 
 pub(super) const HOUR: u64 = 3600;
 
@@ -182,7 +185,7 @@ impl Books {
             .is_some_and(|(life, token)| alive(life) && self.tokens.get(token).is_some_and(alive))
     }
 
-    /// Somebody revokes every lease.
+    /// An operator revokes every lease.
     pub(super) fn revoke_leases(&mut self, now: Duration) {
         self.leases.values_mut().for_each(|(life, _)| life.end = now);
     }
@@ -270,7 +273,7 @@ impl Books {
                     (format!("k{}", version(now)), json!({ "version": version(now) }));
                 ok(json!({ "data": { "data": { "key": key }, "metadata": metadata } }))
             }
-            other => panic!("nobody asks for {other}"),
+            other => panic!("unexpected request for {other}"),
         }
     }
 }
@@ -360,7 +363,7 @@ impl World {
     }
 
     /// Until the client has done all there is to do at this moment. All of it runs on this thread:
-    /// whoever can go on has done so after a few turns.
+    /// every task that can go on has done so after a few turns.
     pub(super) async fn settles(&self) {
         let began = Instant::now();
         let counts = || {

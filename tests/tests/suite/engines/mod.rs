@@ -1,43 +1,17 @@
 //! Secrets engines that have no attribute of their own: `read`.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::json;
 use vault_config::live::Health;
 use vault_config::secrecy::{ExposeSecret, SecretString};
-use vault_config::{ErrorKind, Loader, Secret, VaultConfig};
+use vault_config::{ErrorKind, Secret, VaultConfig};
 use vault_config_tests::{Ldap, OpenBao, RabbitMq};
 
+use crate::support::{allowed_loader, request_count, token_loader, until};
+
 mod clouds;
-
-/// Logs in as an AppRole that may do what the structure's schema asks for.
-async fn loader<T: VaultConfig>(bao: &OpenBao) -> Loader<T> {
-    bao.policy("app", &T::schema().policy()).await;
-    let ids = bao.approle("app", &["app"], json!({})).await;
-    let variables = [("VAULT_ROLE_ID", &*ids.role_id), ("VAULT_SECRET_ID", &*ids.secret_id)];
-    with(bao.address(), &variables)
-}
-
-fn with<T: VaultConfig>(address: &str, variables: &[(&str, &str)]) -> Loader<T> {
-    let all = [("VAULT_ADDR", address)].into_iter().chain(variables.iter().copied());
-    T::loader().without_dotenv().startup_deadline(Duration::ZERO).env_source(all)
-}
-
-/// Waits until it holds, and panics when it does not come to hold.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let began = Instant::now();
-    while !holds().await {
-        assert!(began.elapsed() < Duration::from_secs(60), "never: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// How many requests there were for this path.
-fn asked(bao: &OpenBao, path: &str) -> usize {
-    bao.audit_requests().iter().filter(|request| request.path == path).count()
-}
 
 #[derive(Debug, VaultConfig)]
 struct Broker {
@@ -57,11 +31,11 @@ impl Broker {
 }
 
 #[tokio::test]
-async fn a_user_of_rabbitmq_is_one_for_all_fields_rotated_and_let_go_of() {
+async fn a_user_of_rabbitmq_is_shared_by_all_fields_rotated_and_revoked() {
     let (bao, server) = tokio::join!(OpenBao::dev(), RabbitMq::start());
     server.connect(&bao, 6, 12).await;
-    let live = loader::<Broker>(&bao).await.watch().await.unwrap();
-    assert_eq!(asked(&bao, "rabbitmq/creds/app"), 1);
+    let live = allowed_loader::<Broker>(&bao).await.watch().await.unwrap();
+    assert_eq!(request_count(&bao, "rabbitmq/creds/app"), 1);
     let first = live.current();
     assert_eq!(first.user.len(), 2);
     assert_eq!(first.user["username"].expose_secret(), first.username);
@@ -80,7 +54,7 @@ async fn a_user_of_rabbitmq_is_one_for_all_fields_rotated_and_let_go_of() {
     assert!(counters.renewals > 0 && counters.failures == 0, "{counters:?}");
 
     live.shutdown().await.unwrap();
-    until("let go of", async || server.users().await.is_empty()).await;
+    until("the users are revoked", async || server.users().await.is_empty()).await;
     assert!(!second.is_known_to(&server).await);
 }
 
@@ -115,16 +89,16 @@ struct Directory {
 }
 
 #[tokio::test]
-async fn users_of_a_directory_are_bound_rotated_and_let_go_of() {
+async fn users_of_a_directory_are_bound_rotated_and_revoked() {
     let (bao, server) =
         tokio::join!(OpenBao::dev_with_ldap(), Ldap::start(&[("svc", "svcpw"), ("eve", "evepw")]));
     assert!(server.accepts("svc", "svcpw").await && server.accepts("eve", "evepw").await);
     server.connect_secrets(&bao, ("6s", "12s"), (&["svc"], "10s")).await;
     assert!(!server.accepts("svc", "svcpw").await && server.accepts("eve", "evepw").await);
     bao.clear_audit();
-    let live = loader::<Directory>(&bao).await.watch().await.unwrap();
-    assert_eq!(asked(&bao, "ldap/creds/app"), 1);
-    assert_eq!(asked(&bao, "ldap/static-cred/svc"), 1);
+    let live = allowed_loader::<Directory>(&bao).await.watch().await.unwrap();
+    assert_eq!(request_count(&bao, "ldap/creds/app"), 1);
+    assert_eq!(request_count(&bao, "ldap/static-cred/svc"), 1);
     let first = live.current();
     let Person { username, password, distinguished_names } = &first.person;
     assert!(server.accepts(username, password.expose_secret()).await);
@@ -142,14 +116,14 @@ async fn users_of_a_directory_are_bound_rotated_and_let_go_of() {
     .await;
     let now = live.current();
     assert!(server.accepts(&now.person.username, now.person.password.expose_secret()).await);
-    until("the newest password of the account is in hand", async || {
+    until("the newest password of the account is published", async || {
         server.accepts("svc", live.current().password.expose_secret()).await
     })
     .await;
     assert_eq!(live.status().health, Health::Healthy, "{:#?}", live.status());
 
     live.shutdown().await.unwrap();
-    until("let go of", async || {
+    until("the users are revoked", async || {
         !server.accepts(&now.person.username, now.person.password.expose_secret()).await
     })
     .await;
@@ -170,7 +144,7 @@ async fn a_code_of_the_hour_is_as_fresh_as_the_field_asks() {
         "generate": true, "issuer": "Example", "account_name": "deploy", "period": 5, "skew": 1,
     });
     bao.write("totp/keys/deploy", key).await;
-    let live = loader::<Code>(&bao).await.watch().await.unwrap();
+    let live = allowed_loader::<Code>(&bao).await.watch().await.unwrap();
     for _ in 0..2 {
         let code = live.current().code.expose_secret().to_owned();
         let answer = bao.write("totp/code/deploy", json!({ "code": code })).await;
@@ -194,13 +168,13 @@ async fn an_identity_token_is_the_applications_own() {
     let bao = OpenBao::dev().await;
     bao.write("identity/oidc/key/app", json!({ "allowed_client_ids": "*" })).await;
     bao.write("identity/oidc/role/app", json!({ "key": "app", "ttl": "10m" })).await;
-    let config = loader::<Identity>(&bao).await.load().await.unwrap();
+    let config = allowed_loader::<Identity>(&bao).await.load().await.unwrap();
     assert_eq!(config.ttl, 600);
     let token = config.token.expose_secret();
     assert_eq!(config.answer["token"].expose_secret(), token);
     let answer = bao.write("identity/oidc/introspect", json!({ "token": token })).await;
     assert_eq!(answer["active"], true, "{answer}");
-    assert_eq!(asked(&bao, "identity/oidc/token/app"), 1);
+    assert_eq!(request_count(&bao, "identity/oidc/token/app"), 1);
 }
 
 #[derive(Debug, VaultConfig)]
@@ -221,10 +195,10 @@ async fn a_cubbyhole_is_the_tokens_own() {
     let ticket = Some(json!({ "ticket": "t1cket" }));
     let (status, _) = bao.try_request("POST", "cubbyhole/ticket", ticket, &one).await;
     assert_eq!(status, 204);
-    let config = with::<Ticket>(bao.address(), &[("VAULT_TOKEN", &one)]).load().await.unwrap();
+    let config = token_loader::<Ticket>(bao.address(), &one).load().await.unwrap();
     assert_eq!(config.ticket.expose_secret(), "t1cket");
     assert!(config.spare.is_none() && config.other.is_none());
-    let error = with::<Ticket>(bao.address(), &[("VAULT_TOKEN", &other)]).load().await.unwrap_err();
+    let error = token_loader::<Ticket>(bao.address(), &other).load().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PathAbsent, "{error}");
     assert_eq!(error.problems().len(), 1, "{error}");
 }

@@ -1,0 +1,112 @@
+//! Responses that are not from Vault, or not of the expected shape.
+
+use insta::assert_snapshot;
+use vault_config::secrecy::SecretString;
+use vault_config::{ErrorKind, VaultConfig};
+use vault_config_tests::{Fault, FaultProxy, ScriptedAnswer, ScriptedServer};
+
+use super::{Config, login_failure, scripted, server, token_failure};
+use crate::support::problems;
+
+#[tokio::test]
+async fn another_service_at_the_address_is_reported() {
+    let kind = ErrorKind::NotVault;
+    let html = scripted(200, "text/html; charset=utf-8", "<html>hunter2</html>").await;
+    let error = token_failure::<Config>(&html.address(), "t").await;
+    assert_snapshot!(problems(&error, kind), @"
+    vault http://127.0.0.1:PORT: HTTP 200 with text/html instead of Vault's JSON
+    help: something else answers at this address (a proxy, a login page, another service): check VAULT_ADDR
+    ");
+    let login = login_failure(&html.address(), "role", "hunter2").await;
+    assert_eq!(problems(&login, kind), problems(&error, kind));
+
+    let answer = ScriptedAnswer::status(302)
+        .header("Location", "https://sso.example/login?from=hunter2")
+        .header("Content-Type", "text/html")
+        .body("<html>");
+    let page = ScriptedServer::always(answer).await;
+    let error = token_failure::<Config>(&page.address(), "t").await;
+    assert_snapshot!(problems(&error, kind), @"
+    vault http://127.0.0.1:PORT: HTTP 302 redirects to https://sso.example, as a login page or a proxy does
+    help: let VAULT_ADDR name the server itself; a cluster's nodes redirect to their api_addr
+    ");
+
+    let gateway = scripted(502, "text/plain", "bad gateway: hunter2").await;
+    let error = token_failure::<Config>(&gateway.address(), "t").await;
+    assert_snapshot!(problems(&error, kind), @"
+    vault http://127.0.0.1:PORT: HTTP 502 with text/plain instead of Vault's JSON
+    help: something else answers at this address (a proxy, a login page, another service): check VAULT_ADDR
+    ");
+}
+
+#[tokio::test]
+async fn a_response_of_the_wrong_shape_is_reported_with_its_path() {
+    let json = "application/json";
+    let answered = async |body: &str| {
+        let server = scripted(200, json, body).await;
+        token_failure::<Config>(&server.address(), "t").await
+    };
+    let kind = ErrorKind::Protocol;
+    assert_snapshot!(problems(&answered("{}").await, kind), @"
+    vault kv secret/app: the answer is not of the shape that KV version 2 gives: a map in data.data, a number in data.metadata.version
+    help: something between here and the server may have changed it: try the address with curl
+    ");
+    assert_snapshot!(problems(&answered(r#"{"data": {"data": "#).await, kind), @"
+    vault kv secret/app: the answer (HTTP 200) is not JSON
+    help: something between here and the server may have changed it: try the address with curl
+    ");
+    let deep = format!(r#"{{"data": {}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    assert_snapshot!(problems(&answered(&deep).await, kind), @"
+    vault kv secret/app: the answer (HTTP 200) nests deeper than 128 levels
+    help: something between here and the server may have changed it: try the address with curl
+    ");
+    assert_snapshot!(problems(&answered("").await, kind), @"
+    vault kv secret/app: the answer is empty
+    help: something between here and the server may have changed it: try the address with curl
+    ");
+    assert_snapshot!(problems(&answered("[]").await, kind), @"
+    vault kv secret/app: the answer is not a JSON object
+    help: something between here and the server may have changed it: try the address with curl
+    ");
+
+    #[derive(VaultConfig)]
+    struct Read {
+        #[vault(read = "aws/creds/deploy", key = "access_key")]
+        key: SecretString,
+    }
+    let server = scripted(200, json, r#"{"data": null}"#).await;
+    assert_snapshot!(problems(&token_failure::<Read>(&server.address(), "t").await, kind), @"
+    vault aws/creds/deploy: the answer has no `data`
+    help: see with `vault read` what the path answers, and that the address is Vault's own
+    ");
+}
+
+#[tokio::test]
+async fn a_response_that_is_too_large_is_not_read_to_its_end() {
+    let body = format!(r#"{{"data": "{}"}}"#, "x".repeat(33 * 1024 * 1024));
+    let server = scripted(200, "application/json", body.clone()).await;
+    let announced = token_failure::<Config>(&server.address(), "t").await;
+    assert_snapshot!(problems(&announced, ErrorKind::TooLarge), @"
+    vault kv secret/app: the answer is larger than 32 MiB
+    help: split the secret
+    ");
+
+    let unannounced =
+        [b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", body.as_bytes()].concat();
+    let server = ScriptedServer::always(ScriptedAnswer::raw(unannounced)).await;
+    let error = token_failure::<Config>(&server.address(), "t").await;
+    assert_eq!(problems(&error, ErrorKind::TooLarge), problems(&announced, ErrorKind::TooLarge));
+}
+
+#[tokio::test]
+async fn a_body_that_is_torn_says_so() {
+    let bao = server().await;
+    let proxy = FaultProxy::in_front_of(bao.address()).await;
+    // Past the head: the length that it names never arrives.
+    proxy.set(Fault::CutAfter(300)).await;
+    let error = token_failure::<Config>(&proxy.address(), bao.root_token()).await;
+    assert_snapshot!(problems(&error, ErrorKind::Connection), @"
+    vault http://127.0.0.1:PORT: end of file before message length reached
+    help: the server may speak https here: say https:// in the address; else the connection was made and then lost, by a proxy or a restart of the server
+    ");
+}
