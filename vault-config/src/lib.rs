@@ -117,6 +117,8 @@
 //! Values that were read are wiped when they are dropped, and so are your `SecretString` fields.
 //! Not wiped are the buffers of the HTTP and TLS libraries, and whatever you expose yourself.
 
+// docs.rs sets `docsrs`, and shows beside each item the feature that it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 use std::future::Future;
@@ -158,7 +160,7 @@ pub use secret::Secret;
 pub use vault::{Vault, VaultBuilder};
 pub use vault_config_derive::VaultConfig;
 
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 #[cfg(doctest)]
 struct Readme;
 
