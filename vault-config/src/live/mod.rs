@@ -29,6 +29,7 @@ use crate::VaultConfig;
 use crate::error::{Cause, Error, ErrorKind};
 use crate::load::{ByteSpan, Fetched, Slots};
 use crate::schema::plan::LeafId;
+use crate::time::Timing;
 use crate::vault::Vault;
 
 /// A configuration that always has valid credentials and the newest secrets. Created by
@@ -104,10 +105,8 @@ pub(crate) struct WatchOptions {
 impl<T: VaultConfig + Send + Sync + 'static> Live<T> {
     pub(crate) fn start(start: LiveStart<T>) -> Self {
         let LiveStart { name, config, slots, spans, fetched, vault, options } = start;
-        let clock: Arc<dyn Clock> = match &vault {
-            Some(vault) => Arc::clone(vault.clock()),
-            None => Arc::new(SystemClock::default()),
-        };
+        let Timing { clock, chance, .. } =
+            vault.as_ref().map_or_else(Timing::default, |vault| vault.timing().clone());
         let now = clock.now();
         let field_versions = first_field_versions(&slots, &spans);
         let shared = Arc::new(LiveState {
@@ -123,7 +122,7 @@ impl<T: VaultConfig + Send + Sync + 'static> Live<T> {
             .map(|fetched| {
                 let leaves = fetched.fields.iter().filter_map(|field| slots.get(field.id));
                 let field_paths = leaves.map(|slot| slot.leaf.path.clone()).collect();
-                WatchedSecret::new(fetched, field_paths, options.every, now)
+                WatchedSecret::new(fetched, field_paths, options.every, now, chance.clone())
             })
             .collect();
         if let Some(vault) = vault.filter(|_| !sources.is_empty()) {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -12,6 +11,7 @@ use crate::error::{Cause, ErrorKind};
 use crate::load::slot::{Resolution, Slots};
 use crate::report::Provenance;
 use crate::schema::plan::LeafId;
+use crate::time::Moment;
 use crate::vault::{LoadRollback, Session, Vault};
 
 /// A leaf that Vault is to be asked for.
@@ -48,7 +48,7 @@ pub(crate) async fn fetch(
     if pending.is_empty() {
         return outcome;
     }
-    let (vault, started) = (rollback.vault(), Instant::now());
+    let (vault, started) = (rollback.vault(), rollback.vault().moment());
     if let Err(cause) = log_in(rollback, started).await {
         slots.fail(ids(&pending), &Arc::new(cause));
         return outcome;
@@ -105,7 +105,7 @@ pub(crate) fn ids(pending: &[PendingLeaf]) -> impl Iterator<Item = LeafId> {
 }
 
 /// Logs in if there is no token yet. From here on the rollback ends what the load obtains, on this runtime.
-pub(crate) async fn log_in(rollback: &LoadRollback, started: Instant) -> Result<(), Cause> {
+pub(crate) async fn log_in(rollback: &LoadRollback, started: Moment) -> Result<(), Cause> {
     let Ok(runtime) = Handle::try_current() else {
         return Err(Cause::new(
             ErrorKind::Runtime,
@@ -139,7 +139,7 @@ type Answers = BTreeMap<VaultRequest, Result<EngineResponse, Arc<Cause>>>;
 
 async fn send_all(
     rollback: &Arc<LoadRollback>,
-    started: Instant,
+    started: Moment,
     requests: Vec<VaultRequest>,
 ) -> Answers {
     let mut answers = Answers::new();
@@ -169,7 +169,7 @@ async fn send_all(
 
 async fn send(
     rollback: &Arc<LoadRollback>,
-    started: Instant,
+    started: Moment,
     request: &VaultRequest,
 ) -> Result<EngineResponse, Arc<Cause>> {
     let answer = match request.mints() {
@@ -182,7 +182,7 @@ async fn send(
 /// Runs on a task of its own: a request that is cancelled half way would leave behind what it issued.
 async fn issue(
     rollback: &Arc<LoadRollback>,
-    started: Instant,
+    started: Moment,
     request: &VaultRequest,
 ) -> Result<EngineResponse, Cause> {
     let (ticket, request) = (rollback.issue_ticket(request.name()), request.clone());

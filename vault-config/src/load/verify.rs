@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::error::{Cause, ErrorKind};
 use crate::load::fetch::{self, FetchOutcome, PendingLeaf};
@@ -33,7 +32,7 @@ async fn capabilities(
     rollback: &LoadRollback,
     credentials: &[PendingLeaf],
 ) -> Result<Response, Cause> {
-    fetch::log_in(rollback, Instant::now()).await?;
+    fetch::log_in(rollback, rollback.vault().moment()).await?;
     let vault = rollback.vault();
     let paths = credentials.iter().map(|leaf| policy_path(vault, &leaf.vault_source.grant()));
     let paths: Vec<String> = paths.collect::<BTreeSet<_>>().into_iter().collect();

@@ -9,6 +9,8 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
+#[cfg(unix)]
+use crate::time::NetworkClock;
 use secrecy::zeroize::Zeroizing;
 
 /// The size limit of a `.env` file, and of a file with a token, an id, a JWT, a password or a key.
@@ -158,7 +160,7 @@ fn read_pipe(
     let run = move || -> Result<Bytes, Unreadable> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let read = tokio::time::timeout(patience, drain(&path, most)).await;
+            let read = NetworkClock::default().within(patience, drain(&path, most)).await;
             read.unwrap_or(Err(Unreadable::Silent(patience)))
         })
     };

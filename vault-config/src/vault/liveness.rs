@@ -2,7 +2,6 @@
 //! and only a lookup of the token distinguishes them.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use secrecy::SecretString;
 
@@ -10,6 +9,7 @@ use super::session::RequestPolicy;
 use super::{TrackedToken, Vault};
 use crate::error::Cause;
 use crate::http::{Call, Lane};
+use crate::time::Moment;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Liveness {
@@ -28,7 +28,7 @@ impl Vault {
     pub(super) async fn replace_if_dead(
         &self,
         token: &Arc<TrackedToken>,
-        since: Instant,
+        since: Moment,
         policy: RequestPolicy,
     ) -> Result<Option<Arc<TrackedToken>>, Cause> {
         match self.is_dead(token, since, policy).await? {
@@ -42,7 +42,7 @@ impl Vault {
     pub(super) async fn is_dead(
         &self,
         token: &TrackedToken,
-        since: Instant,
+        since: Moment,
         policy: RequestPolicy,
     ) -> Result<bool, Cause> {
         let Some(secret) = token.secret() else { return Ok(false) };
@@ -61,7 +61,7 @@ impl Vault {
             Liveness::Dead => false,
             Liveness::Unknown => return Ok(false),
         };
-        *last_lookup = Some((Instant::now(), is_alive));
+        *last_lookup = Some((self.moment(), is_alive));
         Ok(!is_alive)
     }
 

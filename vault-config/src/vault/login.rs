@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
@@ -12,17 +11,18 @@ use super::{Retirement, TrackedToken, Vault, catch_panic};
 use crate::auth::{AuthToken, LoginClient};
 use crate::error::{Cause, ErrorKind};
 use crate::text::printable;
+use crate::time::Moment;
 use crate::time::clock::Reading;
 
 /// Guarded by the lock that lets one login run at a time.
 #[derive(Default)]
 pub(super) struct LoginState {
-    last_failure: Option<(Instant, Cause)>,
+    last_failure: Option<(Moment, Cause)>,
 }
 
 impl Vault {
     /// Logs in if there is no token yet.
-    pub(crate) async fn ensure_logged_in(&self, since: Instant) -> Result<(), Cause> {
+    pub(crate) async fn ensure_logged_in(&self, since: Moment) -> Result<(), Cause> {
         self.obtain_token(None, since).await.map(drop)
     }
 
@@ -31,7 +31,7 @@ impl Vault {
     pub(super) async fn obtain_token(
         &self,
         refused: Option<&Arc<TrackedToken>>,
-        since: Instant,
+        since: Moment,
     ) -> Result<Arc<TrackedToken>, Cause> {
         if let Some(token) = self.active_token_except(refused) {
             return Ok(token);
@@ -50,7 +50,7 @@ impl Vault {
         &self,
         old: &Arc<TrackedToken>,
     ) -> Result<Arc<TrackedToken>, Cause> {
-        let (old, since) = (Arc::clone(old), Instant::now());
+        let (old, since) = (Arc::clone(old), self.moment());
         let find_newer =
             move |vault: &Self| vault.active_token().filter(|active| !Arc::ptr_eq(active, &old));
         self.log_in_unless(since, find_newer).await
@@ -72,7 +72,7 @@ impl Vault {
     /// others wait for, nor lose a token that consumed a single-use secret_id.
     async fn log_in_unless(
         &self,
-        since: Instant,
+        since: Moment,
         find_newer: impl Fn(&Self) -> Option<Arc<TrackedToken>> + Send + 'static,
     ) -> Result<Arc<TrackedToken>, Cause> {
         let waiting_caller = Arc::new(());
@@ -93,7 +93,7 @@ impl Vault {
                 vault.record_login_failure(&cause, vault.clock().now());
                 Err(cause)
             });
-            state.last_failure = result.as_ref().err().map(|cause| (Instant::now(), cause.clone()));
+            state.last_failure = result.as_ref().err().map(|cause| (vault.moment(), cause.clone()));
             // All tokens were revoked while this login was under way, and no caller needs its token.
             let was_revoked = revocations != vault.0.revocations.load(Ordering::SeqCst);
             if was_revoked && !vault.is_watched() && caller.strong_count() == 0 {
@@ -127,13 +127,13 @@ impl Vault {
         let auth = &self.0.auth;
         let client = LoginClient::new(&self.0.http);
         let span = tracing::info_span!("login", method = printable(&auth.describe()));
-        let began = Instant::now();
+        let began = self.moment();
         self.fail_if_abandoned()?;
         let token = auth.login(&client).instrument(span.clone()).await.map_err(|error| {
             let place = format!("vault {}, login by {}", self.addresses().shown(), auth.describe());
             error.into_cause().at(place)
         })?;
-        span.in_scope(|| tracing::debug!(elapsed = ?began.elapsed(), "logged in"));
+        span.in_scope(|| tracing::debug!(elapsed = ?self.moment().since(began), "logged in"));
         Ok(token)
     }
 
@@ -144,7 +144,7 @@ impl Vault {
         requested_at: Reading,
     ) -> Arc<TrackedToken> {
         let may_renew = self.tokens_may_renew_themselves(requested_at);
-        let token = Arc::new(TrackedToken::new(token, requested_at, may_renew));
+        let token = Arc::new(TrackedToken::new(token, requested_at, may_renew, self.random()));
         let is_first = old.is_none();
         self.set_active_token(Some(Arc::clone(&token)));
         if let Some(old) = old {

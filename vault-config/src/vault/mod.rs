@@ -23,8 +23,8 @@ use crate::auth::AuthMethod;
 use crate::error::{Cause, Error, ErrorKind, Problem};
 use crate::http::{self, Address, Addresses, Http, ReqwestNetwork, Settings};
 use crate::source::env::Environment;
-use crate::time::Timing;
 use crate::time::clock::{Clock, Reading};
+use crate::time::{Moment, Timing};
 
 mod builder;
 mod catch_panic;
@@ -190,6 +190,16 @@ impl Vault {
 
     pub(crate) fn timing(&self) -> &Timing {
         self.0.http.timing()
+    }
+
+    /// A moment of the network's clock, for what is ordered or measured and never planned.
+    pub(crate) fn moment(&self) -> Moment {
+        self.timing().network.now()
+    }
+
+    /// In `0.0..1.0`, for the jitter of waits.
+    pub(crate) fn random(&self) -> f64 {
+        self.timing().chance.fraction()
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex as SyncMutex};
-use std::time::Instant;
 
 use tokio::sync::Mutex;
 
 use super::response::Response;
 use super::{Session, lock};
 use crate::error::Cause;
+use crate::time::Moment;
 use crate::value::Value;
 
 /// The engine behind a mount, as far as the token is allowed to know.
@@ -25,7 +25,7 @@ pub(super) type MountCache = SyncMutex<HashMap<(String, String), MountCacheEntry
 
 /// What one mount is, and when the server was asked. The lock is held during the request, so that all paths
 /// of one mount cause one request.
-type MountCacheEntry = Arc<Mutex<Option<(Instant, MountKind)>>>;
+type MountCacheEntry = Arc<Mutex<Option<(Moment, MountKind)>>>;
 
 impl MountKind {
     pub(crate) fn kv_version(&self) -> Option<u8> {
@@ -77,7 +77,7 @@ impl Session<'_> {
         }
         let response = self.get(&format!("sys/internal/ui/mounts/{mount}/{path}"), None).await?;
         let kind = MountKind::from_response(response)?;
-        *known = Some((Instant::now(), kind.clone()));
+        *known = Some((self.vault.moment(), kind.clone()));
         Ok(kind)
     }
 

@@ -82,7 +82,7 @@ impl Vault {
         };
         let ttl = granted.ttl.unwrap_or_default();
         let renewable = granted.renewable;
-        token.set_lifetime(Lifetime::new(requested_at, ttl, full_ttl, renewable, fastrand::f64()));
+        token.set_lifetime(Lifetime::new(requested_at, ttl, full_ttl, renewable, self.random()));
         Ok(())
     }
 

@@ -12,7 +12,6 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use super::renewal::RevocationOutcome;
@@ -110,9 +109,9 @@ impl RollbackGuard {
     /// Waits for the rollback, because a program often ends right after a failed load, and its runtime with
     /// it.
     async fn roll_back(&mut self) {
-        let revocations = self.0.take().and_then(|rollback| rollback.start());
-        if let Some(revocations) = revocations {
-            let _ = timeout(ROLLBACK_WAIT, revocations).await;
+        let Some(rollback) = self.0.take() else { return };
+        if let Some(revocations) = rollback.start() {
+            rollback.vault.timing().network.within(ROLLBACK_WAIT, revocations).await;
         }
     }
 }
@@ -162,7 +161,8 @@ impl LoadRollback {
         let found = self.state().leases.iter().find(|issued| is_it(issued)).cloned();
         let Some(issued) = found else { return };
         // The record stays until the lease is ended: the load may be dropped while this waits.
-        let _ = timeout(ROLLBACK_WAIT, end_issued_lease(&self.vault, issued, false)).await;
+        let ending = end_issued_lease(&self.vault, issued, false);
+        self.vault.timing().network.within(ROLLBACK_WAIT, ending).await;
         self.state().leases.retain(|issued| !is_it(issued));
     }
 

@@ -1,7 +1,7 @@
 //! Requests with a token: the connection's active token, or one that the caller has reserved.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use secrecy::zeroize::Zeroizing;
 
@@ -9,6 +9,7 @@ use super::response::{ForeignNamespace, Issued, Response};
 use super::{IssueTicket, ReservedToken, TrackedToken, Vault};
 use crate::error::Cause;
 use crate::http::{Attempts, Call, Lane, Repeat};
+use crate::time::Moment;
 
 /// The use of a connection by one load, or by one action in the background.
 #[derive(Clone, Copy)]
@@ -17,7 +18,7 @@ pub(crate) struct Session<'a> {
     /// `None`: the connection's own.
     namespace: Option<&'a str>,
     /// Whatever was learned before this moment may have changed.
-    pub(super) started: Instant,
+    pub(super) started: Moment,
     pub(crate) request_policy: RequestPolicy,
     /// Replaces the connection's active token. If the server refuses it, the session does not log in.
     reserved_token: Option<&'a ReservedToken>,
@@ -45,10 +46,10 @@ impl RequestPolicy {
 impl<'a> Session<'a> {
     /// For a load that starts now.
     pub(crate) fn new(vault: &'a Vault) -> Self {
-        Self::started_at(vault, Instant::now())
+        Self::started_at(vault, vault.moment())
     }
 
-    pub(crate) fn started_at(vault: &'a Vault, started: Instant) -> Self {
+    pub(crate) fn started_at(vault: &'a Vault, started: Moment) -> Self {
         let request_policy = RequestPolicy {
             repeat: Repeat::Always,
             timeout: None,
@@ -73,7 +74,7 @@ impl<'a> Session<'a> {
 
     /// For a request that may issue a credential: its lease is recorded for the load's rollback as soon as
     /// the response arrives.
-    pub(crate) fn with_ticket(ticket: &'a IssueTicket, started: Instant) -> Self {
+    pub(crate) fn with_ticket(ticket: &'a IssueTicket, started: Moment) -> Self {
         Self { ticket: Some(ticket), ..Self::started_at(ticket.vault(), started) }
     }
 

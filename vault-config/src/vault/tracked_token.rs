@@ -3,20 +3,19 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
 use crate::auth::AuthToken;
-use crate::time::Lifetime;
 use crate::time::clock::Reading;
+use crate::time::{Lifetime, Moment};
 
 pub(crate) struct TrackedToken {
     auth_token: AuthToken,
     /// The result of the last lookup that followed a 403, and when it was made. The lock is held during the
     /// lookup, so that many refused requests cause one lookup.
-    pub(super) last_lookup: Mutex<Option<(Instant, bool)>>,
+    pub(super) last_lookup: Mutex<Option<(Moment, bool)>>,
     /// `None` for a token that was issued elsewhere and has not been looked up yet.
     lifetime: SyncMutex<Option<Lifetime>>,
     dead_since: SyncMutex<Option<Reading>>,
@@ -39,12 +38,17 @@ pub(crate) enum Retirement {
 impl TrackedToken {
     /// `requested_at` is the time before the login was sent. `may_renew` is whether tokens of this login may
     /// renew themselves, as far as is known.
-    pub(super) fn new(auth_token: AuthToken, requested_at: Reading, may_renew: bool) -> Self {
+    pub(super) fn new(
+        auth_token: AuthToken,
+        requested_at: Reading,
+        may_renew: bool,
+        random: f64,
+    ) -> Self {
         let granted = auth_token.granted().copied();
         let lifetime = granted.and_then(|granted| {
             let ttl = granted.ttl?;
             let renewable = granted.renewable && may_renew;
-            Some(Lifetime::new(requested_at, ttl, ttl, renewable, fastrand::f64()))
+            Some(Lifetime::new(requested_at, ttl, ttl, renewable, random))
         });
         let uses = granted.map(|granted| granted.uses).filter(|uses| *uses > 0);
         // One use is kept for the revocation. A token with a single use is used for a request instead.

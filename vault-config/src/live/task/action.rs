@@ -1,6 +1,6 @@
 //! Runs one action for a source, beside the task.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::Instrument as _;
 
@@ -36,7 +36,7 @@ impl DueAction {
             Self::Issue => ("rotate", tracing::info_span!("rotate", source)),
             Self::Renew { .. } => ("renew", tracing::info_span!("renew", source)),
         };
-        let began = Instant::now();
+        let began = vault.moment();
         let failed: fn(Cause) -> ActionOutcome = match self {
             Self::Read { .. } => |cause| ActionOutcome::failed_read(cause),
             Self::Issue => |cause| ActionOutcome::Issued(Err(cause)),
@@ -44,7 +44,7 @@ impl DueAction {
         };
         let session = Session::with_reserved_token(vault, token, timeout);
         let outcome = catch_panic(self.send(session, request)).instrument(span.clone()).await;
-        span.in_scope(|| tracing::debug!(elapsed = ?began.elapsed(), "{verb}: done"));
+        span.in_scope(|| tracing::debug!(elapsed = ?vault.moment().since(began), "{verb}: done"));
         outcome.unwrap_or_else(failed)
     }
 

@@ -82,7 +82,7 @@ impl<T: VaultConfig + Send + Sync + 'static> RefreshTask<T> {
         match renewal {
             RenewalOutcome::Granted { requested_at, ttl } => {
                 let Holding::Leased(lease) = &mut source.holding else { return };
-                lease.renewed(requested_at, ttl);
+                lease.renewed(requested_at, ttl, self.vault.random());
                 source.record_success(now);
                 let source = source.request.name();
                 self.counters.renewals += 1;

@@ -40,8 +40,9 @@ impl<T: VaultConfig + Send + Sync + 'static> RefreshTask<T> {
         // when it arrives.
         self.token_actions.abort_all();
         while self.token_actions.join_next().await.is_some() {}
-        let result = tokio::time::timeout(SHUTDOWN_LIMIT, self.revoke_everything()).await;
-        let result = result.unwrap_or_else(|_| Err(shutdown_timed_out()));
+        let clock = self.vault.timing().network.clone();
+        let result = clock.within(SHUTDOWN_LIMIT, self.revoke_everything()).await;
+        let result = result.unwrap_or_else(|| Err(shutdown_timed_out()));
         // Readers are notified before the caller of the shutdown.
         drop(self);
         let _ = reply.send(result);

@@ -67,7 +67,7 @@ impl WatchedSecret {
     ) -> Option<LeaseState> {
         self.record_success(now);
         let (requested_at, token) = (facts.issued.at, Some(facts.issued.token));
-        let random = fastrand::f64();
+        let random = self.chance.fraction();
         let holding = if let Some(lease) = facts.lease {
             // A leased certificate may expire before its lease does.
             let lives = [lease.ttl, facts.life.unwrap_or_default()];
@@ -161,8 +161,10 @@ impl WatchedSecret {
             _ => None,
         };
         let wait = match is_first {
-            true => schedule::first_read(interval, fastrand::f64()),
-            false => schedule::next_read(interval, planned.unwrap_or_default(), fastrand::f64()),
+            true => schedule::first_read(interval, self.chance.fraction()),
+            false => {
+                schedule::next_read(interval, planned.unwrap_or_default(), self.chance.fraction())
+            }
         };
         Some(Deadline::new(now, wait))
     }

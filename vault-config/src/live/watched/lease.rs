@@ -102,8 +102,8 @@ impl LeaseState {
         self.token.is_some() && !self.has_own_expiry
     }
 
-    pub(in crate::live) fn renewed(&mut self, requested_at: Reading, ttl: Duration) {
-        self.lifetime.renewed(requested_at, ttl, fastrand::f64());
+    pub(in crate::live) fn renewed(&mut self, requested_at: Reading, ttl: Duration, random: f64) {
+        self.lifetime.renewed(requested_at, ttl, random);
         self.gone_since = None;
     }
 

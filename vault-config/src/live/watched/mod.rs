@@ -11,7 +11,7 @@ use crate::engine::{Refresh, VaultRequest};
 use crate::load::{Fetched, PendingLeaf};
 use crate::time::backoff::{self, Urgency};
 use crate::time::clock::Reading;
-use crate::time::{Deadline, RotationSchedule};
+use crate::time::{Chance, Deadline, RotationSchedule};
 use crate::vault::Failure;
 
 mod due;
@@ -55,6 +55,7 @@ pub(super) struct WatchedSecret {
     pub(super) metadata_probe: MetadataProbe,
     /// Since when it is known that the policies do not allow the renewal of its leases.
     renewal_denied_since: Option<Reading>,
+    pub(super) chance: Chance,
 }
 
 /// The last value does not make a valid configuration, and so it is not published.
@@ -70,6 +71,7 @@ impl WatchedSecret {
         field_paths: Vec<String>,
         default_interval: Duration,
         now: Reading,
+        chance: Chance,
     ) -> Self {
         let refreshes: Vec<_> =
             fetched.fields.iter().filter_map(|field| field.vault_source.refresh()).collect();
@@ -95,6 +97,7 @@ impl WatchedSecret {
             last_started: now,
             metadata_probe: MetadataProbe::default(),
             renewal_denied_since: None,
+            chance,
         };
         match fetched.meta {
             Some(facts) => drop(secret.hold_response(facts, now, true)),

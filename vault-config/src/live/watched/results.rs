@@ -42,7 +42,7 @@ impl WatchedSecret {
     /// A read or the issue of a credential failed for a temporary reason.
     pub(in crate::live) fn record_failure(&mut self, now: Reading) {
         self.failures = self.failures.saturating_add(1);
-        let random = fastrand::f64();
+        let random = self.chance.fraction();
         let interval = self.interval.unwrap_or(Duration::MAX);
         let retry = Deadline::new(now, backoff::read_retry(self.failures, interval, random));
         self.skip_turn(now);
@@ -56,7 +56,7 @@ impl WatchedSecret {
     /// A renewal failed for a temporary reason.
     pub(in crate::live) fn record_renewal_failure(&mut self, now: Reading) {
         if let Holding::Leased(lease) = &mut self.holding {
-            lease.lifetime.renewal_failed(now, fastrand::f64());
+            lease.lifetime.renewal_failed(now, self.chance.fraction());
         }
     }
 
@@ -82,7 +82,7 @@ impl WatchedSecret {
         let Holding::Stored(stored) = &mut self.holding else { return };
         stored.early_read = None;
         if stored.next_turn.is_none_or(|turn| turn.has_passed(now)) {
-            let wait = schedule::regular_read(interval, fastrand::f64());
+            let wait = schedule::regular_read(interval, self.chance.fraction());
             stored.next_turn = Some(Deadline::new(now, wait));
         }
     }
@@ -90,7 +90,7 @@ impl WatchedSecret {
     /// The outage that made it fail has ended.
     pub(in crate::live) fn resume_after_outage(&mut self, now: Reading) {
         self.failures = 0;
-        let random = fastrand::f64();
+        let random = self.chance.fraction();
         match &mut self.holding {
             // A revoked lease, or one that is revoked with its token, is replaced at once instead.
             Holding::Leased(lease)

@@ -191,7 +191,7 @@ impl Vault {
     /// The kind of the failure decides the backoff: a wrong secret stays wrong and locks the account if it is sent
     /// repeatedly, while any other failure may be temporary.
     pub(in crate::vault) fn record_login_failure(&self, cause: &Cause, now: Reading) {
-        let random = fastrand::f64();
+        let random = self.random();
         let mut state = self.upkeep().state();
         match cause.kind {
             ErrorKind::LoginRefused => {

@@ -35,7 +35,7 @@ impl Vault {
         if !pause.is_zero() {
             return Err(pause);
         }
-        self.upkeep().state().reachability.admit(request, now, fastrand::f64())
+        self.upkeep().state().reachability.admit(request, now, self.random())
     }
 
     /// The wait before [`admit`](Self::admit) can admit the request.
@@ -56,8 +56,7 @@ impl Vault {
     pub(crate) fn record_failure(&self, source: &str, cause: &Cause, now: Reading) {
         let pause = self.retry_after(now);
         let mut state = self.upkeep().state();
-        let recovery =
-            state.reachability.record_failure(source, cause, pause, now, fastrand::f64());
+        let recovery = state.reachability.record_failure(source, cause, pause, now, self.random());
         let is_outage = state.reachability.outage_cause().is_some();
         drop(state);
         match recovery {
@@ -72,7 +71,7 @@ impl Vault {
         if let Some(token) = self.active_token()
             && let Some(lifetime) = token.lifetime().as_mut()
         {
-            lifetime.resume_after_outage(now, fastrand::f64());
+            lifetime.resume_after_outage(now, self.random());
         }
         let mut state = self.upkeep().state();
         let has_recovered =

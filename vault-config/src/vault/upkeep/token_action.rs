@@ -2,7 +2,7 @@
 //! result for all.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::Instrument as _;
 
@@ -60,7 +60,7 @@ impl Vault {
         }
         let kind = state.due_action(self, now)?;
         let request = state.planned_request(self, now);
-        state.reachability.admit(request, now, fastrand::f64()).ok()?;
+        state.reachability.admit(request, now, self.random()).ok()?;
         (state.action_is_running, state.is_requested) = (true, false);
         state.token_is_being_replaced = matches!(kind, TokenActionKind::LogIn(_));
         Some(TokenAction { kind, claim: TokenActionClaim(self.clone()) })
@@ -101,7 +101,7 @@ impl TokenAction {
                 TokenActionResult::LoggedIn(login.map(|new| !Arc::ptr_eq(&new, &old)))
             }
             TokenActionKind::LogIn(None) => {
-                let login = vault.ensure_logged_in(Instant::now()).await;
+                let login = vault.ensure_logged_in(vault.moment()).await;
                 TokenActionResult::LoggedIn(login.map(|()| true))
             }
         };
@@ -158,7 +158,7 @@ impl Vault {
         }
         let mut state = self.upkeep().state();
         state.failed_lookups = state.failed_lookups.saturating_add(1);
-        let wait = backoff::read_retry(state.failed_lookups, Duration::MAX, fastrand::f64());
+        let wait = backoff::read_retry(state.failed_lookups, Duration::MAX, self.random());
         state.next_lookup = Some(Deadline::new(now, wait));
         drop(state);
         self.record_failure(TOKEN, &cause, now);
@@ -179,7 +179,7 @@ impl Vault {
         };
         match renewal {
             RenewalOutcome::Granted { requested_at, ttl } => {
-                update_lifetime(&|lifetime| lifetime.renewed(requested_at, ttl, fastrand::f64()));
+                update_lifetime(&|lifetime| lifetime.renewed(requested_at, ttl, self.random()));
                 self.record_token_success(token, now);
                 self.upkeep().publish(ConnectionEvent::TokenRenewed);
                 false
@@ -196,7 +196,7 @@ impl Vault {
                 true
             }
             RenewalOutcome::Failed(cause) => {
-                update_lifetime(&|lifetime| lifetime.renewal_failed(now, fastrand::f64()));
+                update_lifetime(&|lifetime| lifetime.renewal_failed(now, self.random()));
                 self.record_failure(TOKEN, &cause, now);
                 self.report_token_failure(cause, now);
                 true
@@ -211,7 +211,7 @@ impl Vault {
         if let Some(lifetime) = token.lifetime().as_mut() {
             match is_replaceable {
                 true => lifetime.renewal_refused(),
-                false => lifetime.renewal_failed(now, fastrand::f64()),
+                false => lifetime.renewal_failed(now, self.random()),
             }
         }
         if !is_replaceable {
@@ -236,7 +236,7 @@ impl Vault {
             return true;
         }
         let mut state = self.upkeep().state();
-        state.login_budget.same_token_returned(now, fastrand::f64());
+        state.login_budget.same_token_returned(now, self.random());
         let has_final_expiry = state.has_final_expiry;
         let has_recovered = state.failure.take_if(|_| !has_final_expiry).is_some();
         drop(state);

@@ -28,7 +28,7 @@ impl Vault {
             return;
         }
         let age = token.lifetime().as_ref().map(|lifetime| lifetime.age(now));
-        self.upkeep().state().login_budget.token_died(age, now, fastrand::f64());
+        self.upkeep().state().login_budget.token_died(age, now, self.random());
         if !self.can_replace(token) {
             self.report_token_failure(self.token_invalid(), now);
         }
