@@ -78,7 +78,7 @@ impl UpkeepState {
 
     /// Whether a login can give another token. Reading an unchanged token file again cannot.
     pub(super) fn is_replaceable(&self, vault: &Vault, token: &TrackedToken) -> bool {
-        vault.auth().can_repeat() && !(is_from_file(vault, token) && !self.file_is_changed(vault))
+        vault.auth().can_repeat() && (!is_from_file(vault, token) || self.file_is_changed(vault))
     }
 
     fn file_is_changed(&self, vault: &Vault) -> bool {
