@@ -1,6 +1,6 @@
 //! The kinds of problems, and every decision that depends on the kind alone.
 
-/// What kind of problem a [`Problem`] is.
+/// What kind of problem a [`Problem`](crate::Problem) is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
