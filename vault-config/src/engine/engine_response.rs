@@ -68,14 +68,14 @@ impl EngineResponse {
         }
     }
 
-    pub(crate) fn into_facts(self) -> ResponseMeta {
+    pub(crate) fn into_meta(self) -> ResponseMeta {
         let rotation = self.rotation();
         let Self { version, lease, life, issued, .. } = self;
         ResponseMeta { version, lease, life, rotation, issued }
     }
 
     /// `None` for data without an end that the server states.
-    pub(crate) fn granted(&self) -> Option<Validity> {
+    pub(crate) fn validity(&self) -> Option<Validity> {
         let (ttl, renewable) = match &self.lease {
             Some(lease) => (lease.ttl, lease.renewable),
             None => (self.life?, false),

@@ -94,7 +94,7 @@ impl Operation for KvSecret {
         self.version.is_none()
     }
 
-    fn issues(&self) -> bool {
+    fn issues_credential(&self) -> bool {
         false
     }
 }

@@ -42,8 +42,8 @@ pub(super) trait Operation: Debug + Send + Sync {
         true
     }
 
-    /// Whether each request issues a credential, which then has to be revoked.
-    fn issues(&self) -> bool {
+    /// Whether each request issues a credential, which has to be revoked after use.
+    fn issues_credential(&self) -> bool {
         true
     }
 }
@@ -69,9 +69,9 @@ impl VaultRequest {
         Self { namespace, operation, ciphertexts }
     }
 
-    /// Without a namespace of its own if that is the connection's: it is then equal to the requests
-    /// of fields that have none.
-    pub(crate) fn over(mut self, vault: &Vault) -> Self {
+    /// Drops a namespace that is the connection's own, so that the request is equal to those of fields
+    /// without a namespace.
+    pub(crate) fn relative_to(mut self, vault: &Vault) -> Self {
         self.namespace = self.namespace.filter(|own| own != vault.namespace().unwrap_or("root"));
         self
     }
@@ -105,8 +105,8 @@ impl VaultRequest {
         sentence(in_namespace(self.operation.name(), self.namespace.as_deref()))
     }
 
-    pub(crate) fn mints(&self) -> bool {
-        self.operation.issues()
+    pub(crate) fn issues_credential(&self) -> bool {
+        self.operation.issues_credential()
     }
 
     /// Without the ciphertexts: one request decrypts them all.

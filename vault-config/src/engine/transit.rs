@@ -107,7 +107,7 @@ impl Operation for Decryption {
         false
     }
 
-    fn issues(&self) -> bool {
+    fn issues_credential(&self) -> bool {
         false
     }
 }

@@ -59,7 +59,7 @@ impl VaultSource {
     }
 
     /// The name in errors and reports, such as `kv secret/my-app#port`.
-    pub(crate) fn source(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let Self { label, part, .. } = self;
         let name = match part {
             Part::Key(key) => format!("{label}#{key}"),
@@ -114,7 +114,7 @@ impl VaultSource {
     }
 
     /// The same source for a ciphertext that was found at `place`; `None` if it does not decrypt.
-    pub(crate) fn of(&self, ciphertext: &str, place: &str) -> Option<Arc<Self>> {
+    pub(crate) fn for_ciphertext(&self, ciphertext: &str, place: &str) -> Option<Arc<Self>> {
         let Part::Ciphertext(part) = &self.part else { return None };
         let part = Part::Ciphertext(part.found_at(ciphertext, place));
         Some(Arc::new(Self { part, ..self.clone() }))

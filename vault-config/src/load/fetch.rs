@@ -65,7 +65,7 @@ pub(crate) async fn fetch(
                     rollback.end_unused_lease(&lease.id).await;
                     continue;
                 }
-                Some(answer.into_facts())
+                Some(answer.into_meta())
             }
             Err(cause) => {
                 for id in ids(&fields) {
@@ -84,18 +84,18 @@ pub(crate) fn picked(vault_source: &VaultSource, answer: &EngineResponse) -> Res
     let value = match vault_source.pick(answer) {
         Ok(value) => value,
         Err(cause) => {
-            let cause = cause.at(format!("vault {}", vault_source.source()));
+            let cause = cause.at(format!("vault {}", vault_source.name()));
             return Resolution::without_value(Arc::new(cause));
         }
     };
-    let granted = answer.granted();
-    let ttl = granted.map(|granted| granted.ttl).filter(|ttl| !ttl.is_zero());
+    let validity = answer.validity();
+    let ttl = validity.map(|validity| validity.ttl).filter(|ttl| !ttl.is_zero());
     let provenance = Provenance::Vault {
-        source: vault_source.source(),
+        source: vault_source.name(),
         version: answer.version.as_ref().map(|version| version.number),
         ttl_seconds: ttl.map(|ttl| ttl.as_secs()),
-        expires_at: granted.and_then(|granted| granted.expires_at),
-        renewable: granted.is_some_and(|granted| granted.renewable),
+        expires_at: validity.and_then(|validity| validity.expires_at),
+        renewable: validity.is_some_and(|validity| validity.renewable),
     };
     Resolution::Value(value, provenance)
 }
@@ -124,7 +124,7 @@ fn by_request(
 ) -> BTreeMap<VaultRequest, Vec<PendingLeaf>> {
     let mut all: BTreeMap<VaultRequest, Vec<PendingLeaf>> = BTreeMap::new();
     for leaf in pending {
-        let request = leaf.vault_source.request().over(vault);
+        let request = leaf.vault_source.request().relative_to(vault);
         let (request, mut fields) = match all.remove_entry(&request) {
             Some((earlier, fields)) => (earlier.join(&request), fields),
             None => (request, Vec::new()),
@@ -172,7 +172,7 @@ async fn send(
     started: Moment,
     request: &VaultRequest,
 ) -> Result<EngineResponse, Arc<Cause>> {
-    let answer = match request.mints() {
+    let answer = match request.issues_credential() {
         true => issue(rollback, started, request).await,
         false => request.send(&Session::started_at(rollback.vault(), started)).await,
     };

@@ -163,7 +163,8 @@ impl Prepared {
     /// Fetches everything. For a configuration that cannot load as it is, no credential is issued: a service that
     /// restarts again and again would leave one behind each time.
     pub(crate) async fn gather<T: VaultConfig>(&mut self) {
-        let has_credentials = self.pending.iter().any(|leaf| leaf.vault_source.request().mints());
+        let has_credentials =
+            self.pending.iter().any(|leaf| leaf.vault_source.request().issues_credential());
         if has_credentials && self.cannot_load::<T>() {
             self.fetch(Purpose::Check).await;
             if self.cannot_load::<T>() {
@@ -235,7 +236,7 @@ impl Prepared {
         let not_requested = self.pending.iter().filter_map(|leaf| {
             let request = leaf.vault_source.request();
             let slot = self.slots.get(leaf.id).filter(|slot| slot.is_not_requested())?;
-            request.mints().then_some((request, slot))
+            request.issues_credential().then_some((request, slot))
         });
         let (requests, slots): (BTreeSet<_>, Vec<_>) = not_requested.unzip();
         let (credentials, their) = match requests.len() {

@@ -16,7 +16,7 @@ pub(crate) async fn verify(
     slots: &mut Slots,
 ) -> FetchOutcome {
     let (credentials, secrets): (Vec<_>, Vec<_>) =
-        pending.into_iter().partition(|leaf| leaf.vault_source.request().mints());
+        pending.into_iter().partition(|leaf| leaf.vault_source.request().issues_credential());
     let outcome = fetch::fetch(rollback, secrets, slots).await;
     if credentials.is_empty() {
         return outcome;
@@ -49,7 +49,7 @@ fn settle(vault: &Vault, credentials: &[PendingLeaf], response: &Response, slots
         let resolution = match allows(response, vault, &grant) {
             true => Resolution::NotIssued,
             false => {
-                let cause = denied(vault, &grant).at(format!("vault {}", vault_source.source()));
+                let cause = denied(vault, &grant).at(format!("vault {}", vault_source.name()));
                 Resolution::Failed(Arc::new(cause))
             }
         };

@@ -27,7 +27,7 @@ impl Schema {
             let LeafOrigin::Vault(source) = &leaf.origin else { continue };
             let grant = source.grant();
             // The `default` policy of the token's namespace does not apply to another one.
-            if grant.namespace.is_some() && source.request().mints() {
+            if grant.namespace.is_some() && source.request().issues_credential() {
                 let renewal = Grant {
                     path: "sys/leases/renew".to_owned(),
                     capability: "update",
@@ -239,7 +239,7 @@ fn note(leaf: &Leaf, field: &Field) -> String {
 
 fn source(leaf: &Leaf) -> Option<String> {
     match &leaf.origin {
-        LeafOrigin::Vault(source) => Some(source.source()),
+        LeafOrigin::Vault(source) => Some(source.name()),
         LeafOrigin::Unbound(_) => Some("a path that its use decides".to_owned()),
         LeafOrigin::Plain => None,
     }

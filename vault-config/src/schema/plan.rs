@@ -51,7 +51,7 @@ impl Leaf {
     /// The name of the field's source in Vault.
     pub(crate) fn source(&self) -> Option<String> {
         match &self.origin {
-            LeafOrigin::Vault(source) => Some(source.source()),
+            LeafOrigin::Vault(source) => Some(source.name()),
             _ => None,
         }
     }

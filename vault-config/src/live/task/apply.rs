@@ -26,7 +26,7 @@ impl<T: VaultConfig + Send + Sync + 'static> RefreshTask<T> {
             return self.discard_answer(index, answer, cause, now);
         }
         let Some(source) = self.sources.get_mut(index) else { return };
-        let before = source.hold_response(answer.into_facts(), now, false);
+        let before = source.hold_response(answer.into_meta(), now, false);
         let is_credential = !matches!(source.holding, Holding::Stored(_));
         let name = source.request.name();
         let was_rejected = self.rejected_values.contains_key(&index);

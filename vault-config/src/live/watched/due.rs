@@ -117,7 +117,7 @@ impl WatchedSecret {
         match &self.holding {
             _ if self.is_busy => None,
             Holding::Rotating(_) => Some(DueAction::Read { unless_version: None }),
-            Holding::Stored(_) if self.interval.is_some() && !self.request.mints() => {
+            Holding::Stored(_) if self.interval.is_some() && !self.request.issues_credential() => {
                 Some(self.read_action(may_read_metadata))
             }
             _ => None,

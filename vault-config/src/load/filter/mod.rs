@@ -66,7 +66,7 @@ impl SourceFilter {
         match (self.vault_mode, transit::ciphertext(&value)) {
             (true, Some(text)) => Ok(LookupOutcome {
                 resolution: Resolution::Wanted,
-                request: vault_source.of(text, &place),
+                request: vault_source.for_ciphertext(text, &place),
             }),
             (true, None) => Err(transit::not_encrypted(vault_source.as_ref(), &value).at(place)),
             (false, _) if transit::holds_ciphertext(&value) => {
