@@ -304,7 +304,7 @@ impl<T: VaultConfig> Loader<T> {
     pub async fn resolve(mut self) -> Result<Resolved, Error> {
         self.settings.mode = Mode::Vault;
         let (mut prepared, guard) = Box::pin(self.settings.prepare::<T>(Purpose::Provide)).await?;
-        prepared.mode = Some("Secrets for a figment are read from Vault alone.".to_owned());
+        prepared.mode = Some("Secrets for a figment are read only from Vault.".to_owned());
         let load = Box::pin(async {
             prepared.gather::<T>().await;
             let (_, output) = prepared.read::<T>(Purpose::Provide);

@@ -93,14 +93,14 @@ impl fmt::Display for Provenance {
                 write!(f, "vault {source} (version {version})")
             }
             Self::Vault { source, ttl_seconds: Some(seconds), .. } => {
-                write!(f, "vault {source} (good for {seconds} s)")
+                write!(f, "vault {source} (valid for {seconds} s)")
             }
             Self::Vault { source, .. } => write!(f, "vault {source}"),
             Self::NotMade { source } => {
-                write!(f, "vault {source} (not made; the token may ask for it)")
+                write!(f, "vault {source} (not issued; the token may request it)")
             }
             Self::Default => f.write_str("default"),
-            Self::Absent => f.write_str("nowhere (None)"),
+            Self::Absent => f.write_str("absent (None)"),
         }
     }
 }

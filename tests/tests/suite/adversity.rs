@@ -178,7 +178,7 @@ fn a_variable_that_hides_the_address_is_no_choice_of_local_mode() {
     let error = loader.load_blocking().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Setting);
     assert!(
-        error.to_string().contains("env BAO_ADDR: is set to nothing, and so hides VAULT_ADDR"),
+        error.to_string().contains("env BAO_ADDR: is empty, and so hides VAULT_ADDR"),
         "{error}"
     );
 }
@@ -444,7 +444,7 @@ fn documents_keep_the_variables_of_paths() {
     assert!(schema.policy().contains("path \"database/creds/+\""), "{}", schema.policy());
     let template = schema.env_template();
     assert!(
-        template.contains("# SecretString; from vault kv secret/{env}/app#key where there is one"),
+        template.contains("# SecretString; from vault kv secret/{env}/app#key in Vault mode"),
         "{template}"
     );
     assert!(

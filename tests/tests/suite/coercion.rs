@@ -498,7 +498,7 @@ async fn a_refused_secret_is_never_quoted() {
     refused::<u8>(bao, "9876543.5", Some("9876543.5"), "expected u8").await;
     refused::<u128>(bao, "-9876543", Some("-9876543"), "expected u128").await;
     refused::<f64>(bao, CANARY, Some("[9876543]"), "expected f64").await;
-    refused::<bool>(bao, CANARY, Some("9876543"), "none of true, false, yes, no").await;
+    refused::<bool>(bao, CANARY, Some("9876543"), "not one of true, false, yes, no").await;
     refused::<char>(bao, CANARY, Some("9876543"), "expected a character").await;
     refused::<()>(bao, CANARY, Some("9876543"), "expected unit").await;
     refused::<IpAddr>(bao, CANARY, Some("9876543"), "invalid IP address syntax").await;

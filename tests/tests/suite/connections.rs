@@ -78,7 +78,7 @@ async fn a_request_over_a_dead_connection_says_so() {
     proxy.set(Fault::Stall).await;
     let error = load(&vault).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
-    assert!(error.to_string().contains("a ping over HTTP/2 got no answer within 5s"), "{error}");
+    assert!(error.to_string().contains("an HTTP/2 ping got no answer within 5s"), "{error}");
 }
 
 #[tokio::test]

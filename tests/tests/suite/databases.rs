@@ -177,11 +177,11 @@ async fn a_role_that_is_not_there_is_named_with_its_mount() {
     assert_snapshot!(problems(&error, ErrorKind::RoleAbsent), @"
     mysql: DatabaseCredentials
     vault mariadb/creds/readonyl: unknown role: readonyl
-    help: create the role, or name the right one: vault list mariadb/roles
+    help: create the role, or correct its name: vault list mariadb/roles
 
     valkey: DatabaseCredentials
     vault valkey/static-creds/legaci: unknown role: legaci
-    help: create the role, or name the right one: vault list valkey/static-roles
+    help: create the role, or correct its name: vault list valkey/static-roles
     ");
     assert!(mysql_users(&mariadb).await.is_empty());
 }

@@ -76,12 +76,12 @@ fn warnings_blocking(load: impl FnOnce() + Send + 'static) -> Vec<String> {
 fn is_warned_once(warnings: &[String]) {
     let [warning] = warnings else { panic!("{warnings:?}") };
     for says in [
-        "nothing renews what expires: ",
+        "the following expire and are not renewed: ",
         "database, user (database/creds/readonly) in 1h; ",
         // When it was rotated last is the server's affair.
         "legacy (database/static-creds/legacy) in ",
         ", when its password is rotated; ",
-        "tls (pki/issue/web) in 3days; use .watch() to keep it fresh, or load again before then",
+        "tls (pki/issue/web) in 3days; use .watch() to keep them current, or load again before then",
     ] {
         assert!(warning.contains(says), "no {says:?} in {warning}");
     }

@@ -145,7 +145,7 @@ async fn an_env_pipe_that_nothing_writes_to_ends_with_words_and_holds_up_nothing
     let error = load.await;
     let problem = &error.problems()[0];
     assert_eq!(problem.kind(), ErrorKind::Dotenv, "{error}");
-    assert!(problem.message().starts_with("it is a pipe, and what writes to it"), "{error}");
+    assert!(problem.message().starts_with("it is a pipe, and its writer"), "{error}");
 
     // Opened by something that then says nothing.
     let silent = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
@@ -244,10 +244,7 @@ async fn a_login_reads_a_pipe_that_answers_and_waits_for_no_other() {
         () = tokio::time::sleep(Duration::from_millis(100)) => {}
     }
     let error = load.await;
-    assert!(
-        error.to_string().contains("cannot be read: it is a pipe, and what writes to it"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("cannot be read: it is a pipe, and its writer"), "{error}");
 }
 
 #[tokio::test]
@@ -257,7 +254,7 @@ async fn certificates_are_read_from_files_and_pipes_that_answer() {
     fs::write(&large, "x".repeat(16 * 1024 * 1024 + 1)).unwrap();
     let silent = pipe(&folder, "silent.pem");
     let too_large = (large, "it is larger than 16 MiB, the most that is read");
-    let silent = (silent, "it is a pipe, and what writes to it did not come to its end within 1s");
+    let silent = (silent, "it is a pipe, and its writer did not finish within 1s");
     for (path, what) in no_files(&folder).into_iter().chain([too_large, silent]) {
         for variable in ["VAULT_CACERT", "VAULT_CLIENT_CERT"] {
             let address = ("VAULT_ADDR", "https://127.0.0.1:1");

@@ -451,7 +451,7 @@ async fn to_look_around_a_secret_is_not_to_read_it() {
     assert_eq!(by_its_metadata, by_its_keys);
     assert_snapshot!(by_its_keys, @r#"
     vault kv secret/app: permission denied (HTTP 403)
-    help: let a policy of the token allow it:
+    help: add this to a policy of the token:
       path "secret/data/app" {
         capabilities = ["read"]
       }

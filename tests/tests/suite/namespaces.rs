@@ -114,8 +114,8 @@ async fn each_field_is_read_in_its_own() {
       here               vault kv secret/app#here (version 1)
       there              vault kv secret/app#here in namespace team-a (version 1)
       version_1          vault kv v1/old#version_1 in namespace team-a
-      database           vault database database/creds/app in namespace team-a (good for 4 s)
-      read               nowhere (None)
+      database           vault database database/creds/app in namespace team-a (valid for 4 s)
+      read               absent (None)
       by_struct.here     vault kv secret/app#here in namespace team-a/inner (version 1)
       by_struct.of_root  vault kv secret/app#here in namespace root (version 1)
       by_field.here      vault kv secret/app#here in namespace team-a (version 1)
@@ -191,7 +191,7 @@ async fn a_check_asks_what_the_token_may_do_in_each() {
     assert_snapshot!(problems(&error, ErrorKind::Denied), @r#"
     secret: SecretString
     vault kv kv/other in namespace team-a: permission denied (HTTP 403)
-    help: let a policy of the token allow it:
+    help: add this to a policy of the token:
       path "team-a/kv/data/other" {
         capabilities = ["read"]
       }
@@ -199,14 +199,14 @@ async fn a_check_asks_what_the_token_may_do_in_each() {
 
     database: DatabaseCredentials
     vault database database/creds/app in namespace team-a: the token may not read this path
-    help: let a policy of the token allow it:
+    help: add this to a policy of the token:
       path "team-a/database/creds/app" {
         capabilities = ["read"]
       }
 
     nowhere: SecretString
     vault http://127.0.0.1:PORT: namespace not found (HTTP 404)
-    help: correct the namespace, or make it: vault namespace create nowhere
+    help: correct the namespace, or create it: vault namespace create nowhere
     "#);
 }
 
@@ -315,7 +315,7 @@ async fn a_variable_leads_to_no_other_namespace() {
             1. here: SecretString
                env HERE: not set
                with its variables filled in, the namespace "{team}" has a space or a character that is not ASCII
-               help: give the variables values that are names of namespaces
+               help: set the variables to names of namespaces
             "#);
         }
     }

@@ -428,7 +428,7 @@ fn ordered(range: &Range) -> Result<(), String> {
 #[tokio::test]
 async fn validators_speak_for_their_field_and_never_quote_a_secret() {
     const WITHHELD: &str =
-        "the validator refuses the value (its message repeats the value and is withheld)";
+        "the validator refused the value (its message is withheld: it repeats the value)";
     let good =
         [("NUMBER", "1"), ("SECRET", "fine"), ("INNER_RANGE_FROM", "1"), ("INNER_RANGE_TO", "2")];
     let load = |changes: &[(&'static str, &'static str)]| {

@@ -139,7 +139,7 @@ async fn a_certificate_serves_https_and_logs_a_client_in() {
     let shown = format!("{config:?}");
     assert!(shown.contains(serial) && !shown.contains("PRIVATE KEY"), "{shown}");
     let line = report.provenance("server").unwrap().to_string();
-    assert!(line.starts_with("vault pki pki/issue/web (good for "), "{line}");
+    assert!(line.starts_with("vault pki pki/issue/web (valid for "), "{line}");
 
     // The client is asked for a certificate of the same authority.
     let client = config.client.as_ref().unwrap();
@@ -244,15 +244,15 @@ async fn what_is_refused_is_reported() {
     assert_snapshot!(problems(&root, ErrorKind::Server), @r#"
     not_allowed: Certificate
     vault pki/issue/web: common name www.example.org not allowed by this role (HTTP 400)
-    help: ask for what the role allows: vault read pki/roles/web
+    help: compare the field with what the role allows: vault read pki/roles/web
 
     no_role: Certificate
     vault pki/issue/no-such-role: unknown role: no-such-role
-    help: create the role, or name the right one: vault list pki/roles
+    help: create the role, or correct its name: vault list pki/roles
 
     no_mount: Certificate
     vault nowhere/issue/web: no handler for route "nowhere/issue/web". route entry not found. (HTTP 404)
-    help: mount the engine, or name the right path
+    help: mount the engine, or correct the path
     "#);
     let denied = load(&server.bao.token(&["default"], json!({})).await).await;
     let first = denied.problems()[0].to_string();
@@ -260,7 +260,7 @@ async fn what_is_refused_is_reported() {
     1. not_allowed: Certificate
        env NOT_ALLOWED_CERTIFICATE, NOT_ALLOWED_PRIVATE_KEY: not set
        vault pki/issue/web: permission denied (HTTP 403)
-       help: let a policy of the token allow it:
+       help: add this to a policy of the token:
          path "pki/issue/web" {
            capabilities = ["update"]
          }
@@ -275,7 +275,7 @@ async fn a_check_issues_nothing() {
     server.bao.clear_audit();
     let report = loader.check().await.unwrap();
     assert!(server.bao.audit_requests().iter().all(|it| !it.path.starts_with("pki/")));
-    assert_snapshot!(report.provenance("server").unwrap().to_string(), @"vault pki pki/issue/web (not made; the token may ask for it)");
+    assert_snapshot!(report.provenance("server").unwrap().to_string(), @"vault pki pki/issue/web (not issued; the token may request it)");
 }
 
 #[tokio::test]
@@ -302,7 +302,7 @@ async fn in_local_mode_it_is_two_texts() {
     let error = local("no certificate", &key).await.unwrap_err();
     assert_snapshot!(problems(&error, ErrorKind::WrongType), @"
     env SERVER_CERTIFICATE, SERVER_PRIVATE_KEY: invalid value: something else that does not fit, expected a certificate in PEM
-    help: give it a value that reads as Certificate
+    help: set a value that can be read as Certificate
     ");
     let error = local(&chain, "hunter2-hunter2").await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
@@ -347,7 +347,7 @@ async fn a_certificate_that_is_expired_when_issued_is_refused_and_reported() {
     let live = loader.watch().await.unwrap();
     until("it is reported", async || live.status().sources[0].state.failing_since.is_some()).await;
     let message = live.status().sources[0].state.error.clone().unwrap();
-    assert!(message.contains("what was made just now ended at "), "{message}");
+    assert!(message.contains("the credential issued just now expired at "), "{message}");
     tokio::time::sleep(Duration::from_secs(3)).await;
     let status = live.status();
     assert_eq!(status.health, Health::Failing, "{status:#?}");
@@ -360,8 +360,8 @@ async fn a_certificate_that_is_expired_when_issued_is_refused_and_reported() {
     assert_snapshot!(error.problems()[0].to_string().replace(&rfc3339(end), "END"), @"
     1. server: Certificate
        env SERVER_CERTIFICATE, SERVER_PRIVATE_KEY: not set
-       vault pki/issue/web: what was made just now ended at END already
-       help: see with `vault read` until when the role makes what it makes (not_after), when the authority's own certificate ends, and the server's clock
+       vault pki/issue/web: the credential issued just now expired at END already
+       help: check the role's not_after (vault read), when the authority's own certificate expires, and the server's clock
     ");
 }
 
@@ -393,7 +393,7 @@ async fn a_certificate_with_a_lease_ends_with_its_token() {
     };
     until("it is revoked", revoked).await;
 
-    // A token that was given is not revoked, and that the lease is left to its end is no failure.
+    // A token that was given is not revoked, and that the lease stays valid until it expires is no failure.
     let variables =
         [("VAULT_ADDR", server.bao.address()), ("VAULT_TOKEN", server.bao.root_token())];
     let live = Leased::loader().without_dotenv().env_source(variables).watch().await.unwrap();

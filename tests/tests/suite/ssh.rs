@@ -67,7 +67,7 @@ async fn keys_are_signed_and_pairs_are_made() {
     let shown = format!("{config:?}");
     assert!(!shown.contains("PRIVATE KEY") && !shown.contains("AAAA"), "{shown}");
     let line = report.provenance("made").unwrap().to_string();
-    assert!(line.starts_with("vault ssh ssh/sign/deploy (good for "), "{line}");
+    assert!(line.starts_with("vault ssh ssh/sign/deploy (valid for "), "{line}");
 }
 
 /// OpenSSH's own server trusts the authority, and nothing else.
@@ -141,19 +141,19 @@ async fn what_is_refused_is_reported() {
     assert_snapshot!(problems(&error, ErrorKind::Server), @r#"
     principal: SignedSshKey
     vault ssh/sign/deploy: root is not a valid value for valid_principals (HTTP 400)
-    help: ask for what the role allows: vault read ssh/roles/deploy
+    help: compare the field with what the role allows: vault read ssh/roles/deploy
 
     role: SignedSshKey
     vault ssh/sign/no-such-role: Unknown role: no-such-role
-    help: create the role, or name the right one: vault list ssh/roles
+    help: create the role, or correct its name: vault list ssh/roles
 
     key: SignedSshKey
     vault ssh/sign/deploy: failed to parse public_key as SSH key: illegal base64 data at input byte 0 (HTTP 400)
-    help: ask for what the role allows: vault read ssh/roles/deploy
+    help: compare the field with what the role allows: vault read ssh/roles/deploy
 
     file: SignedSshKey
     vault ssh/sign/deploy: the public key /no/such/file.pub cannot be read: No such file or directory (os error 2)
-    help: name a file that this process may read with public_key_file = ".."
+    help: check the path in public_key_file = "..", and that this process may read the file
     "#);
 }
 
@@ -187,7 +187,7 @@ async fn in_local_mode_it_is_two_texts_or_one() {
     assert!(config.given.unwrap().private_key().is_none());
     let error = local(variables[..1].to_vec()).await.unwrap_err();
     assert_snapshot!(problems(&error, ErrorKind::Environment), @"
-    env: MADE_SIGNED_KEY is set and MADE_PRIVATE_KEY is not: a pair comes from one source
+    env: MADE_SIGNED_KEY is set and MADE_PRIVATE_KEY is not: both must come from one source
     help: set both, or neither
     ");
 }
@@ -244,7 +244,7 @@ async fn a_private_key_is_never_sent() {
     assert_snapshot!(message, @r#"
     1. key: SignedSshKey
        env KEY_SIGNED_KEY: not set
-       vault ssh/sign/deploy: FILE holds no public key of OpenSSH, and is not sent
+       vault ssh/sign/deploy: FILE contains no OpenSSH public key, and is not sent
        help: name the file of the public half, such as id_ed25519.pub, with public_key_file = ".."
     "#);
 }

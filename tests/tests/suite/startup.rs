@@ -65,7 +65,7 @@ async fn the_deadline_ends_the_wait_with_the_precise_error() {
         let error =
             loader::<Config>(&unreachable).startup_deadline(deadline).load().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
-        let waited = error.problems()[0].help().contains("it was waited for 300ms");
+        let waited = error.problems()[0].help().contains("waited for the server for 300ms");
         assert_eq!(waited, !deadline.is_zero(), "{error}");
     }
 }

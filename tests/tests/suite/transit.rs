@@ -101,7 +101,7 @@ async fn all_fields_of_one_key_are_decrypted_by_one_request() {
       from_dotenv     vault transit transit/app of DOTENV line 1 APP_FROM_DOTENV
       from_file       vault transit transit/app of TOML source string key from_file
       number          vault transit transit/app of TOML source string key number
-      of_another_key  nowhere (None)
+      of_another_key  absent (None)
       defaulted       default
     ");
 }
@@ -130,7 +130,7 @@ async fn what_is_not_encrypted_is_refused_and_never_quoted() {
     let server = Server::start().await;
     let plain = [("APP_FROM_ENV", "hunter2-hunter2".to_owned())];
     assert_snapshot!(refused(&server, &plain, ErrorKind::Invalid).await, @"
-    env APP_FROM_ENV: the value is not encrypted: it does not begin with vault:v1: or the like
+    env APP_FROM_ENV: the value is not encrypted: it does not begin with vault:v1: or another version
     help: encrypt it: printf %s .. | base64 | vault write -field=ciphertext transit/encrypt/app plaintext=-
     ");
 }
@@ -141,18 +141,18 @@ async fn only_the_field_that_is_not_decrypted_is_reported() {
     let server = Server::start().await;
     let forged = [("APP_FROM_ENV", "vault:v1:aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg==".to_owned())];
     assert_snapshot!(refused(&server, &forged, ErrorKind::Invalid).await, @r#"
-    vault transit transit/app of env APP_FROM_ENV: it is not decrypted: cipher: message authentication failed
-    help: encrypt it anew with the key "app"; a ciphertext of an older version than the key's min_decryption_version is not decrypted any more
+    vault transit transit/app of env APP_FROM_ENV: the ciphertext cannot be decrypted: cipher: message authentication failed
+    help: encrypt the value again with the key "app"; a ciphertext of an older version than the key's min_decryption_version is no longer decrypted
     "#);
     let bytes = [("APP_FROM_ENV", server.encrypt([0xff, 0xfe]).await)];
     assert_snapshot!(refused(&server, &bytes, ErrorKind::WrongType).await, @"
-    vault transit transit/app of env APP_FROM_ENV: what it decrypts to is not text in UTF-8
+    vault transit transit/app of env APP_FROM_ENV: the plaintext is not UTF-8 text
     help: encrypt the base64 of bytes as text, and decode it in your own type
     ");
     let wrong_key = [("APP_OF_ANOTHER_KEY", server.encrypt("x").await)];
     assert_snapshot!(refused(&server, &wrong_key, ErrorKind::Invalid).await, @r#"
-    vault transit keys/other of env APP_OF_ANOTHER_KEY: it is not decrypted: cipher: message authentication failed
-    help: encrypt it anew with the key "other"; a ciphertext of an older version than the key's min_decryption_version is not decrypted any more
+    vault transit keys/other of env APP_OF_ANOTHER_KEY: the ciphertext cannot be decrypted: cipher: message authentication failed
+    help: encrypt the value again with the key "other"; a ciphertext of an older version than the key's min_decryption_version is no longer decrypted
     "#);
 }
 
@@ -177,17 +177,17 @@ async fn a_key_that_is_missing_or_denied_is_reported() {
     assert_snapshot!(problems(&root, ErrorKind::RoleAbsent), @r#"
     absent: SecretString
     vault transit/decrypt/no-such-key: encryption key not found
-    help: name the right key: vault list transit/keys; or make it: vault write -f transit/keys/no-such-key
+    help: correct the name of the key: vault list transit/keys; or create it: vault write -f transit/keys/no-such-key
 
     no_mount: SecretString
     vault nowhere/decrypt/app: no handler for route "nowhere/decrypt/app". route entry not found. (HTTP 404)
-    help: mount the engine, or name the right path
+    help: mount the engine, or correct the path
     "#);
     let denied = load(server.bao.token(&["default"], json!({})).await).await;
     assert_snapshot!(problems(&denied, ErrorKind::Denied), @r#"
     absent: SecretString
     vault transit/decrypt/no-such-key: permission denied (HTTP 403)
-    help: let a policy of the token allow it:
+    help: add this to a policy of the token:
       path "transit/decrypt/no-such-key" {
         capabilities = ["update"]
       }
@@ -195,7 +195,7 @@ async fn a_key_that_is_missing_or_denied_is_reported() {
 
     no_mount: SecretString
     vault nowhere/decrypt/app: permission denied (HTTP 403)
-    help: let a policy of the token allow it:
+    help: add this to a policy of the token:
       path "nowhere/decrypt/app" {
         capabilities = ["update"]
       }
@@ -220,8 +220,8 @@ async fn in_local_mode_plain_values_are_taken_and_ciphertext_is_not() {
     assert_eq!(error.problems().len(), 3);
     assert_snapshot!(error.problems()[0].to_string(), @"
     1. from_env: SecretString
-       env APP_FROM_ENV: the value is encrypted, and in local mode nothing decrypts it
-       help: set VAULT_ADDR and a way to log in; or give it a plain value for development
+       env APP_FROM_ENV: the value is encrypted, and local mode does not decrypt
+       help: set VAULT_ADDR and a login method; or set a plain value for development
     ");
 }
 
@@ -241,8 +241,8 @@ async fn secrets_for_a_figment_are_decrypted_from_the_environment_alone() {
     assert_eq!(small.key.expose_secret(), "k");
     let error = Small::loader().env_source(variables).resolve().await.err().unwrap();
     assert_snapshot!(error.to_string(), @"
-    what is to be decrypted is looked for in the environment alone when secrets are resolved for a figment of your own, and is not there
-    help: set its variable; or give your figment to the loader, .figment(..), and call .load()
+    no ciphertext in the environment: secrets for a figment of your own are decrypted only from there
+    help: set its variable; or pass your figment to the loader with .figment(..), and call .load()
     ");
 }
 
@@ -318,8 +318,8 @@ async fn results_that_do_not_match_the_request_are_reported() {
         let error = loader.env_source(variables).load().await.err().unwrap();
         insta::allow_duplicates!(assert_snapshot!(error.problems()[0].to_string(), @"
         1. one: SecretString
-           vault transit/decrypt/app: the answer has not one result for each ciphertext
-           help: see with `vault write` what the path answers to batch_input, and that the address is Vault's own
+           vault transit/decrypt/app: the answer does not have one result for each ciphertext
+           help: run `vault write` to see what the path returns for batch_input, and check that the address is Vault's own
         "));
     }
 }
@@ -341,10 +341,10 @@ async fn what_is_missing_is_a_ciphertext() {
     assert_snapshot!(problems(&error, ErrorKind::Missing), @"
     one: SecretString
     no source has a ciphertext for it
-    help: encrypt it: printf %s .. | base64 | vault write -field=ciphertext transit/encrypt/app plaintext=-; and set ONE in the environment or in .env, or one in a file, to that
+    help: encrypt it: printf %s .. | base64 | vault write -field=ciphertext transit/encrypt/app plaintext=-; and set ONE in the environment or in .env, or one in a file, to the result
 
     list: Option<Vec<SecretString>>
-    env LIST: the value is not encrypted: it does not begin with vault:v1: or the like
+    env LIST: the value is not encrypted: it does not begin with vault:v1: or another version
     help: encrypt it: printf %s .. | base64 | vault write -field=ciphertext transit/encrypt/app plaintext=-
       a list or a map is one ciphertext: encrypt its JSON text
     ");

@@ -93,7 +93,7 @@ async fn what_is_refused_is_reported() {
     assert_snapshot!(problems(&error, ErrorKind::Denied), @r#"
     many: SecretString
     vault transit/random/many: permission denied (HTTP 403)
-    help: let a policy of the token allow it:
+    help: add this to a policy of the token:
       path "transit/random/many" {
         capabilities = ["update"]
       }
@@ -101,7 +101,7 @@ async fn what_is_refused_is_reported() {
 
     wrong_key: SecretString
     vault transit/random/8: permission denied (HTTP 403)
-    help: let a policy of the token allow it:
+    help: add this to a policy of the token:
       path "transit/random/8" {
         capabilities = ["update"]
       }
@@ -194,12 +194,12 @@ async fn a_write_that_answers_no_data_is_reported() {
     let error = loader.env_source(variables).load().await.err().unwrap();
     assert_snapshot!(problems(&error, ErrorKind::Protocol), @"
     stores: SecretString
-    vault cubbyhole/app: the path took the write and answered nothing (HTTP 204)
-    help: name a path that answers what it makes; `read` and `kv` are for what is stored
+    vault cubbyhole/app: the path accepted the write and returned nothing (HTTP 204)
+    help: use a path that returns data; `read` and `kv` read stored data
 
     logs_in: SecretString
     vault auth/token/create: the answer has no `data`
-    help: see with `vault write` what the path answers, and that the address is Vault's own
+    help: run `vault write` to see what the path returns, and check that the address is Vault's own
     ");
 }
 

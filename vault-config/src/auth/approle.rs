@@ -99,12 +99,12 @@ const HINTS: &[Hint<AppRole>] = &[
     // secret_id.
     Hint::add(&["secret"], |method| match method.secret_id {
         SecretId::None => {
-            "the role wants a secret_id: set VAULT_SECRET_ID, or VAULT_SECRET_ID_FILE".to_owned()
+            "the role may require a secret_id: set VAULT_SECRET_ID, or VAULT_SECRET_ID_FILE"
+                .to_owned()
         }
         _ => format!(
-            "the server says the same for a wrong role_id, a wrong secret_id, and a secret_id that is used up or \
-             expired; make a new secret_id: vault write -f {}/role/<role>/secret-id\n\
-             after several wrong tries the server locks the role for a while, so this one was not repeated",
+            "the secret_id may be used up, expired or wrong, or the role_id wrong (the server answers the same for all); issue a new secret_id: vault write -f {}/role/<role>/secret-id\n\
+             after several failed logins the server locks the role for a while, so this login was not retried",
             method.mount
         ),
     }),

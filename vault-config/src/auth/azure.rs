@@ -197,7 +197,7 @@ impl Azure {
         let Token { access_token } = answer.json(SERVICE)?;
         match check::is_jwt(access_token.expose_secret()) {
             true => Ok(access_token),
-            false => Err(unexpected_answer(format!("{SERVICE} gives no access token")).into()),
+            false => Err(unexpected_answer(format!("{SERVICE} returned no access token")).into()),
         }
     }
 }

@@ -51,14 +51,13 @@ impl Cert {
 
 const HINTS: &[Hint<Cert>] = &[
     Hint::replace(&["no client certificate found"], |_| {
-        "the server saw no certificate: set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY, and let nothing between \
-         here and the server end TLS"
+        "the server received no certificate: set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY, and let no proxy on the way terminate TLS"
             .to_owned()
     }),
     Hint::replace(&["invalid certificate", "no chain matching"], |method| {
         let (mount, role) = (&method.mount, method.role.as_deref().unwrap_or("<role>"));
         format!(
-            "let a role trust the certificate's authority and its names: vault list {mount}/certs; vault \
+            "a role must trust the certificate's authority and its names; see what the roles trust: vault list {mount}/certs; vault \
              read {mount}/certs/{role}"
         )
     }),
@@ -98,7 +97,7 @@ impl AuthMethod for Cert {
 fn no_tls(origin: &str) -> Cause {
     Cause::new(
         ErrorKind::Setting,
-        "the certificate of the connection cannot be shown: the address is not https",
+        "the client certificate cannot be presented: the address is not https",
         format!("set {origin} to the server's https address"),
     )
 }

@@ -35,8 +35,8 @@ pub(super) fn not_padded(variable: &str, text: &SecretString) -> Result<(), Caus
     match text.trim() == text {
         true => Ok(()),
         false => Err(refuse(
-            "begins or ends with a blank or a line break".to_owned(),
-            &format!("take it away: {variable}=\"$(cat file)\" does"),
+            "begins or ends with a space or a line break".to_owned(),
+            &format!("remove it: {variable}=\"$(cat file)\" removes the line break at the end"),
         )),
     }
 }
@@ -44,10 +44,10 @@ pub(super) fn not_padded(variable: &str, text: &SecretString) -> Result<(), Caus
 /// A password may hold blanks, but a line break or a tab in it is a mistake.
 pub(super) fn password(subject: &str, text: &SecretString) -> Result<(), Cause> {
     match text.expose_secret() {
-        "" => Err(refuse(format!("{subject} is empty"), "give the password")),
+        "" => Err(refuse(format!("{subject} is empty"), "set the password")),
         text if text.contains(char::is_control) => Err(refuse(
-            format!("{subject} holds a line break or another control character"),
-            "take it away",
+            format!("{subject} contains a line break or another control character"),
+            "remove it",
         )),
         _ => Ok(()),
     }
@@ -58,8 +58,8 @@ pub(super) fn jwt(subject: &str, text: &SecretString) -> Result<(), Cause> {
     match is_jwt(text.expose_secret()) {
         true => Ok(()),
         false => Err(refuse(
-            format!("{subject} no JWT: three parts of base64url between dots"),
-            "give the token as its issuer wrote it, and nothing else",
+            format!("{subject} no JWT (three parts of base64url, joined by dots)"),
+            "pass the token exactly as its issuer wrote it",
         )),
     }
 }
@@ -78,7 +78,7 @@ pub(super) fn refuse(message: String, help: &str) -> Cause {
 }
 
 const NO_NAME: &str =
-    "is empty, begins or ends with a blank, or holds a slash or a control character";
+    "is empty, begins or ends with a space, or contains a slash or a control character";
 
 #[cfg(test)]
 mod tests {

@@ -98,13 +98,13 @@ fn token_of(answer: &Value) -> Result<AuthToken, Cause> {
         }
         Some(token) if !token.is_empty() => Err(Cause::new(
             ErrorKind::Protocol,
-            "the server accepted the login and gave a token with characters that no token has",
-            "something between here and the server may have changed the answer",
+            "the server accepted the login and returned a token with invalid characters",
+            "a proxy on the way may have changed the answer",
         )),
         _ => Err(Cause::new(
             ErrorKind::Protocol,
-            "the server accepted the login and gave no token",
-            "see that the path is a login of an auth method",
+            "the server accepted the login and returned no token",
+            "check that the path is the login path of an auth method",
         )),
     }
 }
@@ -113,6 +113,6 @@ fn unwritable() -> Cause {
     Cause::new(
         ErrorKind::LoginRefused,
         "the login's body cannot be written as JSON",
-        "see the login method's code",
+        "check the login method's code",
     )
 }

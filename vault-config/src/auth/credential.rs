@@ -88,7 +88,7 @@ impl Credential {
     /// The beginning of a sentence about the secret, which does not quote it.
     pub(super) fn subject(&self) -> String {
         match self {
-            Self::Value(_) => "what was given is".to_owned(),
+            Self::Value(_) => "the value is".to_owned(),
             Self::File(path) => format!("{} holds", path.display()),
         }
     }
@@ -125,7 +125,7 @@ async fn bytes_of(path: &Path) -> Result<file::Bytes, LoginError> {
     file::read(path, file::MOST_OF_TEXT).await.map_err(|error| {
         LoginError::new(
             format!("{} cannot be read: {error}", path.display()),
-            "name a file that this process may read",
+            "check the path, and that this process may read the file",
         )
     })
 }
@@ -133,6 +133,6 @@ async fn bytes_of(path: &Path) -> Result<file::Bytes, LoginError> {
 fn not_text(path: &Path) -> LoginError {
     LoginError::new(
         format!("{} is empty or not text", path.display()),
-        "write the token or id into it, and nothing else",
+        "write only the token, id or password into it",
     )
 }

@@ -146,14 +146,14 @@ fn named(env: &OfficialEnv<'_>, name: &str) -> Result<Arc<dyn AuthMethod>, Cause
         let names: Vec<_> = LOGINS.iter().map(|login| login.name).collect();
         return Err(Cause::new(
             ErrorKind::Setting,
-            "names no login of vault-config",
+            "is not a login method of vault-config",
             format!("use one of {}", names.join(", ")),
         ));
     };
     (login.from_environment)(env)?.ok_or_else(|| {
         Cause::new(
             ErrorKind::NoLogin,
-            format!("the login it names needs {}", login.needs),
+            format!("this login method requires {}", login.needs),
             format!("set {}", login.needs),
         )
     })
@@ -179,7 +179,7 @@ fn first_present(
     for candidate in candidates {
         if let Some(found) = candidate()? {
             let method = printable(&found.describe());
-            tracing::debug!(method, "logs in by the first way that is present");
+            tracing::debug!(method, "uses the first login method that is present");
             return Ok(found);
         }
     }
@@ -199,8 +199,8 @@ fn aws(env: &OfficialEnv<'_>) -> Detected {
 fn aws(_: &OfficialEnv<'_>) -> Detected {
     Err(Cause::new(
         ErrorKind::Setting,
-        "names a login that vault-config was built without",
-        "turn on its feature `aws`",
+        "vault-config was built without this login method",
+        "enable its feature `aws`",
     ))
 }
 
@@ -208,13 +208,13 @@ fn nothing_present(service_account_token: &Path) -> Cause {
     let cause = Cause::new(
         ErrorKind::NoLogin,
         format!(
-            "nothing to log in with was found; looked for VAULT_TOKEN or BAO_TOKEN, VAULT_WRAPPED_TOKEN or \
+            "no login method was found; looked for VAULT_TOKEN or BAO_TOKEN, VAULT_WRAPPED_TOKEN or \
              VAULT_WRAPPED_TOKEN_FILE, VAULT_ROLE_ID or \
              VAULT_ROLE_ID_FILE, VAULT_AGENT_ADDR, VAULT_AUTH_ROLE with VAULT_KUBERNETES_TOKEN_FILE or the file {}, \
              VAULT_TOKEN_FILE, and the file ~/.vault-token",
             service_account_token.display()
         ),
-        "set VAULT_ROLE_ID and VAULT_SECRET_ID, or one of the others; VAULT_AUTH_METHOD names any other login",
+        "set VAULT_ROLE_ID and VAULT_SECRET_ID, or another of these; VAULT_AUTH_METHOD selects any other login method",
     );
     match service_account_token.is_file() {
         true => {

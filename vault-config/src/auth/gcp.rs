@@ -114,11 +114,15 @@ impl Gcp {
         let answer = request.send(timing).await?;
         // Another server may answer at that name; only Google's own sends this header back.
         if answer.headers.get("metadata-flavor").is_none_or(|flavor| flavor != "Google") {
-            return Err(unexpected_answer(format!("{SERVICE} does not say that it is that")).into());
+            return Err(unexpected_answer(format!(
+                "{SERVICE} did not send the header Metadata-Flavor: Google"
+            ))
+            .into());
         }
         let jwt = answer.text().filter(|text| check::is_jwt(text));
-        jwt.map(SecretString::from)
-            .ok_or_else(|| unexpected_answer(format!("{SERVICE} gives no identity token")).into())
+        jwt.map(SecretString::from).ok_or_else(|| {
+            unexpected_answer(format!("{SERVICE} returned no identity token")).into()
+        })
     }
 }
 
@@ -131,7 +135,7 @@ pub(super) fn from_environment(env: &OfficialEnv<'_>) -> Detected {
     {
         return Err(Cause::new(
             ErrorKind::Setting,
-            "is no host, such as 127.0.0.1:8080",
+            "is not a host, such as 127.0.0.1:8080",
             "correct GCE_METADATA_HOST, or unset it",
         )
         .at("env GCE_METADATA_HOST"));

@@ -75,7 +75,7 @@ impl AuthMethod for GitHub {
 fn check_token(token: &SecretString) -> Result<(), Cause> {
     AuthToken::new(token.clone()).map(drop).map_err(|error| Cause {
         kind: ErrorKind::Setting,
-        help: "give the access token as GitHub showed it".to_owned(),
+        help: "pass the access token exactly as GitHub issued it".to_owned(),
         ..error.into_cause()
     })
 }

@@ -58,14 +58,16 @@ const HINTS: &[Hint<Jwt>] = &[
     Hint::add(&["expired"], |method| {
         let help = match method.jwt {
             Credential::File(_) => {
-                "the file is read at every login: see that what writes it still runs"
+                "the file is read at every login: check that the program that writes it still runs"
             }
-            Credential::Value(_) => "give a new one, or a file that is renewed: VAULT_JWT_FILE",
+            Credential::Value(_) => {
+                "pass a new JWT, or set VAULT_JWT_FILE to a file that is renewed"
+            }
         };
         help.to_owned()
     }),
     Hint::add(&["could not be found", "missing role"], |method| {
-        format!("name a role that is there (vault list {}/role): VAULT_AUTH_ROLE", method.mount)
+        format!("set an existing role (vault list {}/role) in VAULT_AUTH_ROLE", method.mount)
     }),
     Hint::add(&["error validating", "error verifying"], |method| {
         format!(

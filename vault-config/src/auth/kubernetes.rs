@@ -55,13 +55,13 @@ impl Kubernetes {
 const HINTS: &[Hint<Kubernetes>] = &[
     Hint::replace(&["not authorized"], |method| {
         format!(
-            "let the role name this pod's service account and namespace: vault read {}/role/{}",
+            "the role must allow this pod's service account and namespace; see what it allows: vault read {}/role/{}",
             method.mount, method.role
         )
     }),
     Hint::replace(&["invalid role name"], |method| {
         format!(
-            "make the role: vault write {}/role/{} bound_service_account_names=.. \
+            "create the role: vault write {}/role/{} bound_service_account_names=.. \
              bound_service_account_namespaces=.. token_policies=..",
             method.mount, method.role
         )
@@ -70,12 +70,11 @@ const HINTS: &[Hint<Kubernetes>] = &[
         format!("configure the method: vault write {}/config kubernetes_host=..", method.mount)
     }),
     Hint::replace(&["expired"], |_| {
-        "Kubernetes renews the file of a running pod: see that it is mounted, and the clocks of both machines"
+        "Kubernetes renews the file of a running pod: check that it is mounted, and check the clocks of both machines"
             .to_owned()
     }),
     Hint::add(&["permission denied"], |_| {
-        "it says the same for a token that Kubernetes does not accept (any more), and when the server \
-         cannot ask Kubernetes at all: the server's log tells"
+        "or Kubernetes does not accept the token (any more), or the server cannot reach Kubernetes: see the server's log"
             .to_owned()
     }),
 ];
@@ -112,8 +111,7 @@ impl Kubernetes {
     fn no_token(&self, cause: Cause) -> Cause {
         match self.token.path() == Some(Path::new(SERVICE_ACCOUNT_TOKEN)) {
             true => cause.hint(
-                "a pod has it unless its service account or its own spec says \
-                 automountServiceAccountToken: false",
+                "a pod has this file unless its service account or its own spec sets automountServiceAccountToken: false",
             ),
             false => cause,
         }
@@ -141,7 +139,7 @@ pub(super) fn if_present(env: &OfficialEnv<'_>, pod_token: &Path) -> Detected {
         // The variable has no other use: another login would hide that the role is missing.
         (None, Some((variable, _))) => Err(Cause::new(
             ErrorKind::NoLogin,
-            "the token is of no use without a role",
+            "the token cannot be used without a role",
             "set VAULT_AUTH_ROLE",
         )
         .at(format!("env {variable}"))),

@@ -48,7 +48,7 @@ impl MetadataResponse {
     /// The error does not quote the body: it may hold a secret.
     pub(super) fn json<T: DeserializeOwned>(&self, service: &str) -> Result<T, LoginError> {
         serde_json::from_slice(&self.body).map_err(|_| {
-            let message = format!("{service} answers something else than is documented");
+            let message = format!("{service} returned something other than documented");
             unexpected_answer(message).into()
         })
     }
@@ -58,7 +58,7 @@ pub(super) fn unexpected_answer(message: String) -> Cause {
     Cause::new(
         ErrorKind::Protocol,
         message,
-        "something else may answer at that address: try it with curl from here",
+        "another service may answer at that address: query it with curl from this machine",
     )
 }
 
@@ -88,7 +88,7 @@ impl<'a> MetadataRequest<'a> {
             let (random, no_pause) = (timing.chance.fraction(), Duration::ZERO);
             let wait = retry::wait(ended, Repeat::Always, tries, RETRIES, random, left, no_pause);
             let Some(wait) = wait else { return Err(cause.into()) };
-            tracing::debug!(of = self.service, ?ended, ?wait, "asking again");
+            tracing::debug!(of = self.service, ?ended, ?wait, "retrying");
             clock.sleep(wait).await;
         }
     }
@@ -97,7 +97,7 @@ impl<'a> MetadataRequest<'a> {
         let invalid = || {
             Cause::new(
                 ErrorKind::Setting,
-                format!("the address of {} is no http address", self.service),
+                format!("the address of {} is not an http address", self.service),
                 format!("correct {}", self.variable),
             )
         };
@@ -136,7 +136,7 @@ impl<'a> MetadataRequest<'a> {
             if body.len() + chunk.len() > MAX_BYTES {
                 return Err((
                     Ended::Hopeless,
-                    unexpected_answer(format!("{} answers too much", self.service)),
+                    unexpected_answer(format!("{} returned too much data", self.service)),
                 ));
             }
             body.extend_from_slice(&chunk);
@@ -150,7 +150,7 @@ impl<'a> MetadataRequest<'a> {
     fn no_header(&self, name: &str) -> Cause {
         Cause::new(
             ErrorKind::Setting,
-            format!("the header {name} for {} would hold a control character", self.service),
+            format!("the header {name} for {} would contain a control character", self.service),
             "correct the variable or file that it is read from",
         )
     }
@@ -162,7 +162,10 @@ impl<'a> MetadataRequest<'a> {
         let cause = Cause::new(
             ErrorKind::Connection,
             format!("{} {why} ({origin})", self.service),
-            format!("see that this machine has it; {} names another address", self.variable),
+            format!(
+                "check that this machine or container offers it; {} names another address",
+                self.variable
+            ),
         );
         (ended, cause)
     }
@@ -170,8 +173,8 @@ impl<'a> MetadataRequest<'a> {
     fn refused(&self, status: u16) -> (Ended, Cause) {
         let cause = Cause::new(
             ErrorKind::LoginRefused,
-            format!("{} answers HTTP {status}", self.service),
-            "see that this machine or container has an identity, and may ask for it",
+            format!("{} answered HTTP {status}", self.service),
+            "check that this machine or container has an identity, and may request it",
         );
         (Ended::Status { code: status, unread: false }, cause)
     }
@@ -191,7 +194,7 @@ fn client(url: &Url) -> Result<Client, LoginError> {
         _ => crate::http::tls::without(builder),
     };
     builder.build().map_err(|error| {
-        Cause::new(ErrorKind::Setting, format!("the HTTP client cannot be made: {error}"), "")
+        Cause::new(ErrorKind::Setting, format!("the HTTP client cannot be built: {error}"), "")
             .into()
     })
 }

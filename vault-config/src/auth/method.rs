@@ -89,13 +89,13 @@ impl AuthToken {
         if text.is_empty() {
             return Err(LoginError::new(
                 "the token is empty",
-                "give a token, or another way to log in",
+                "pass a token, or use another login method",
             ));
         }
         if !is_token(text) {
             return Err(LoginError::new(
-                "the token holds a blank, a line break or another character that no token has",
-                "take it away; a token file may end in a line break, a variable may not",
+                "the token holds a space, a line break or another invalid character",
+                "remove it; a token file may end in a line break, a variable may not",
             ));
         }
         Ok(Self { secret: Some(secret), granted: None })

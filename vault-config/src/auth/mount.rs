@@ -50,7 +50,7 @@ impl fmt::Display for Mount {
     }
 }
 
-const INVALID: &str = "is not where an auth method is mounted, such as team-a/kubernetes";
+const INVALID: &str = "is not a valid mount path, such as team-a/kubernetes";
 
 #[cfg(test)]
 mod tests {
@@ -69,7 +69,7 @@ mod tests {
     fn a_mount_consists_of_names() {
         for path in ["", "/", "team//kubernetes", "../sys", "a b /c", "a\n"] {
             let cause = Mount::new(path).check().unwrap_err();
-            assert!(cause.message.starts_with("the mount is not where"), "{path:?}");
+            assert!(cause.message.starts_with("the mount is not a valid mount path"), "{path:?}");
         }
     }
 }

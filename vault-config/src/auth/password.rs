@@ -76,11 +76,12 @@ impl User {
 
 const HINTS: &[Hint<User>] = &[
     Hint::add(&["error connecting to host"], |_| {
-        "the server does not reach the directory: vault read auth/ldap/config".to_owned()
+        "the server cannot reach the directory; check its address: vault read auth/ldap/config"
+            .to_owned()
     }),
     Hint::add(&["invalid", "ldap operation failed", "access denied"], |_| {
-        "the server says the same for an unknown user and for a wrong password\n\
-         after several wrong tries the server locks the user for a while, so this one was not repeated"
+        "the user may be unknown or the password wrong: the server does not reveal which\n\
+         after several failed logins the server locks the user for a while, so this login was not retried"
             .to_owned()
     }),
 ];

@@ -68,8 +68,8 @@ pub(super) fn of_login(reply: Reply, path: &str) -> Cause {
         // Without the refusal: its words name the path, where a hint's needle may be part of a name.
         404 if !reply.no_namespace() => Cause::new(
             ErrorKind::LoginRefused,
-            "the server knows no such login (HTTP 404)",
-            format!("check the auth mount and the namespace: {path} was asked for"),
+            "the server has no login at this path (HTTP 404)",
+            format!("check the auth mount and the namespace: the request went to {path}"),
         ),
         _ => reply.into_cause(),
     }
@@ -83,8 +83,7 @@ fn in_its_words(refusal: Refusal, help: &str) -> Cause {
 fn denied(path: &str) -> String {
     format!(
         "check that the auth method is mounted at {} (vault auth list) and that the namespace is right\n\
-         the server says the same while a login is locked after several wrong tries: vault read \
-         sys/locked-users",
+         or the account may be locked after several failed logins: vault read sys/locked-users",
         path.split_once("/login").map_or(path, |(mount, _)| mount)
     )
 }
@@ -127,7 +126,8 @@ const PUBLIC_FIELDS: [&str; 7] =
 
 /// Without the server's words, and so without a hint.
 pub(super) fn withheld(cause: Cause) -> Cause {
-    let message = "the server refused the login (its words repeat what was sent and are withheld)";
+    let message =
+        "the server refused the login (its message is withheld: it repeats what was sent)";
     Cause { message: message.to_owned(), refusal: None, ..cause }
 }
 

@@ -105,7 +105,9 @@ impl LoginClient<'_> {
         }
         match (expected.take)(reply.json()).and_then(Value::as_str) {
             Some(text) if is_token(text) => Ok(SecretString::from(text)),
-            _ => Err(tampered(format!("the token wraps no {}", expected.content), expected)),
+            _ => {
+                Err(tampered(format!("the wrapping token holds no {}", expected.content), expected))
+            }
         }
     }
 
@@ -137,9 +139,9 @@ fn malformed(subject: &str) -> Cause {
     Cause::new(
         ErrorKind::Setting,
         format!(
-            "{subject} no wrapping token: it is empty, or holds a blank or a control character"
+            "{subject} no wrapping token: it is empty, or contains a space or a control character"
         ),
-        "give the wrapping token as it was made, and nothing else",
+        "pass the wrapping token exactly as it was created",
     )
 }
 
@@ -151,23 +153,22 @@ fn refused(reply: Reply, expected: &Expected<'_>) -> Cause {
     }
     tampered(
         format!(
-            "the wrapping token is used, expired or unknown to the server (HTTP {}): if nobody here unwrapped \
-             it, somebody else has the {}",
+            "the wrapping token is used, expired or unknown to the server (HTTP {}): if it has not expired and none of your processes unwrapped it, a third party may have the {}",
             reply.status, expected.content
         ),
         expected,
     )
-    .hint("a process that starts again needs a new wrapping token, too")
+    .hint("a process that restarts needs a new wrapping token")
 }
 
 fn foreign(origin: &str, expected: &Expected<'_>) -> Cause {
     let origin = match printable(origin) {
-        origin if origin.is_empty() => "a path that the server does not name".to_owned(),
+        origin if origin.is_empty() => "an unnamed path".to_owned(),
         origin => origin,
     };
     tampered(
         format!(
-            "the wrapping token was made by {origin} and not by {}: somebody may have read the {} and wrapped \
+            "the wrapping token was created by {origin} and not by {}: a third party may have read the {} and wrapped \
              another one",
             expected.origin, expected.content
         ),
@@ -180,8 +181,8 @@ fn tampered(message: String, expected: &Expected<'_>) -> Cause {
         ErrorKind::Tampered,
         message,
         format!(
-            "find out who used it (the server's audit log), revoke the {}, and make another: {}\n\
-             this token is not tried again",
+            "find out which client used it (the server's audit log), revoke the {}, and create another: {}\n\
+             this wrapping token is not retried",
             expected.content, expected.command
         ),
     )

@@ -115,7 +115,7 @@ impl FieldScope<'_> {
                     "with its variables filled in, the namespace \"{namespace}\" has a space or a \
                      character that is not ASCII"
                 ),
-                "give the variables values that are names of namespaces",
+                "set the variables to names of namespaces",
             )),
         }
     }

@@ -98,7 +98,7 @@ impl EngineResponse {
             return Err(Cause::new(
                 ErrorKind::Protocol,
                 format!("the answer holds {} where a map of keys was expected", self.data.kind()),
-                "see with `vault read` what the path answers",
+                "run `vault read` to see what the path returns",
             ));
         };
         if let Some(value) = entries.get(key) {
@@ -118,7 +118,7 @@ impl EngineResponse {
         };
         let help = match text::nearest(key, names()).map(text::name) {
             Some(near) => {
-                format!("did you mean \"{near}\"? Say key = \"{near}\", or add the key \"{key}\"")
+                format!("did you mean \"{near}\"? Write key = \"{near}\", or add the key \"{key}\"")
             }
             None => {
                 format!("add the key \"{key}\" to the secret, or name another with key = \"..\"")
@@ -147,9 +147,8 @@ fn already_expired(end: SystemTime) -> Cause {
     let end = crate::time::rfc3339::shown(end);
     Cause::new(
         ErrorKind::Protocol,
-        format!("what was made just now ended at {end} already"),
-        "see with `vault read` until when the role makes what it makes (not_after), when the \
-         authority's own certificate ends, and the server's clock",
+        format!("the credential issued just now expired at {end} already"),
+        "check the role's not_after (vault read), when the authority's own certificate expires, and the server's clock",
     )
 }
 

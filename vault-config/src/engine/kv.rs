@@ -220,7 +220,7 @@ async fn read_v1(session: &Session<'_>, secret: &KvSecret) -> Result<EngineRespo
         return Err(Cause::new(
             ErrorKind::WrongKvVersion,
             format!("{}/ is KV version 1, which keeps no versions of a secret", secret.mount),
-            "take `version` away, or move the secret to a KV version 2 mount",
+            "remove `version`, or move the secret to a KV version 2 mount",
         ));
     }
     let reply = session.get(&secret.v1_path(), None).await?;
@@ -262,7 +262,7 @@ fn deleted_or_destroyed(reply: &Response, secret: &KvSecret) -> Option<Cause> {
     let (mount, path) = (&secret.mount, &secret.path);
     let rewrite = match secret.version {
         None => format!("write the secret again: vault kv put -mount={mount} {path} .."),
-        Some(_) => "name another version, or take `version` away for the newest".to_owned(),
+        Some(_) => "name another version, or remove `version` for the newest".to_owned(),
     };
     if metadata.get("destroyed").and_then(Value::as_bool) == Some(true) {
         let what = format!("version {version} of the secret is destroyed");
@@ -274,7 +274,7 @@ fn deleted_or_destroyed(reply: &Response, secret: &KvSecret) -> Option<Cause> {
         ErrorKind::Deleted,
         format!("version {version} of the secret was deleted at {deleted}"),
         format!(
-            "bring it back: vault kv undelete -mount={mount} -versions={version} {path}\nor {rewrite}"
+            "restore it: vault kv undelete -mount={mount} -versions={version} {path}\nor {rewrite}"
         ),
     ))
 }
@@ -282,9 +282,9 @@ fn deleted_or_destroyed(reply: &Response, secret: &KvSecret) -> Option<Cause> {
 fn misshapen() -> Cause {
     Cause::new(
         ErrorKind::Protocol,
-        "the answer is not of the shape that KV version 2 gives: a map in data.data, a number in \
+        "the answer does not have the shape of KV version 2: a map in data.data, a number in \
          data.metadata.version",
-        "something between here and the server may have changed it: try the address with curl",
+        "a proxy on the way may have changed it: try the address with curl",
     )
 }
 
@@ -293,11 +293,11 @@ fn wrong_version(secret: &KvSecret, real: u8) -> Cause {
     Cause::new(
         ErrorKind::WrongKvVersion,
         format!(
-            "{}/ is KV version {real}, and the field says kv_version = {declared}",
+            "{}/ is KV version {real}, but the field has kv_version = {declared}",
             secret.mount
         ),
         format!(
-            "say kv_version = {real}, or leave it out: the version is then learned from the server"
+            "write kv_version = {real}, or remove it: the version is then read from the server"
         ),
     )
 }
@@ -308,7 +308,7 @@ fn no_mount(secret: &KvSecret) -> Cause {
         ErrorKind::WrongMount,
         format!("no engine is mounted at {mount}/"),
         format!(
-            "name the right mount with mount = \"..\", or mount one: vault secrets enable -path={mount} kv-v2"
+            "correct the mount with mount = \"..\", or enable an engine there: vault secrets enable -path={mount} kv-v2"
         ),
     )
 }
@@ -330,7 +330,7 @@ fn suggest_shorter_path(cause: Cause, requested: &str, secret: &KvSecret) -> Cau
     let usual = format!("or {}", cause.help);
     cause
         .with_help(format!(
-            "the path repeats what is added to it: {requested} was asked for; did you mean kv = \"{shorter}\"?"
+            "the mount (and data/ in KV version 2) is added to the path: {requested} was requested; did you mean kv = \"{shorter}\"?"
         ))
         .hint(&usual)
 }
@@ -365,9 +365,9 @@ fn nothing_there(secret: &KvSecret, mount: &MountKind) -> Cause {
     };
     let (mount, path) = (&secret.mount, &secret.path);
     let help = match secret.version {
-        None => format!("store it: vault kv put -mount={mount} {path} ..; or name the right path"),
+        None => format!("store it: vault kv put -mount={mount} {path} ..; or correct the path"),
         Some(_) => format!(
-            "name a version that is there: vault kv metadata get -mount={mount} {path}; or take `version` away \
+            "name an existing version: vault kv metadata get -mount={mount} {path}; or remove `version` \
              for the newest"
         ),
     };

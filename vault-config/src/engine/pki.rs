@@ -128,7 +128,7 @@ impl crate::Secret for Certificate {}
 /// The types that a field of this engine may have.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
-    message = "`pki` gives a `Certificate`, which `{Self}` cannot hold",
+    message = "`pki` returns a `Certificate`, which `{Self}` cannot hold",
     label = "the engine's answer does not fit this type",
     note = "use `Certificate`, `Option<Certificate>` or `Leased<Certificate>`"
 )]
@@ -308,6 +308,6 @@ fn misshapen() -> Cause {
     Cause::new(
         ErrorKind::Protocol,
         "the answer holds no certificate with a private key in PEM",
-        "see with `vault write` what the role issues; a role of key_type=any issues no key",
+        "run `vault write` to see what the role issues; a role of key_type=any issues no key",
     )
 }

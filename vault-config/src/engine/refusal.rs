@@ -20,15 +20,15 @@ pub(super) fn explain(reply: Response, grant: &Grant, roles: &str) -> Cause {
             .denied(grant)
             .hint("or no engine is mounted there: the server answers 403 for that too"),
         404 if reply.is_miss() => {
-            Cause::new(ErrorKind::PathAbsent, "nothing is there", "name the right path")
+            Cause::new(ErrorKind::PathAbsent, "nothing exists at this path", "correct the path")
         }
         405 => Cause::new(
             ErrorKind::Schema,
             "the path does not take this kind of request (HTTP 405)",
-            "say `write` in place of `read`, or `read` in place of `write`",
+            "use `write` in place of `read`, or `read` in place of `write`",
         ),
         400 | 500 if is_unknown_role(&reply) => {
-            let help = format!("create the role, or name the right one: vault list {roles}");
+            let help = format!("create the role, or correct its name: vault list {roles}");
             Cause::new(ErrorKind::RoleAbsent, reply.words(), help)
         }
         _ => reply.into_cause(),
@@ -41,7 +41,7 @@ pub(super) fn without_data(verb: &str) -> Cause {
         ErrorKind::Protocol,
         "the answer has no `data`",
         format!(
-            "see with `vault {verb}` what the path answers, and that the address is Vault's own"
+            "run `vault {verb}` to see what the path returns, and check that the address is Vault's own"
         ),
     )
 }

@@ -53,7 +53,9 @@ impl RoleWrite {
         let reply = session.post(&self.path(), &body, session.request_policy.repeat).await?;
         let Self { mount, name, .. } = self;
         if reply.status == 400 && !refusal::is_unknown_role(&reply) {
-            let help = format!("ask for what the role allows: vault read {mount}/roles/{name}");
+            let help = format!(
+                "compare the field with what the role allows: vault read {mount}/roles/{name}"
+            );
             return Err(reply.into_cause().with_help(help));
         }
         match reply.ok() {

@@ -92,7 +92,7 @@ impl crate::Secret for SignedSshKey {}
 /// The types that a field of this engine may have.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
-    message = "`ssh` gives a `SignedSshKey`, which `{Self}` cannot hold",
+    message = "`ssh` returns a `SignedSshKey`, which `{Self}` cannot hold",
     label = "the engine's answer does not fit this type",
     note = "use `SignedSshKey`, `Option<SignedSshKey>` or `Leased<SignedSshKey>`"
 )]
@@ -252,7 +252,7 @@ async fn public_key_of_file(path: &str) -> Result<String, Cause> {
         Cause::new(
             ErrorKind::Setting,
             format!("the public key {path} cannot be read: {error}"),
-            "name a file that this process may read with public_key_file = \"..\"",
+            "check the path in public_key_file = \"..\", and that this process may read the file",
         )
     })?;
     let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
@@ -260,7 +260,7 @@ async fn public_key_of_file(path: &str) -> Result<String, Cause> {
         Ok(_) => Ok(text.to_owned()),
         Err(_) => Err(Cause::new(
             ErrorKind::Setting,
-            format!("{path} holds no public key of OpenSSH, and is not sent"),
+            format!("{path} contains no OpenSSH public key, and is not sent"),
             "name the file of the public half, such as id_ed25519.pub, with public_key_file = \"..\"",
         )),
     }
@@ -269,15 +269,15 @@ async fn public_key_of_file(path: &str) -> Result<String, Cause> {
 fn not_generated() -> Cause {
     Cause::new(
         ErrorKind::Schema,
-        "a pair of SSH keys could not be made",
-        "report it: this is a defect",
+        "an SSH key pair could not be generated",
+        "this is a defect of vault-config: please report it",
     )
 }
 
 fn misshapen() -> Cause {
     Cause::new(
         ErrorKind::Protocol,
-        "the answer holds no signed key of OpenSSH",
-        "see with `vault write` what the role signs",
+        "the answer has no signed OpenSSH key",
+        "run `vault write` to see what the role signs",
     )
 }

@@ -71,7 +71,7 @@ impl Ciphertext {
             Ok(Ok(text)) => Ok(Value::text(text)),
             _ => Err(Cause::new(
                 ErrorKind::WrongType,
-                "what it decrypts to is not text in UTF-8",
+                "the plaintext is not UTF-8 text",
                 "encrypt the base64 of bytes as text, and decode it in your own type",
             )),
         }
@@ -140,7 +140,7 @@ impl Decryption {
         let (mount, key) = (&self.mount, &self.key);
         if reply.status == 400 && reply.says(&UNKNOWN_KEY) {
             let help = format!(
-                "name the right key: vault list {mount}/keys; or make it: vault write -f {mount}/keys/{key}"
+                "correct the name of the key: vault list {mount}/keys; or create it: vault write -f {mount}/keys/{key}"
             );
             return Cause::new(ErrorKind::RoleAbsent, reply.words(), help);
         }
@@ -185,8 +185,8 @@ fn is_ciphertext(text: &str) -> bool {
 fn other_results() -> Cause {
     Cause::new(
         ErrorKind::Protocol,
-        "the answer has not one result for each ciphertext",
-        "see with `vault write` what the path answers to batch_input, and that the address is Vault's own",
+        "the answer does not have one result for each ciphertext",
+        "run `vault write` to see what the path returns for batch_input, and check that the address is Vault's own",
     )
 }
 
@@ -194,10 +194,10 @@ fn not_decrypted(error: Option<&str>, key: &str) -> Cause {
     let error = printable(error.unwrap_or("the answer has no plaintext"));
     Cause::new(
         ErrorKind::Invalid,
-        format!("it is not decrypted: {error}"),
+        format!("the ciphertext cannot be decrypted: {error}"),
         format!(
-            "encrypt it anew with the key \"{key}\"; a ciphertext of an older version than the key's \
-             min_decryption_version is not decrypted any more"
+            "encrypt the value again with the key \"{key}\"; a ciphertext of an older version than the key's \
+             min_decryption_version is no longer decrypted"
         ),
     )
 }
@@ -206,7 +206,7 @@ fn not_decrypted(error: Option<&str>, key: &str) -> Cause {
 pub(crate) fn not_encrypted(source: &VaultSource, value: &Value) -> Cause {
     let cause = Cause::new(
         ErrorKind::Invalid,
-        "the value is not encrypted: it does not begin with vault:v1: or the like",
+        "the value is not encrypted: it does not begin with vault:v1: or another version",
         format!("encrypt it: {}", encryption_command(source)),
     );
     match holds_ciphertext(value) {
@@ -228,7 +228,7 @@ pub(crate) fn missing(source: &VaultSource, variables: &str, key: &str) -> Cause
         "no source has a ciphertext for it",
         format!(
             "encrypt it: {command}; and set {variables} in the environment or in .env, or {key} in a \
-             file, to that"
+             file, to the result"
         ),
     )
 }
@@ -237,9 +237,8 @@ pub(crate) fn missing(source: &VaultSource, variables: &str, key: &str) -> Cause
 pub(crate) fn not_seen() -> Cause {
     Cause::new(
         ErrorKind::Schema,
-        "what is to be decrypted is looked for in the environment alone when secrets are resolved \
-         for a figment of your own, and is not there",
-        "set its variable; or give your figment to the loader, .figment(..), and call .load()",
+        "no ciphertext in the environment: secrets for a figment of your own are decrypted only from there",
+        "set its variable; or pass your figment to the loader with .figment(..), and call .load()",
     )
 }
 
@@ -247,8 +246,8 @@ pub(crate) fn not_seen() -> Cause {
 pub(crate) fn not_decryptable() -> Cause {
     Cause::new(
         ErrorKind::Invalid,
-        "the value is encrypted, and in local mode nothing decrypts it",
-        "set VAULT_ADDR and a way to log in; or give it a plain value for development",
+        "the value is encrypted, and local mode does not decrypt",
+        "set VAULT_ADDR and a login method; or set a plain value for development",
     )
 }
 

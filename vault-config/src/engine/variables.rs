@@ -97,6 +97,6 @@ fn check(path: &str, template: &str) -> Result<(), Cause> {
             "with its variables filled in, the path \"{template}\" has an empty, \".\" or \"..\" \
              segment, or a character that is not printable"
         ),
-        "give the variables values that are names, or names joined by /",
+        "set the variables to names, or to names joined by /",
     ))
 }

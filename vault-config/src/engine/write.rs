@@ -86,7 +86,7 @@ impl PathWrite {
 fn without_body(status: u16) -> Cause {
     Cause::new(
         ErrorKind::Protocol,
-        format!("the path took the write and answered nothing (HTTP {status})"),
-        "name a path that answers what it makes; `read` and `kv` are for what is stored",
+        format!("the path accepted the write and returned nothing (HTTP {status})"),
+        "use a path that returns data; `read` and `kv` read stored data",
     )
 }

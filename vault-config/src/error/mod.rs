@@ -38,7 +38,7 @@ impl Error {
         if problems.is_empty() {
             problems.push(Problem::general(Cause::new(
                 ErrorKind::Protocol,
-                "the configuration could not be built, and no field said why",
+                "the configuration could not be built, and no field reported a reason",
                 "this is a defect of vault-config: please report it",
             )));
         }

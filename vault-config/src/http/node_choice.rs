@@ -43,8 +43,8 @@ impl Http {
         chosen.ok_or_else(|| {
             Cause::new(
                 ErrorKind::Timeout,
-                format!("no node was found to be healthy within {:?}", limits.in_all),
-                "check that the addresses are reachable from here",
+                format!("no healthy node was found within {:?}", limits.in_all),
+                "check that the addresses are reachable from this machine",
             )
             .at(format!("vault {}", self.settings().addresses.shown()))
             .delivered(Delivery::NotSent)
@@ -109,7 +109,7 @@ impl Http {
         self.nodes.switch_to(next, healthy.is_some());
         if healthy.is_some() {
             let (from, to) = (self.nodes.shown(failing), self.nodes.shown(next));
-            tracing::info!(%from, %to, "another node is asked from now on");
+            tracing::info!(%from, %to, "requests go to another node from now on");
         }
         next
     }

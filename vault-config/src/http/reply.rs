@@ -37,8 +37,7 @@ pub(crate) enum Body {
 
 const NOTHING: Value = Value::Null;
 
-const TRY_CURL: &str =
-    "something between here and the server may have changed it: try the address with curl";
+const TRY_CURL: &str = "a proxy on the way may have changed it: try the address with curl";
 
 impl Reply {
     /// A 2xx whose body is a JSON object.
@@ -144,11 +143,7 @@ impl Reply {
     /// The cause for a reply that should have granted a time to live: a success without one is an error too.
     pub(crate) fn into_refusal(self) -> Cause {
         match self.ok() {
-            true => Cause::new(
-                ErrorKind::Protocol,
-                "the answer does not say for how long it is granted",
-                TRY_CURL,
-            ),
+            true => Cause::new(ErrorKind::Protocol, "the answer has no time to live", TRY_CURL),
             false => self.into_cause(),
         }
     }
@@ -221,12 +216,12 @@ impl Reply {
                 Cause::new(ErrorKind::Protocol, "the answer is not a JSON object", TRY_CURL)
             }
             404 if self.no_route() => {
-                Cause::new(ErrorKind::WrongMount, said, "mount the engine, or name the right path")
+                Cause::new(ErrorKind::WrongMount, said, "mount the engine, or correct the path")
             }
             404 if self.no_namespace() => here(Cause::new(
                 ErrorKind::NamespaceAbsent,
                 said,
-                "check VAULT_NAMESPACE (or BAO_NAMESPACE), or take it away for the root namespace",
+                "check VAULT_NAMESPACE (or BAO_NAMESPACE), or unset it for the root namespace",
             )),
             429 => here(Cause::new(
                 ErrorKind::RateLimited,
@@ -237,24 +232,24 @@ impl Reply {
             472 | 473 => here(Cause::new(
                 ErrorKind::Standby,
                 format!("the server is a standby that does not serve this (HTTP {})", self.status),
-                "let the address lead to the active node",
+                "use the address of the active node",
             )),
             501 => here(Cause::new(
                 ErrorKind::Uninitialised,
                 "the server is not initialised",
-                "initialise it: vault operator init; then unseal it",
+                "check the address and the server's storage; if the server is new: vault operator init, then unseal it",
             )),
             503 if self.says(&["sealed"]) => here(Cause::new(
                 ErrorKind::Sealed,
                 said,
-                "unseal it: vault operator unseal; every node of a cluster is unsealed by itself",
+                "unseal it: vault operator unseal (each node of a cluster separately); with auto-unseal, see the server's log",
             )),
             500..=599 if self.says(&["active cluster node not found"]) => here(Cause::new(
                 ErrorKind::Standby,
                 said,
                 "the cluster has no active node at the moment: see vault operator raft list-peers",
             )),
-            _ => Cause::new(ErrorKind::Server, said, "the server's own log says more"),
+            _ => Cause::new(ErrorKind::Server, said, "see the server's log"),
         }
     }
 
@@ -303,9 +298,10 @@ impl Reply {
     }
 }
 
-const UNPRINTABLE: &str = "the server answers like that to a path with a character that is not printable: correct the path";
-const HTTPS: &str = "the server speaks https here: say https:// in the address";
-const ELSE: &str = "something else answers at this address (a proxy, a login page, another service): check VAULT_ADDR";
+const UNPRINTABLE: &str =
+    "the path may contain a character that is not printable: correct the path";
+const HTTPS: &str = "the server may speak https here: use https:// in the address";
+const ELSE: &str = "a proxy, a load balancer, a login page or another service answered at this address: check that the server behind it runs, and check VAULT_ADDR";
 
 /// A time to live. Zero if it is absent: the server writes zero for one that never expires.
 pub(crate) fn seconds(value: Option<&Value>) -> Duration {

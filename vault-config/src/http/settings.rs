@@ -65,9 +65,9 @@ impl Addresses {
         }
         Err(Cause::new(
             ErrorKind::Setting,
-            "several addresses are nodes of one cluster: all with https://, or all with http://",
+            "several addresses must be nodes of one cluster: all with https://, or all with http://",
             format!(
-                "set {said_by} to such as https://a.example.com:8200,https://b.example.com:8200"
+                "set {said_by} to addresses such as https://a.example.com:8200,https://b.example.com:8200"
             ),
         ))
     }
@@ -114,7 +114,7 @@ impl Address {
             return Err(bad("the address must not hold a query or a fragment"));
         }
         if url.path().trim_end_matches('/').ends_with("/v1") {
-            return Err(bad("the address ends in /v1, which is added to it by itself"));
+            return Err(bad("the address ends in /v1, which is added automatically"));
         }
         Ok(Self { url, socket: None, said_by: said_by.to_owned() })
     }
@@ -229,9 +229,9 @@ pub(crate) fn configured_address(
         if environment.get(&format!("VAULT_{name}"))?.is_some() {
             return Err(Cause::new(
                 ErrorKind::Setting,
-                format!("is set to nothing, and so hides VAULT_{name}"),
+                format!("is empty, and so hides VAULT_{name}"),
                 format!(
-                    "unset BAO_{name}, or set it to the address; {MODE}=local is for no server"
+                    "unset BAO_{name}, or set it to the address; {MODE}=local runs without a server"
                 ),
             )
             .at(format!("env BAO_{name}")));
@@ -268,7 +268,7 @@ fn headers(text: &str) -> Result<HeaderMap, String> {
     for (name, value) in given {
         if name.to_ascii_lowercase().starts_with("x-vault-") {
             return Err(
-                "sets a header that starts with X-Vault-, which only the client may".to_owned()
+                "sets a header that starts with X-Vault-, which only the client sets".to_owned()
             );
         }
         let name = HeaderName::try_from(name).map_err(|_| wrong())?;

@@ -72,7 +72,7 @@ fn message(all: &[Expiry]) -> String {
         named.push(format!("{rest} more later"));
     }
     format!(
-        "loaded once, and nothing renews what expires: {}; use .watch() to keep it fresh, or load \
+        "loaded once: the following expire and are not renewed: {}; use .watch() to keep them current, or load \
          again before then",
         named.join("; ")
     )
@@ -113,9 +113,9 @@ mod tests {
         let all = [expiry(1, ExpiryCause::Itself), token, expiry(3, ExpiryCause::Rotation)];
         assert_eq!(
             message(&all),
-            "loaded once, and nothing renews what expires: field1 (path/1) in 1m; field2, other \
+            "loaded once: the following expire and are not renewed: field1 (path/1) in 1m; field2, other \
              (path/2) in 2m, with its token; field3 (path/3) in 3m, when its password is rotated; \
-             use .watch() to keep it fresh, or load again before then"
+             use .watch() to keep them current, or load again before then"
         );
     }
 

@@ -109,8 +109,8 @@ pub(crate) async fn log_in(rollback: &LoadRollback, started: Moment) -> Result<(
     let Ok(runtime) = Handle::try_current() else {
         return Err(Cause::new(
             ErrorKind::Runtime,
-            "the load was awaited outside of a tokio runtime, which requests need",
-            "await it inside of one, or call .load_blocking()",
+            "the load was awaited outside a tokio runtime, which requests need",
+            "await it inside one, or call .load_blocking()",
         ));
     };
     rollback.set_runtime(runtime);

@@ -63,10 +63,10 @@ pub(crate) fn decide(
         _ => None,
     };
     let program = |mode, other, reads| {
-        let ask = "the program asks for it with .mode(Mode::";
+        let ask = "the program sets it with .mode(Mode::";
         (format!("{ask}{mode})"), format!(".mode(Mode::{other}) {reads}"))
     };
-    let variable = |other| (format!("{VARIABLE} says so"), format!("{VARIABLE}={other}"));
+    let variable = |other| (format!("{VARIABLE} sets it"), format!("{VARIABLE}={other}"));
     let is_without_address = mode == Mode::Auto && address.is_none();
     let (is_vault, (reason, alternative)) = match (mode, decided_by, address) {
         (Mode::Vault, DecidedBy::Program, _) => (true, program("Vault", "Local", FILES)),
@@ -96,9 +96,9 @@ impl ProvisionalMode {
     pub(crate) fn settle(self, login: &[String], dotenv: &Dotenv) -> Result<ModeDecision, Cause> {
         let stray = if self.is_without_address { stray(dotenv) } else { String::new() };
         if let Some(first) = login.first().filter(|_| self.is_without_address) {
-            let are = if login.len() == 1 { "says" } else { "say" };
+            let are = if login.len() == 1 { "is" } else { "are" };
             let what = format!(
-                "{} {are} how to log in to Vault, and no address of a server is configured{stray}",
+                "{} {are} set to log in to Vault, but no server address is configured{stray}",
                 text::listed(login.iter().cloned())
             );
             let help = format!("set VAULT_ADDR, or {VARIABLE}=local to use local sources");

@@ -246,7 +246,7 @@ impl Prepared {
         };
         let paths = text::listed(slots.iter().map(|slot| slot.leaf.path.clone()));
         Some(format!(
-            "{credentials} not requested, since the configuration cannot load as it is: problems of {their} own may \
+            "{credentials} not requested, because the load failed: problems of {their} own may \
              follow ({paths})."
         ))
     }

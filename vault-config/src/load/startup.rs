@@ -67,7 +67,8 @@ fn add_hints(slots: &mut Slots, pending: &[PendingLeaf], deadline: Duration) {
     if deadline.is_zero() {
         return;
     }
-    let hint = format!("it was waited for {deadline:?}; .startup_deadline(..) sets how long");
+    let hint =
+        format!("waited for the server for {deadline:?}; .startup_deadline(..) sets how long");
     for leaf in pending {
         let Some(cause) = slots.get(leaf.id).and_then(Slot::failure).cloned() else { continue };
         slots.settle(leaf.id, Resolution::Failed(Arc::new(cause.hint(&hint))));

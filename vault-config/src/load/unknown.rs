@@ -100,7 +100,7 @@ fn denied(mut unknown: Vec<UnknownKey<'_>>) -> Vec<Problem> {
     if let Some(first) = more.first() {
         let names = text::listed(more.iter().map(|unknown| text::name(&unknown.path)));
         let what = format!("no field takes {} more keys: {names}", more.len());
-        let cause = Cause::new(ErrorKind::UnknownKey, what, "take them away");
+        let cause = Cause::new(ErrorKind::UnknownKey, what, "remove them");
         problems.push(Problem::general(cause.at(first.origin)));
     }
     problems
@@ -127,7 +127,7 @@ impl UnknownKey<'_> {
             Some(near) => format!("did you mean {near}?"),
             None => {
                 let known = text::nearest_few(self.key(), self.known.iter().copied());
-                format!("take it away; the keys here are {known}")
+                format!("remove it; the keys here are {known}")
             }
         };
         let what = format!("no field takes the key {}", text::name(&self.path));

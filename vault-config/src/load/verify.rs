@@ -70,7 +70,7 @@ fn denied(vault: &Vault, grant: &Grant) -> Cause {
     Cause::new(
         ErrorKind::Denied,
         format!("the token may not {} this path", grant.capability),
-        format!("let a policy of the token allow it:\n{hcl}"),
+        format!("add this to a policy of the token:\n{hcl}"),
     )
 }
 

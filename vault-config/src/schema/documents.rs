@@ -43,7 +43,9 @@ impl Schema {
                 let fields = fields.join(", ");
                 // Policies cannot escape a star.
                 let warning = match grant.path.ends_with('*') {
-                    true => "# this path ends with *, and allows every path that begins like it\n",
+                    true => {
+                        "# this path ends with *, and so allows every path that begins with it\n"
+                    }
                     false => "",
                 };
                 format!("# {fields}\n{warning}{}\n", grant.hcl_of_root())
@@ -225,13 +227,13 @@ fn note(leaf: &Leaf, field: &Field) -> String {
     let absence = match field.default {
         Some(default) if !field.is_vault() => format!(", default {default}"),
         _ if field.is_required() => String::new(),
-        _ => ", may be left out".to_owned(),
+        _ => ", optional".to_owned(),
     };
     let source = match source(leaf) {
         Some(source) if leaf.decrypts() => {
-            format!("; a ciphertext for vault {source} where there is one")
+            format!("; a ciphertext for vault {source} in Vault mode")
         }
-        Some(source) => format!("; from vault {source} where there is one"),
+        Some(source) => format!("; from vault {source} in Vault mode"),
         None => String::new(),
     };
     format!("{absence}{source}")
@@ -240,7 +242,7 @@ fn note(leaf: &Leaf, field: &Field) -> String {
 fn source(leaf: &Leaf) -> Option<String> {
     match &leaf.origin {
         LeafOrigin::Vault(source) => Some(source.name()),
-        LeafOrigin::Unbound(_) => Some("a path that its use decides".to_owned()),
+        LeafOrigin::Unbound(_) => Some("a path (set where the struct is nested)".to_owned()),
         LeafOrigin::Plain => None,
     }
 }

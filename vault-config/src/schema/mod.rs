@@ -67,7 +67,7 @@ impl Schema {
     /// Why the struct can neither be loaded nor documented.
     pub(crate) fn refusal(&self) -> Option<Cause> {
         let message = self.cycle.clone()?;
-        let help = "take `nested` away from one of these fields, and read what is inside of it as one value: a \
+        let help = "remove `nested` from one of these fields, and read its content as one value: a \
                     type that derives `Deserialize`, or a map";
         Some(Cause::new(ErrorKind::Schema, message, help))
     }

@@ -48,9 +48,8 @@ impl Nesting<'_> {
             if outer.id == id {
                 steps.reverse();
                 let steps = steps.join(" nests ");
-                *self.cycle.borrow_mut() = Some(format!(
-                    "structs are nested in each other without end: {steps} nests {name}"
-                ));
+                *self.cycle.borrow_mut() =
+                    Some(format!("structs are nested in a cycle: {steps} nests {name}"));
                 return true;
             }
         }

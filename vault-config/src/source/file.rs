@@ -54,10 +54,9 @@ impl fmt::Display for Unreadable {
             Self::TooLarge(most) => {
                 write!(f, "it is larger than {} MiB, the most that is read", most / 1024 / 1024)
             }
-            Self::Silent(patience) => write!(
-                f,
-                "it is a pipe, and what writes to it did not come to its end within {patience:?}"
-            ),
+            Self::Silent(patience) => {
+                write!(f, "it is a pipe, and its writer did not finish within {patience:?}")
+            }
         }
     }
 }

@@ -144,9 +144,9 @@ fn unreadable(error: &figment::Error) -> Cause {
     };
     let what = match place {
         Some((line, column)) => format!("it cannot be read at line {line}, column {column}"),
-        None => "it cannot be read, or its values are not of the shape a layer has".to_owned(),
+        None => "it cannot be read, or its values do not have the shape of a layer".to_owned(),
     };
-    Cause::new(ErrorKind::Figment, what, "mend the file, or take the layer out")
+    Cause::new(ErrorKind::Figment, what, "correct the file, or remove the layer")
         .at(described(error.metadata.as_ref()))
 }
 

@@ -120,7 +120,7 @@ fn half_a_pair(set: &[&str], unset: &[&str]) -> Cause {
     let (set, unset) = (set.join(", "), unset.join(", "));
     Cause::new(
         ErrorKind::Environment,
-        format!("{set} is set and {unset} is not: a pair comes from one source"),
+        format!("{set} is set and {unset} is not: both must come from one source"),
         "set both, or neither",
     )
 }

@@ -154,7 +154,7 @@ impl de::Error for Fault {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self {
             safe:
-                "the type refused the value (its own message is withheld: it might quote the value)"
+                "the type refused the value (its own message is withheld: it may quote the value)"
                     .to_owned(),
             own: Some(Zeroizing::new(message.to_string())),
         }
@@ -278,7 +278,7 @@ impl<'de> Deserializer<'de> for FieldDeserializer<'_> {
             return self.deserialize_any(visitor);
         };
         let Some(value) = switch(text) else {
-            return Err(Fault::safe("it is none of true, false, yes, no, on, off, 1 and 0"));
+            return Err(Fault::safe("it is not one of true, false, yes, no, on, off, 1 and 0"));
         };
         self.keep(|| Value::Bool(value));
         visitor.visit_bool(value)

@@ -202,8 +202,8 @@ fn check_namespace(namespace: Option<String>, origin: &str) -> Result<Option<Str
 fn tls_of_own_client() -> Cause {
     Cause::new(
         ErrorKind::Setting,
-        "a client of your own brings its own authorities and certificate",
-        "give them to the client, or leave out .http_client(..)",
+        "your own HTTP client has its own authorities and certificate",
+        "set them on the client, or remove .http_client(..)",
     )
     .at("Vault::builder().http_client(..)")
 }
@@ -211,7 +211,7 @@ fn tls_of_own_client() -> Cause {
 fn no_login() -> Cause {
     Cause::new(
         ErrorKind::NoLogin,
-        "the connection has no way to log in",
+        "the connection has no login method",
         "call .auth(..) with one of vault_config::auth",
     )
 }

@@ -21,6 +21,6 @@ fn panicked() -> Cause {
     Cause::new(
         ErrorKind::Runtime,
         "the request panicked",
-        "see the panic's own message: code of the HTTP client panicked, such as its resolver",
+        "see the panic's message: code of the HTTP client, such as its resolver, may have panicked",
     )
 }

@@ -191,7 +191,7 @@ impl Vault {
         Cause::new(
             ErrorKind::TokenInvalid,
             "the token is expired, revoked, used up or unknown to this server (HTTP 403)",
-            format!("give a valid token; the refused one is the {}", self.0.auth.describe()),
+            format!("use a valid token; the refused one is the {}", self.0.auth.describe()),
         )
         .at(format!("vault {}", self.addresses().shown()))
     }
@@ -232,12 +232,12 @@ impl Vault {
 fn abandoned() -> Cause {
     Cause::new(
         ErrorKind::Runtime,
-        "the load is over, and its login is no longer needed",
+        "the load has ended, and its login is no longer needed",
         "load again",
     )
 }
 
 fn no_login_response() -> Cause {
-    let help = "see the login method's code: it panicked, or its runtime ended";
+    let help = "check the login method's code: it may have panicked, or its runtime may have ended";
     Cause::new(ErrorKind::Runtime, "the login ended without an answer", help)
 }

@@ -54,7 +54,7 @@ impl Vault {
         }
         if reply.denies_by_policy() {
             tracing::warn!(
-                "the token's policies do not let it look at itself (auth/token/lookup-self), so that nothing is known of its end"
+                "the token's policies deny auth/token/lookup-self, so its expiry is not known"
             );
             // It counts as a token that never expires. When it does expire, a 403 shows it.
             token.set_lifetime(Lifetime::new(
@@ -73,7 +73,9 @@ impl Vault {
         if let Some(Value::List(policies)) = reply.data().get("policies")
             && policies.iter().any(|policy| policy.as_str() == Some("root"))
         {
-            tracing::warn!("a root token is in use: give the service one that may do less");
+            tracing::warn!(
+                "a root token is in use: give the service a token with fewer permissions"
+            );
         }
         // A renewal of a periodic token grants its period, that of any other token what it was created with.
         let full_ttl = match seconds(reply.data().get("period")) {
@@ -179,8 +181,7 @@ fn token_not_renewed(reply: &Reply) -> Cause {
     Cause::new(
         ErrorKind::Denied,
         format!("the token is not renewed: {} (HTTP {})", reply.words(), reply.status),
-        "let its policies allow update on auth/token/renew-self, as `default` does; without that a \
-         new login takes its place",
+        "let its policies allow update on auth/token/renew-self, as `default` does; otherwise a new login has to replace it",
     )
 }
 
@@ -229,8 +230,9 @@ impl Session<'_> {
             RenewalOutcome::Failed(cause) if cause.kind == ErrorKind::TokenInvalid => return Ok(()),
             RenewalOutcome::Refused(cause) | RenewalOutcome::Failed(cause) => cause,
         };
-        tracing::debug!("a lease of {source} is left to its end: {}", cause.message);
-        let message = format!("a lease of {source} is left to its end: {}", cause.message);
+        tracing::debug!("a lease of {source} stays valid until it expires: {}", cause.message);
+        let message =
+            format!("a lease of {source} stays valid until it expires: {}", cause.message);
         Err(Cause { message, ..cause })
     }
 

@@ -94,7 +94,7 @@ impl Response {
         Cause::new(
             ErrorKind::Denied,
             self.said(),
-            format!("let a policy of the token allow it:\n{}", grant.hcl(prefix)),
+            format!("add this to a policy of the token:\n{}", grant.hcl(prefix)),
         )
     }
 
@@ -113,7 +113,9 @@ impl Response {
 fn with_namespace_help(cause: Cause, foreign_namespace: Option<ForeignNamespace>) -> Cause {
     match foreign_namespace {
         Some(ForeignNamespace { name, .. }) if cause.kind == ErrorKind::NamespaceAbsent => cause
-            .with_help(format!("correct the namespace, or make it: vault namespace create {name}")),
+            .with_help(format!(
+                "correct the namespace, or create it: vault namespace create {name}"
+            )),
         _ => cause,
     }
 }

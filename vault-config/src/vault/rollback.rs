@@ -236,13 +236,13 @@ async fn end_issued_lease(vault: &Vault, issued: IssuedLease, owns_connection: b
         true => super::end_lease(vault, token, &id, &source).await,
     };
     if let Err(cause) = ended {
-        tracing::warn!("a load leaves a credential behind: {}", cause.message);
+        tracing::warn!("a load could not revoke a credential: {}", cause.message);
     }
 }
 
 fn not_renewable(source: &str) -> Cause {
     let what = format!(
-        "a lease of {source} is left to its end: it cannot be renewed, and so not be cut short"
+        "a lease of {source} stays valid until it expires: it is not renewable, and so cannot be shortened"
     );
     Cause::new(ErrorKind::LeaseLost, what, "")
 }
@@ -257,7 +257,10 @@ impl Vault {
             Ok(RevocationOutcome::Impossible(_)) => return false,
             Ok(RevocationOutcome::Denied(cause)) | Err(cause) => cause,
         };
-        tracing::warn!("the token of a load that is over lives until its end: {}", cause.message);
+        tracing::warn!(
+            "the token of a finished load stays valid until it expires: {}",
+            cause.message
+        );
         false
     }
 }

@@ -63,9 +63,17 @@ async fn leases_that_the_token_may_not_revoke_are_reported() {
         let is_it = |line: &&String| line.starts_with("WARN") && line.contains(says);
         lines.iter().filter(is_it).count()
     };
-    assert_eq!(warned("the token of a load that is over lives until its end"), 1, "{lines:?}");
-    assert_eq!(warned("a lease of database/creds/readonly is left to its end"), 1, "{lines:?}");
-    assert_eq!(warned("a lease of database/creds/slow is left to its end"), 1, "{lines:?}");
+    assert_eq!(warned("the token of a finished load stays valid until it expires"), 1, "{lines:?}");
+    assert_eq!(
+        warned("a lease of database/creds/readonly stays valid until it expires"),
+        1,
+        "{lines:?}"
+    );
+    assert_eq!(
+        warned("a lease of database/creds/slow stays valid until it expires"),
+        1,
+        "{lines:?}"
+    );
     servers.revoke_all().await;
 
     // Either right is enough.

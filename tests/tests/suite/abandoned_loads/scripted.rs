@@ -84,6 +84,9 @@ async fn a_lease_that_cannot_be_cut_short_is_reported() {
     let lines = logged(async { drop(load.await.unwrap_err()) }).await;
     let warned: Vec<_> = lines.iter().filter(|line| line.starts_with("WARN")).collect();
     assert_eq!(warned.len(), 1, "{lines:?}");
-    assert!(warned[0].contains("a lease of early/creds/app is left to its end"), "{warned:?}");
+    assert!(
+        warned[0].contains("a lease of early/creds/app stays valid until it expires"),
+        "{warned:?}"
+    );
     assert_eq!(ended(&server), [Value::Null; 0]);
 }

@@ -16,8 +16,8 @@ async fn a_login_that_is_refused_says_what_may_be_wrong() {
     let wrong_role = login_failure(bao.address(), "hunter2", &secret_id).await;
     assert_snapshot!(problems(&wrong_role, kind), @"
     vault http://127.0.0.1:PORT, login by approle at auth/approle: invalid role or secret ID (HTTP 400)
-    help: the server says the same for a wrong role_id, a wrong secret_id, and a secret_id that is used up or expired; make a new secret_id: vault write -f auth/approle/role/<role>/secret-id
-      after several wrong tries the server locks the role for a while, so this one was not repeated
+    help: the secret_id may be used up, expired or wrong, or the role_id wrong (the server answers the same for all); issue a new secret_id: vault write -f auth/approle/role/<role>/secret-id
+      after several failed logins the server locks the role for a while, so this login was not retried
     ");
 
     let wrong_secret = login_failure(bao.address(), &role_id, "hunter2").await;
@@ -43,7 +43,7 @@ async fn a_login_that_is_refused_says_what_may_be_wrong() {
     let without = [("VAULT_ADDR", bao.address()), ("VAULT_ROLE_ID", role_id.as_str())];
     assert_snapshot!(problems(&failure::<Config>(&without).await, kind), @"
     vault http://127.0.0.1:PORT, login by approle at auth/approle: missing secret_id (HTTP 400)
-    help: the role wants a secret_id: set VAULT_SECRET_ID, or VAULT_SECRET_ID_FILE
+    help: the role may require a secret_id: set VAULT_SECRET_ID, or VAULT_SECRET_ID_FILE
     ");
 }
 
@@ -54,7 +54,7 @@ async fn a_login_that_is_locked_or_not_mounted_says_so() {
     assert_snapshot!(problems(&not_mounted, ErrorKind::LoginRefused), @"
     vault http://127.0.0.1:PORT, login by approle at auth/approle: permission denied (HTTP 403)
     help: check that the auth method is mounted at auth/approle (vault auth list) and that the namespace is right
-      the server says the same while a login is locked after several wrong tries: vault read sys/locked-users
+      or the account may be locked after several failed logins: vault read sys/locked-users
     ");
 
     let AppRoleIds { role_id, secret_id } = bao.approle("app", &[], json!({})).await;
@@ -75,7 +75,7 @@ async fn a_dead_token_is_not_a_missing_permission() {
     let kind = ErrorKind::TokenInvalid;
     assert_snapshot!(problems(&error, kind), @"
     vault http://127.0.0.1:PORT: the token is expired, revoked, used up or unknown to this server (HTTP 403)
-    help: give a valid token; the refused one is the token from VAULT_TOKEN
+    help: use a valid token; the refused one is the token from VAULT_TOKEN
     ");
 
     let expired = bao.token(&["default"], json!({"ttl": "1s"})).await;
@@ -107,12 +107,12 @@ async fn a_login_without_a_usable_token_ends_there() {
     }
     let (error, _) = answering(json!({"data": {}})).await;
     assert_snapshot!(problems(&error, ErrorKind::Protocol), @"
-    vault http://127.0.0.1:PORT, login by approle at auth/approle: the server accepted the login and gave no token
-    help: see that the path is a login of an auth method
+    vault http://127.0.0.1:PORT, login by approle at auth/approle: the server accepted the login and returned no token
+    help: check that the path is the login path of an auth method
     ");
     let (error, _) = answering(json!({"auth": {"client_token": "a\nb"}})).await;
     assert_snapshot!(problems(&error, ErrorKind::Protocol), @"
-    vault http://127.0.0.1:PORT, login by approle at auth/approle: the server accepted the login and gave a token with characters that no token has
-    help: something between here and the server may have changed the answer
+    vault http://127.0.0.1:PORT, login by approle at auth/approle: the server accepted the login and returned a token with invalid characters
+    help: a proxy on the way may have changed the answer
     ");
 }

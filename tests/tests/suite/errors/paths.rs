@@ -24,7 +24,7 @@ async fn an_absent_key_or_path_is_reported_with_what_exists() {
     assert_snapshot!(problems(&token_failure::<Key>(bao.address(), root).await, ErrorKind::KeyAbsent), @r#"
     misspelt: SecretString
     vault kv secret/app#pasword: the secret (version 1) has no key "pasword"; its keys are password
-    help: did you mean "password"? Say key = "password", or add the key "pasword"
+    help: did you mean "password"? Write key = "password", or add the key "pasword"
 
     other: SecretString
     vault kv secret/app#other: the secret (version 1) has no key "other"; its keys are password
@@ -41,11 +41,11 @@ async fn an_absent_key_or_path_is_reported_with_what_exists() {
     assert_snapshot!(problems(&token_failure::<Path>(bao.address(), root).await, ErrorKind::PathAbsent), @"
     password: SecretString
     vault kv secret/no/such/path: nothing is stored there; secret/ is KV version 2
-    help: store it: vault kv put -mount=secret no/such/path ..; or name the right path
+    help: store it: vault kv put -mount=secret no/such/path ..; or correct the path
 
     old: SecretString
     vault kv secret/app?version=9: there is no version 9 of it, or nothing is stored there
-    help: name a version that is there: vault kv metadata get -mount=secret app; or take `version` away for the newest
+    help: name an existing version: vault kv metadata get -mount=secret app; or remove `version` for the newest
     ");
 
     #[derive(VaultConfig)]
@@ -60,18 +60,18 @@ async fn an_absent_key_or_path_is_reported_with_what_exists() {
     assert_snapshot!(problems(&token_failure::<Repeats>(bao.address(), root).await, ErrorKind::PathAbsent), @r#"
     mount: SecretString
     vault kv secret/secret/app: nothing is stored there; secret/ is KV version 2
-    help: the path repeats what is added to it: secret/data/secret/app was asked for; did you mean kv = "app"?
-      or store it: vault kv put -mount=secret secret/app ..; or name the right path
+    help: the mount (and data/ in KV version 2) is added to the path: secret/data/secret/app was requested; did you mean kv = "app"?
+      or store it: vault kv put -mount=secret secret/app ..; or correct the path
 
     data: SecretString
     vault kv secret/data/app: nothing is stored there; secret/ is KV version 2
-    help: the path repeats what is added to it: secret/data/data/app was asked for; did you mean kv = "app"?
-      or store it: vault kv put -mount=secret data/app ..; or name the right path
+    help: the mount (and data/ in KV version 2) is added to the path: secret/data/data/app was requested; did you mean kv = "app"?
+      or store it: vault kv put -mount=secret data/app ..; or correct the path
 
     both: SecretString
     vault kv secret/secret/data/app: nothing is stored there; secret/ is KV version 2
-    help: the path repeats what is added to it: secret/data/secret/data/app was asked for; did you mean kv = "app"?
-      or store it: vault kv put -mount=secret secret/data/app ..; or name the right path
+    help: the mount (and data/ in KV version 2) is added to the path: secret/data/secret/data/app was requested; did you mean kv = "app"?
+      or store it: vault kv put -mount=secret secret/data/app ..; or correct the path
     "#);
 }
 
@@ -96,7 +96,7 @@ async fn a_deleted_version_is_distinguished_from_a_path_that_never_existed() {
     assert_snapshot!(problems(&error, ErrorKind::Deleted), @"
     deleted: SecretString
     vault kv secret/deleted: version 1 of the secret was deleted at TIME
-    help: bring it back: vault kv undelete -mount=secret -versions=1 deleted
+    help: restore it: vault kv undelete -mount=secret -versions=1 deleted
       or write the secret again: vault kv put -mount=secret deleted ..
 
     destroyed: SecretString
@@ -124,16 +124,16 @@ async fn kv_versions_and_mounts_are_not_confused() {
     }
     assert_snapshot!(problems(&token_failure::<Versions>(bao.address(), root).await, ErrorKind::WrongKvVersion), @"
     one_for_two: SecretString
-    vault kv secret/app: secret/ is KV version 2, and the field says kv_version = 1
-    help: say kv_version = 2, or leave it out: the version is then learned from the server
+    vault kv secret/app: secret/ is KV version 2, but the field has kv_version = 1
+    help: write kv_version = 2, or remove it: the version is then read from the server
 
     two_for_one: SecretString
-    vault kv kv1/app: kv1/ is KV version 1, and the field says kv_version = 2
-    help: say kv_version = 1, or leave it out: the version is then learned from the server
+    vault kv kv1/app: kv1/ is KV version 1, but the field has kv_version = 2
+    help: write kv_version = 1, or remove it: the version is then read from the server
 
     no_versions: SecretString
     vault kv kv1/app?version=3: kv1/ is KV version 1, which keeps no versions of a secret
-    help: take `version` away, or move the secret to a KV version 2 mount
+    help: remove `version`, or move the secret to a KV version 2 mount
     ");
 
     #[derive(VaultConfig)]
@@ -149,7 +149,7 @@ async fn kv_versions_and_mounts_are_not_confused() {
     assert_snapshot!(problems(&error, ErrorKind::WrongMount), @r#"
     absent: SecretString
     vault kv nowhere/app: no engine is mounted at nowhere/
-    help: name the right mount with mount = "..", or mount one: vault secrets enable -path=nowhere kv-v2
+    help: correct the mount with mount = "..", or enable an engine there: vault secrets enable -path=nowhere kv-v2
 
     transit: SecretString
     vault kv transit/app: transit/ is a transit engine, not KV
@@ -157,7 +157,7 @@ async fn kv_versions_and_mounts_are_not_confused() {
 
     database: DatabaseCredentials
     vault database/creds/readonly: no handler for route "database/creds/readonly". route entry not found. (HTTP 404)
-    help: mount the engine, or name the right path
+    help: mount the engine, or correct the path
     "#);
 
     bao.policy("app", r#"path "secret/data/app" { capabilities = ["read"] }"#).await;
@@ -165,7 +165,7 @@ async fn kv_versions_and_mounts_are_not_confused() {
     assert_snapshot!(problems(&token_failure::<Mounts>(bao.address(), &limited).await, ErrorKind::Denied), @r#"
     absent: SecretString
     vault kv nowhere/app: permission denied (HTTP 403)
-    help: let a policy of the token allow it:
+    help: add this to a policy of the token:
       path "nowhere/data/app" {
         capabilities = ["read"]
       }
@@ -173,7 +173,7 @@ async fn kv_versions_and_mounts_are_not_confused() {
 
     transit: SecretString
     vault kv transit/app: permission denied (HTTP 403)
-    help: let a policy of the token allow it:
+    help: add this to a policy of the token:
       path "transit/data/app" {
         capabilities = ["read"]
       }
@@ -181,7 +181,7 @@ async fn kv_versions_and_mounts_are_not_confused() {
 
     database: DatabaseCredentials
     vault database/creds/readonly: permission denied (HTTP 403)
-    help: let a policy of the token allow it:
+    help: add this to a policy of the token:
       path "database/creds/readonly" {
         capabilities = ["read"]
       }
@@ -196,7 +196,7 @@ async fn a_denied_path_comes_with_the_policy_it_needs() {
     let limited = bao.token(&["app"], json!({})).await;
     assert_snapshot!(problems(&token_failure::<Config>(bao.address(), &limited).await, ErrorKind::Denied), @r#"
     vault kv secret/app: permission denied (HTTP 403)
-    help: let a policy of the token allow it:
+    help: add this to a policy of the token:
       path "secret/data/app" {
         capabilities = ["read"]
       }
@@ -215,7 +215,7 @@ async fn a_denied_path_comes_with_the_policy_it_needs() {
     assert_eq!(field_kinds(&error), denied);
     assert_snapshot!(problems(&error, ErrorKind::Denied), @r#"
     vault kv secret/app: permission denied (HTTP 403)
-    help: let a policy of the token allow it:
+    help: add this to a policy of the token:
       path "secret/data/app" {
         capabilities = ["read"]
       }
@@ -238,11 +238,11 @@ async fn a_database_that_gives_no_credential_says_why() {
     assert_snapshot!(problems(&error, ErrorKind::RoleAbsent), @"
     dynamic: DatabaseCredentials
     vault database/creds/readonyl: unknown role: readonyl
-    help: create the role, or name the right one: vault list database/roles
+    help: create the role, or correct its name: vault list database/roles
 
     fixed: DatabaseCredentials
     vault database/static-creds/legaci: unknown role: legaci
-    help: create the role, or name the right one: vault list database/static-roles
+    help: create the role, or correct its name: vault list database/static-roles
     ");
 
     #[derive(VaultConfig)]
@@ -258,7 +258,7 @@ async fn a_database_that_gives_no_credential_says_why() {
     ];
     assert_snapshot!(problems(&failure::<Right>(&variables).await, ErrorKind::Server), @"
     vault database/creds/readonly: unable to start transaction: failed to connect to `user=postgres database=app`: 127.0.0.1:PORT (127.0.0.1): dial error: dial tcp 127.0.0.1:PORT: connect: connection refused (HTTP 500)
-    help: the server's own log says more
+    help: see the server's log
     ");
 }
 
@@ -279,6 +279,6 @@ async fn an_unset_variable_of_a_path_is_reported() {
     let climbs = [address, token, ("VAULT_CONFIG_VAR_TEAM", "../hunter2")];
     assert_snapshot!(problems(&failure::<Paths>(&climbs).await, ErrorKind::Variable), @r#"
     with its variables filled in, the path "{team}/app" has an empty, "." or ".." segment, or a character that is not printable
-    help: give the variables values that are names, or names joined by /
+    help: set the variables to names, or to names joined by /
     "#);
 }

@@ -51,28 +51,28 @@ async fn every_problem_is_reported_at_once() {
 
     1. port: u16
        env APP_PORT: invalid type: found a string, expected u16
-       help: give it a value that reads as u16
+       help: set a value that can be read as u16
 
     2. number: u8
        env APP_NUMBER: not set
        vault kv secret/app#password (version 1): invalid type: found a string, expected u8
-       help: give it a value that reads as u8
+       help: set a value that can be read as u8
 
     3. paswords: SecretString
        env APP_PASWORDS: not set
        vault kv secret/app#paswords: the secret (version 1) has no key "paswords"; its keys are password
-       help: did you mean "password"? Say key = "password", or add the key "paswords"
+       help: did you mean "password"? Write key = "password", or add the key "paswords"
 
     4. absent: SecretString
        env APP_ABSENT: not set
        vault kv secret/absent: nothing is stored there; secret/ is KV version 2
-       help: store it: vault kv put -mount=secret absent ..; or name the right path
+       help: store it: vault kv put -mount=secret absent ..; or correct the path
 
     5. smtp.user: SecretString, smtp.password: SecretString
        env APP_SMTP_USER: not set
        env APP_SMTP_PASSWORD: not set
        vault kv secret/denied: permission denied (HTTP 403)
-       help: let a policy of the token allow it:
+       help: add this to a policy of the token:
          path "secret/data/denied" {
            capabilities = ["read"]
          }
@@ -111,7 +111,7 @@ async fn many_fields_that_fail_for_one_reason_are_reported_once() {
 
     1. a, b, c, d, e, f, g, h, i, j, k, l and 8 more
        vault http://127.0.0.1:PORT: connection refused
-       help: nothing listens there: check the port in VAULT_ADDR, and that the server runs
+       help: check that the server runs and listens on the port in VAULT_ADDR
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
     ");
@@ -120,8 +120,8 @@ async fn many_fields_that_fail_for_one_reason_are_reported_once() {
     cannot load Twenty: 1 problem
 
     1. a, b, c, d, e, f, g, h, i, j, k, l and 8 more
-       nothing to log in with was found; looked for VAULT_TOKEN or BAO_TOKEN, VAULT_WRAPPED_TOKEN or VAULT_WRAPPED_TOKEN_FILE, VAULT_ROLE_ID or VAULT_ROLE_ID_FILE, VAULT_AGENT_ADDR, VAULT_AUTH_ROLE with VAULT_KUBERNETES_TOKEN_FILE or the file /var/run/secrets/kubernetes.io/serviceaccount/token, VAULT_TOKEN_FILE, and the file ~/.vault-token
-       help: set VAULT_ROLE_ID and VAULT_SECRET_ID, or one of the others; VAULT_AUTH_METHOD names any other login
+       no login method was found; looked for VAULT_TOKEN or BAO_TOKEN, VAULT_WRAPPED_TOKEN or VAULT_WRAPPED_TOKEN_FILE, VAULT_ROLE_ID or VAULT_ROLE_ID_FILE, VAULT_AGENT_ADDR, VAULT_AUTH_ROLE with VAULT_KUBERNETES_TOKEN_FILE or the file /var/run/secrets/kubernetes.io/serviceaccount/token, VAULT_TOKEN_FILE, and the file ~/.vault-token
+       help: set VAULT_ROLE_ID and VAULT_SECRET_ID, or another of these; VAULT_AUTH_METHOD selects any other login method
 
     Vault mode, because VAULT_ADDR is http://127.0.0.1:PORT; VAULT_CONFIG_MODE=local reads .env and files instead.
     ");
@@ -195,7 +195,7 @@ async fn local_mode_says_where_a_value_could_be() {
 
     1. database: DatabaseCredentials
        env APP_DATABASE_USERNAME, APP_DATABASE_PASSWORD: not set
-       DIRECTORY/.env: APP_DATABASE_USERNAME is set and APP_DATABASE_PASSWORD is not: a pair comes from one source
+       DIRECTORY/.env: APP_DATABASE_USERNAME is set and APP_DATABASE_PASSWORD is not: both must come from one source
        help: set both, or neither
 
     Local mode, because no Vault address is configured; set VAULT_ADDR to read secrets from Vault.
@@ -219,7 +219,7 @@ async fn the_foot_names_the_mode_and_its_reason() {
         ([("VAULT_ADDR", "https://127.0.0.1:1")], "VAULT_ADDR is https://127.0.0.1:1"),
         ([("VAULT_ADDR", "http://vault.invalid:8200")], "VAULT_ADDR is http://vault.invalid:8200"),
         ([("VAULT_ADDR", "hunter2")], "VAULT_ADDR is set"),
-        ([("VAULT_CONFIG_MODE", "vault")], "VAULT_CONFIG_MODE says so"),
+        ([("VAULT_CONFIG_MODE", "vault")], "VAULT_CONFIG_MODE sets it"),
     ] {
         assert_eq!(foot(&failure::<Config>(&variables).await), vault(reason));
     }
@@ -228,7 +228,7 @@ async fn the_foot_names_the_mode_and_its_reason() {
         let error = load_error(loader::<Config>(&[]).vault(connection.clone())).await;
         assert_eq!(foot(&error), vault(&format!("Vault::builder().address(..) is {address}")));
         let error = loader::<Config>(&[]).vault(connection).resolve().await.unwrap_err();
-        assert_eq!(foot(&error), "Secrets for a figment are read from Vault alone.");
+        assert_eq!(foot(&error), "Secrets for a figment are read only from Vault.");
     }
     assert_eq!(
         foot(&failure::<Config>(&[]).await),
@@ -237,7 +237,7 @@ async fn the_foot_names_the_mode_and_its_reason() {
     let local = load_error(loader::<Config>(&[]).mode(Mode::Local)).await;
     assert_eq!(
         foot(&local),
-        "Local mode, because the program asks for it with .mode(Mode::Local); .mode(Mode::Vault) reads secrets from Vault."
+        "Local mode, because the program sets it with .mode(Mode::Local); .mode(Mode::Vault) reads secrets from Vault."
     );
 }
 

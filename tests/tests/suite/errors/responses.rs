@@ -15,7 +15,7 @@ async fn another_service_at_the_address_is_reported() {
     let error = token_failure::<Config>(&html.address(), "t").await;
     assert_snapshot!(problems(&error, kind), @"
     vault http://127.0.0.1:PORT: HTTP 200 with text/html instead of Vault's JSON
-    help: something else answers at this address (a proxy, a login page, another service): check VAULT_ADDR
+    help: a proxy, a load balancer, a login page or another service answered at this address: check that the server behind it runs, and check VAULT_ADDR
     ");
     let login = login_failure(&html.address(), "role", "hunter2").await;
     assert_eq!(problems(&login, kind), problems(&error, kind));
@@ -28,14 +28,14 @@ async fn another_service_at_the_address_is_reported() {
     let error = token_failure::<Config>(&page.address(), "t").await;
     assert_snapshot!(problems(&error, kind), @"
     vault http://127.0.0.1:PORT: HTTP 302 redirects to https://sso.example, as a login page or a proxy does
-    help: let VAULT_ADDR name the server itself; a cluster's nodes redirect to their api_addr
+    help: set VAULT_ADDR to the address of the server itself; the nodes of a cluster redirect to their api_addr
     ");
 
     let gateway = scripted(502, "text/plain", "bad gateway: hunter2").await;
     let error = token_failure::<Config>(&gateway.address(), "t").await;
     assert_snapshot!(problems(&error, kind), @"
     vault http://127.0.0.1:PORT: HTTP 502 with text/plain instead of Vault's JSON
-    help: something else answers at this address (a proxy, a login page, another service): check VAULT_ADDR
+    help: a proxy, a load balancer, a login page or another service answered at this address: check that the server behind it runs, and check VAULT_ADDR
     ");
 }
 
@@ -48,25 +48,25 @@ async fn a_response_of_the_wrong_shape_is_reported_with_its_path() {
     };
     let kind = ErrorKind::Protocol;
     assert_snapshot!(problems(&answered("{}").await, kind), @"
-    vault kv secret/app: the answer is not of the shape that KV version 2 gives: a map in data.data, a number in data.metadata.version
-    help: something between here and the server may have changed it: try the address with curl
+    vault kv secret/app: the answer does not have the shape of KV version 2: a map in data.data, a number in data.metadata.version
+    help: a proxy on the way may have changed it: try the address with curl
     ");
     assert_snapshot!(problems(&answered(r#"{"data": {"data": "#).await, kind), @"
     vault kv secret/app: the answer (HTTP 200) is not JSON
-    help: something between here and the server may have changed it: try the address with curl
+    help: a proxy on the way may have changed it: try the address with curl
     ");
     let deep = format!(r#"{{"data": {}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
     assert_snapshot!(problems(&answered(&deep).await, kind), @"
     vault kv secret/app: the answer (HTTP 200) nests deeper than 128 levels
-    help: something between here and the server may have changed it: try the address with curl
+    help: a proxy on the way may have changed it: try the address with curl
     ");
     assert_snapshot!(problems(&answered("").await, kind), @"
     vault kv secret/app: the answer is empty
-    help: something between here and the server may have changed it: try the address with curl
+    help: a proxy on the way may have changed it: try the address with curl
     ");
     assert_snapshot!(problems(&answered("[]").await, kind), @"
     vault kv secret/app: the answer is not a JSON object
-    help: something between here and the server may have changed it: try the address with curl
+    help: a proxy on the way may have changed it: try the address with curl
     ");
 
     #[derive(VaultConfig)]
@@ -77,7 +77,7 @@ async fn a_response_of_the_wrong_shape_is_reported_with_its_path() {
     let server = scripted(200, json, r#"{"data": null}"#).await;
     assert_snapshot!(problems(&token_failure::<Read>(&server.address(), "t").await, kind), @"
     vault aws/creds/deploy: the answer has no `data`
-    help: see with `vault read` what the path answers, and that the address is Vault's own
+    help: run `vault read` to see what the path returns, and check that the address is Vault's own
     ");
 }
 
@@ -107,6 +107,6 @@ async fn a_body_that_is_torn_says_so() {
     let error = token_failure::<Config>(&proxy.address(), bao.root_token()).await;
     assert_snapshot!(problems(&error, ErrorKind::Connection), @"
     vault http://127.0.0.1:PORT: end of file before message length reached
-    help: the server may speak https here: say https:// in the address; else the connection was made and then lost, by a proxy or a restart of the server
+    help: the server may speak https here: use https:// in the address; or a proxy or a restart of the server may have closed the connection
     ");
 }

@@ -17,11 +17,11 @@ async fn a_server_that_is_not_ready_says_which_way() {
     };
     assert_snapshot!(problems(&quick(sealed.address()).await, ErrorKind::Sealed), @"
     vault http://127.0.0.1:PORT: Vault is sealed (HTTP 503)
-    help: unseal it: vault operator unseal; every node of a cluster is unsealed by itself
+    help: unseal it: vault operator unseal (each node of a cluster separately); with auto-unseal, see the server's log
     ");
     assert_snapshot!(problems(&quick(uninitialised.address()).await, ErrorKind::Uninitialised), @"
     vault http://127.0.0.1:PORT: the server is not initialised
-    help: initialise it: vault operator init; then unseal it
+    help: check the address and the server's storage; if the server is new: vault operator init, then unseal it
     ");
     // The login says the same.
     let login = login_failure(sealed.address(), "role", "hunter2").await;
@@ -44,31 +44,31 @@ async fn a_server_that_cannot_be_reached_says_why() {
     proxy.set(Fault::Refuse).await;
     assert_snapshot!(problems(&through("30s").await, ErrorKind::ConnectionRefused), @"
     vault http://127.0.0.1:PORT: connection refused
-    help: nothing listens there: check the port in VAULT_ADDR, and that the server runs
+    help: check that the server runs and listens on the port in VAULT_ADDR
     ");
     proxy.set(Fault::Stall).await;
     assert_snapshot!(problems(&through("500ms").await, ErrorKind::Timeout), @"
     vault http://127.0.0.1:PORT: no answer within 500ms
-    help: check that the address is reachable from here; VAULT_CLIENT_TIMEOUT sets the limit
+    help: check that the address is reachable from this machine; VAULT_CLIENT_TIMEOUT sets the limit
     ");
     proxy.set(Fault::CutAfter(40)).await;
     let cut = problems(&through("30s").await, ErrorKind::Connection);
     assert_snapshot!(cut, @"
     vault http://127.0.0.1:PORT: connection closed before message completed
-    help: the server may speak https here: say https:// in the address; else the connection was made and then lost, by a proxy or a restart of the server
+    help: the server may speak https here: use https:// in the address; or a proxy or a restart of the server may have closed the connection
     ");
     proxy.set(Fault::CutAfter(0)).await;
     assert_eq!(problems(&through("30s").await, ErrorKind::Connection), cut);
     proxy.set(Fault::Garbage(b"SSH-2.0-OpenSSH_9.2 hunter2\r\n".to_vec())).await;
     assert_snapshot!(problems(&through("30s").await, ErrorKind::Connection), @"
     vault http://127.0.0.1:PORT: invalid HTTP version parsed
-    help: the server may speak https here: say https:// in the address; else the connection was made and then lost, by a proxy or a restart of the server
+    help: the server may speak https here: use https:// in the address; or a proxy or a restart of the server may have closed the connection
     ");
 
     let nowhere = token_failure::<Config>("http://nowhere.invalid:8200", "t").await;
     assert_snapshot!(problems(&nowhere, ErrorKind::Dns), @r#"
     vault http://nowhere.invalid:8200: the host name "nowhere.invalid" does not resolve
-    help: check the host in VAULT_ADDR
+    help: check the DNS of this machine, and the host in VAULT_ADDR
     "#);
 }
 
@@ -99,7 +99,7 @@ async fn each_bad_certificate_has_its_own_sentence() {
     ");
     assert_snapshot!(problems(&trusting(other.address(), ca).await, kind), @"
     vault https://127.0.0.1:PORT: the server's certificate is for another name
-    help: use an address whose host is in the certificate, or name it: VAULT_TLS_SERVER_NAME
+    help: use an address whose host is in the certificate, or set VAULT_TLS_SERVER_NAME to a name in it
     ");
     // The authorities of the system.
     let system = token_failure::<Config>(good.address(), "t").await;
@@ -108,14 +108,14 @@ async fn each_bad_certificate_has_its_own_sentence() {
     let plain = good.address().replace("https://", "http://");
     assert_snapshot!(problems(&token_failure::<Config>(&plain, "t").await, ErrorKind::NotVault), @"
     vault http://127.0.0.1:PORT: HTTP 400 with no content type instead of Vault's JSON
-    help: the server speaks https here: say https:// in the address
-      or something else answers at this address (a proxy, a login page, another service): check VAULT_ADDR
+    help: the server may speak https here: use https:// in the address
+      or a proxy, a load balancer, a login page or another service answered at this address: check that the server behind it runs, and check VAULT_ADDR
     ");
     let bao = OpenBao::dev().await;
     let tls = bao.address().replace("http://", "https://");
     assert_snapshot!(problems(&token_failure::<Config>(&tls, "t").await, ErrorKind::Connection), @"
     vault https://127.0.0.1:PORT: this port does not speak https
-    help: say http:// in the address, or name the port that speaks https
+    help: use http:// in the address, or use the port that speaks https
     ");
 }
 
@@ -131,7 +131,7 @@ async fn an_unknown_namespace_is_reported() {
     let error = nowhere(&[("VAULT_TOKEN", bao.root_token())]).await;
     assert_snapshot!(problems(&error, kind), @"
     vault http://127.0.0.1:PORT: namespace not found (HTTP 404)
-    help: check VAULT_NAMESPACE (or BAO_NAMESPACE), or take it away for the root namespace
+    help: check VAULT_NAMESPACE (or BAO_NAMESPACE), or unset it for the root namespace
     ");
     let login = [("VAULT_ROLE_ID", &*ids.role_id), ("VAULT_SECRET_ID", &*ids.secret_id)];
     assert_eq!(problems(&nowhere(&login).await, kind), problems(&error, kind));

@@ -21,8 +21,8 @@ async fn garbage_in_a_setting_names_the_variable_and_never_the_value() {
     ");
     let trailing = [address, ("VAULT_TOKEN", "hunter2\n")];
     assert_snapshot!(problems(&failure::<Config>(&trailing).await, kind), @"
-    env VAULT_TOKEN: the token holds a blank, a line break or another character that no token has
-    help: take it away; a token file may end in a line break, a variable may not
+    env VAULT_TOKEN: the token holds a space, a line break or another invalid character
+    help: remove it; a token file may end in a line break, a variable may not
     ");
     let several = [
         address,
@@ -53,12 +53,12 @@ async fn garbage_in_a_setting_names_the_variable_and_never_the_value() {
     ");
     let no_such = [address, ("VAULT_AUTH_METHOD", "hunter2")];
     assert_snapshot!(problems(&failure::<Config>(&no_such).await, kind), @"
-    env VAULT_AUTH_METHOD: names no login of vault-config
+    env VAULT_AUTH_METHOD: is not a login method of vault-config
     help: use one of token, wrapped_token, approle, kubernetes, jwt, userpass, ldap, radius, cert, aws, gcp, azure, github, token_file, none
     ");
     assert_snapshot!(problems(&failure::<Config>(&[address]).await, ErrorKind::NoLogin), @"
-    nothing to log in with was found; looked for VAULT_TOKEN or BAO_TOKEN, VAULT_WRAPPED_TOKEN or VAULT_WRAPPED_TOKEN_FILE, VAULT_ROLE_ID or VAULT_ROLE_ID_FILE, VAULT_AGENT_ADDR, VAULT_AUTH_ROLE with VAULT_KUBERNETES_TOKEN_FILE or the file /var/run/secrets/kubernetes.io/serviceaccount/token, VAULT_TOKEN_FILE, and the file ~/.vault-token
-    help: set VAULT_ROLE_ID and VAULT_SECRET_ID, or one of the others; VAULT_AUTH_METHOD names any other login
+    no login method was found; looked for VAULT_TOKEN or BAO_TOKEN, VAULT_WRAPPED_TOKEN or VAULT_WRAPPED_TOKEN_FILE, VAULT_ROLE_ID or VAULT_ROLE_ID_FILE, VAULT_AGENT_ADDR, VAULT_AUTH_ROLE with VAULT_KUBERNETES_TOKEN_FILE or the file /var/run/secrets/kubernetes.io/serviceaccount/token, VAULT_TOKEN_FILE, and the file ~/.vault-token
+    help: set VAULT_ROLE_ID and VAULT_SECRET_ID, or another of these; VAULT_AUTH_METHOD selects any other login method
     ");
     let no_address = [("VAULT_CONFIG_MODE", "vault"), ("VAULT_TOKEN", "t")];
     assert_snapshot!(problems(&failure::<Config>(&no_address).await, kind), @"

@@ -43,27 +43,27 @@ async fn a_value_of_the_wrong_type_is_never_quoted() {
     assert_snapshot!(problems(&failure::<Types>(&variables).await, ErrorKind::WrongType), @r#"
     port: u16
     vault kv secret/app#port (version 1): invalid type: found a string, expected u16
-    help: give it a value that reads as u16
+    help: set a value that can be read as u16
 
     retries: u32
     vault kv secret/app#retries (version 1): invalid type: found an empty string, expected u32
-    help: give it a value that reads as u32
+    help: set a value that can be read as u32
 
     hosts: Vec<String>
     vault kv secret/app#hosts (version 1): invalid type: found a map, expected a sequence; a list in text is JSON, such as ["a", "b"]
-    help: give it a value that reads as Vec<String>
+    help: set a value that can be read as Vec<String>
 
     url: url::Url
-    vault kv secret/app#url (version 1): the type refused the value (its own message is withheld: it might quote the value)
-    help: give it a value that reads as url::Url
+    vault kv secret/app#url (version 1): the type refused the value (its own message is withheld: it may quote the value)
+    help: set a value that can be read as url::Url
 
     size: u16
     vault kv secret/app#size (version 1): invalid value: an integer that does not fit, expected u16
-    help: give it a value that reads as u16
+    help: set a value that can be read as u16
 
     from_env: bool
-    env APP_FROM_ENV: it is none of true, false, yes, no, on, off, 1 and 0
-    help: give it a value that reads as bool
+    env APP_FROM_ENV: it is not one of true, false, yes, no, on, off, 1 and 0
+    help: set a value that can be read as bool
     "#);
 }
 
@@ -103,7 +103,7 @@ async fn the_message_of_a_validator_is_reported() {
     env APP_PORT: 81 is odd: use an even port
 
     secret: u16
-    env APP_SECRET: the validator refuses the value (its message repeats the value and is withheld)
+    env APP_SECRET: the validator refused the value (its message is withheld: it repeats the value)
 
     range: Range
     `from` must be below `to`
@@ -135,12 +135,12 @@ async fn files_are_checked_and_never_quoted() {
     help: did you mean host?
 
     TOML source string: no field takes the key unrelated
-    help: take it away; the keys here are pool_size, smtp
+    help: remove it; the keys here are pool_size, smtp
     ");
     let syntax = with(toml("pool_size = 3\npassword = hunter2 hunter2")).await;
     assert_snapshot!(problems(&syntax, ErrorKind::Figment), @"
     TOML source string: it cannot be read at line 2, column 12
-    help: mend the file, or take the layer out
+    help: correct the file, or remove the layer
     ");
 
     let directory = TempDir::new().unwrap();
@@ -149,7 +149,7 @@ async fn files_are_checked_and_never_quoted() {
     let file = with(Figment::from(Toml::file(file))).await;
     assert_snapshot!(problems(&file, ErrorKind::Figment), @"
     DIRECTORY/app.toml (TOML file): it cannot be read at line 1, column 21
-    help: mend the file, or take the layer out
+    help: correct the file, or remove the layer
     ");
 }
 
@@ -158,10 +158,10 @@ async fn a_bad_dotenv_file_is_reported_by_line_and_never_quoted() {
     let bad = "# secrets\n\nhunter2 hunter3\nAPP_PASSWORD='hunter2\n";
     assert_snapshot!(problems(&local_failure::<Config>(bad).await, ErrorKind::Dotenv), @r#"
     DIRECTORY/.env line 3: the line cannot be read
-    help: write NAME=value, with single quotes around a value that has blanks or any of # $ \ "
+    help: write NAME=value, with single quotes around a value that has spaces or any of # $ \ "
 
     DIRECTORY/.env line 4: the line cannot be read
-    help: it ends inside of a quote, or in a backslash; dotenvy takes a backslash before a closing quote for an escape, so put such a value in double quotes and double the backslash
+    help: the line ends inside a quote, or in a backslash; dotenvy reads a backslash before a closing quote as an escape, so put such a value in double quotes and double the backslash
 
     password: SecretString
     no source has a value for it
@@ -178,7 +178,7 @@ async fn a_bad_dotenv_file_is_reported_by_line_and_never_quoted() {
         loader::<Config>(&[("APP_PASSWORD", "x")]).dotenv(directory.path().join("missing.env"));
     assert_snapshot!(problems(&load_error(missing).await, ErrorKind::Dotenv), @"
     DIRECTORY/missing.env: No such file or directory (os error 2)
-    help: name a file that can be read with `.dotenv(path)`, or say `.without_dotenv()`
+    help: pass a readable file to `.dotenv(path)`, or call `.without_dotenv()`
     ");
 }
 

@@ -114,7 +114,7 @@ async fn a_start_waits_for_a_leader() {
     let loader = approle_loader::<Config>(&servers.cluster.address(last), &servers.ids);
     let error = loader.startup_deadline(seconds(3)).load().await.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Standby | ErrorKind::ConnectionRefused), "{error}");
-    assert!(error.to_string().contains("it was waited for 3s"), "{error}");
+    assert!(error.to_string().contains("waited for the server for 3s"), "{error}");
 }
 
 #[tokio::test]

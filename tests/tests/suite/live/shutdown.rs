@@ -94,7 +94,10 @@ async fn a_lease_that_could_not_be_cut_short_is_reported() {
     let token = servers.bao.token(&["app"], json!({ "no_default_policy": true })).await;
     let live = token_loader::<Config>(servers.bao.address(), &token).watch().await.unwrap();
     let error = live.shutdown().await.unwrap_err().to_string();
-    assert!(error.contains("a lease of database/creds/app is left to its end"), "{error}");
+    assert!(
+        error.contains("a lease of database/creds/app stays valid until it expires"),
+        "{error}"
+    );
     assert!(error.contains("permission denied"), "{error}");
     assert_eq!(servers.users().await, 1);
 
@@ -132,7 +135,10 @@ async fn what_lives_on_after_a_shutdown_is_reported() {
     let settings = json!({ "token_no_default_policy": true });
     let live = loader::<Config>(&servers.bao, settings).await.watch().await.unwrap();
     let error = live.shutdown().await.unwrap_err().to_string();
-    assert!(error.contains("a lease of database/creds/app is left to its end"), "{error}");
+    assert!(
+        error.contains("a lease of database/creds/app stays valid until it expires"),
+        "{error}"
+    );
     assert_eq!(servers.users().await, 1);
 }
 

@@ -186,5 +186,5 @@ async fn a_late_rotation_is_found_soon_and_a_failing_one_costs_little() {
     assert!((30..160).contains(&readings), "{readings} readings in an hour");
     let state = world.state("database/static-creds/legacy");
     assert_eq!(state.health, Health::Degraded, "{state:#?}");
-    assert!(state.error.unwrap().contains("the rotation of the password is late by"));
+    assert!(state.error.unwrap().contains("the rotation of the password is overdue by"));
 }

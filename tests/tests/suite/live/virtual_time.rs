@@ -154,7 +154,7 @@ async fn a_lease_that_is_gone_is_failing_until_another_may_be_made() {
     assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}");
     let text = error.to_string();
     assert!(text.contains("lease not found"), "{text}");
-    assert!(text.contains("no other is made before 2001-09-09T01:56:40Z"), "{text}");
+    assert!(text.contains("no new credential is issued before 2001-09-09T01:56:40Z"), "{text}");
     let ended = Some(world.clock.now().wall);
     let (kind, message, good_until) = failing(&mut events).await;
     assert_eq!((kind, good_until), (ErrorKind::LeaseLost, ended), "{message}");
@@ -200,7 +200,7 @@ async fn a_lease_whose_token_was_revoked_is_failing_until_another_may_be_made() 
     assert_eq!(state.health, Health::Failing, "{state:#?}");
     assert!(state.expires_at.unwrap() <= world.clock.now().wall, "{state:#?}");
     let error = state.error.unwrap();
-    assert!(error.contains("the lease died with its token"), "{error}");
+    assert!(error.contains("the lease expired with its token"), "{error}");
     world.pass(seconds(600), |_| {}).await;
     assert!(world.is_healthy(), "{:#?}", world.live.status());
 }

@@ -46,7 +46,7 @@ async fn the_connections_certificate_logs_in() {
     let error = refused(&[&common[..], &[("VAULT_AUTH_ROLE", "other")]].concat()).await;
     assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @"
     vault https://127.0.0.1:PORT, login by cert at auth/cert: invalid certificate or no client certificate supplied (HTTP 400)
-    help: let a role trust the certificate's authority and its names: vault list auth/cert/certs; vault read auth/cert/certs/other
+    help: a role must trust the certificate's authority and its names; see what the roles trust: vault list auth/cert/certs; vault read auth/cert/certs/other
     ");
 
     let stranger = authority.client("stranger");
@@ -55,7 +55,7 @@ async fn the_connections_certificate_logs_in() {
     shown[3].1 = text(&stranger.key);
     assert_snapshot!(problems(&refused(&shown).await, ErrorKind::LoginRefused), @"
     vault https://127.0.0.1:PORT, login by cert at auth/cert: no chain matching all constraints could be found for this login certificate (HTTP 400)
-    help: let a role trust the certificate's authority and its names: vault list auth/cert/certs; vault read auth/cert/certs/<role>
+    help: a role must trust the certificate's authority and its names; see what the roles trust: vault list auth/cert/certs; vault read auth/cert/certs/<role>
     ");
 }
 
@@ -88,13 +88,13 @@ async fn the_builders_certificate_and_that_of_a_client_of_ones_own_log_in() {
 async fn without_a_certificate_there_is_no_login() {
     let (bao, _) = server().await;
     assert_snapshot!(problems(&refused_by(bao.address(), Cert::new()).await, ErrorKind::Setting), @"
-    vault http://127.0.0.1:PORT, login by cert at auth/cert: the certificate of the connection cannot be shown: the address is not https
+    vault http://127.0.0.1:PORT, login by cert at auth/cert: the client certificate cannot be presented: the address is not https
     help: set Vault::builder().address(..) to the server's https address
     ");
     let method = ("VAULT_AUTH_METHOD", "cert");
     let error = refused(&[("VAULT_ADDR", bao.address()), method]).await;
     assert_snapshot!(problems(&error, ErrorKind::NoLogin), @"
-    env VAULT_AUTH_METHOD: the login it names needs VAULT_CLIENT_CERT and VAULT_CLIENT_KEY
+    env VAULT_AUTH_METHOD: this login method requires VAULT_CLIENT_CERT and VAULT_CLIENT_KEY
     help: set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY
     ");
     assert_eq!(logins(&bao), 0);
@@ -107,6 +107,6 @@ async fn without_a_certificate_there_is_no_login() {
     let error = failed(load_from(&vault.build().unwrap()).await);
     assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @"
     vault https://127.0.0.1:PORT, login by cert at auth/cert: no client certificate found (HTTP 400)
-    help: the server saw no certificate: set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY, and let nothing between here and the server end TLS
+    help: the server received no certificate: set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY, and let no proxy on the way terminate TLS
     ");
 }

@@ -67,7 +67,7 @@ async fn its_file_is_read_at_every_login() {
     let error = failed(load_from(&vault).await);
     assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @"
     vault http://127.0.0.1:PORT, login by jwt at auth/jwt: error validating token: invalid expiration time (exp) claim: token is expired (HTTP 400)
-    help: the file is read at every login: see that what writes it still runs
+    help: the file is read at every login: check that the program that writes it still runs
     ");
     file(folder.path(), "jwt", &signed(&issuer, "vault", 600));
     load_from(&vault).await.unwrap();
@@ -85,7 +85,7 @@ async fn a_refusal_says_what_may_be_wrong() {
     let good = signed(&issuer, "vault", 3600);
     assert_snapshot!(problems(&log_in(&good, "no-such-role").await, kind), @r#"
     vault http://127.0.0.1:PORT, login by jwt at auth/jwt: role "no-such-role" could not be found (HTTP 400)
-    help: name a role that is there (vault list auth/jwt/role): VAULT_AUTH_ROLE
+    help: set an existing role (vault list auth/jwt/role) in VAULT_AUTH_ROLE
     "#);
     assert_snapshot!(problems(&log_in(&signed(&issuer, "x", 3600), "app").await, kind), @"
     vault http://127.0.0.1:PORT, login by jwt at auth/jwt: error validating token: invalid audience (aud) claim: audience claim does not match any expected audience (HTTP 400)
@@ -93,7 +93,7 @@ async fn a_refusal_says_what_may_be_wrong() {
     ");
     assert_snapshot!(problems(&log_in(&signed(&issuer, "vault", -600), "app").await, kind), @"
     vault http://127.0.0.1:PORT, login by jwt at auth/jwt: error validating token: invalid expiration time (exp) claim: token is expired (HTTP 400)
-    help: give a new one, or a file that is renewed: VAULT_JWT_FILE
+    help: pass a new JWT, or set VAULT_JWT_FILE to a file that is renewed
     ");
     let forged = signed(&Issuer::new(), "vault", 3600);
     assert_snapshot!(problems(&log_in(&forged, "app").await, kind), @"
@@ -111,19 +111,19 @@ async fn what_is_malformed_is_never_sent() {
     }
     let error = refused_by(bao.address(), Jwt::new("hunter2")).await;
     assert_snapshot!(problems(&error, ErrorKind::Setting), @"
-    vault http://127.0.0.1:PORT, login by jwt at auth/jwt: what was given is no JWT: three parts of base64url between dots
-    help: give the token as its issuer wrote it, and nothing else
+    vault http://127.0.0.1:PORT, login by jwt at auth/jwt: the value is no JWT (three parts of base64url, joined by dots)
+    help: pass the token exactly as its issuer wrote it
     ");
     let address = ("VAULT_ADDR", bao.address());
     let method = ("VAULT_AUTH_METHOD", "jwt");
     let error = refused(&[address, method, ("VAULT_JWT", "hunter2")]).await;
     assert_snapshot!(problems(&error, ErrorKind::Setting), @"
-    env VAULT_JWT: is no JWT: three parts of base64url between dots
-    help: give the token as its issuer wrote it, and nothing else
+    env VAULT_JWT: is no JWT (three parts of base64url, joined by dots)
+    help: pass the token exactly as its issuer wrote it
     ");
     assert_hides(&error, &["hunter2"]);
     assert_snapshot!(problems(&refused(&[address, method]).await, ErrorKind::NoLogin), @"
-    env VAULT_AUTH_METHOD: the login it names needs VAULT_JWT or VAULT_JWT_FILE
+    env VAULT_AUTH_METHOD: this login method requires VAULT_JWT or VAULT_JWT_FILE
     help: set VAULT_JWT or VAULT_JWT_FILE
     ");
     let both = [address, method, ("VAULT_JWT", "a.b.c"), ("VAULT_JWT_FILE", "/none")];
@@ -134,7 +134,7 @@ async fn what_is_malformed_is_never_sent() {
     let file = [address, method, ("VAULT_JWT_FILE", "/no/such/jwt")];
     assert_snapshot!(problems(&refused(&file).await, ErrorKind::LoginRefused), @"
     vault http://127.0.0.1:PORT, login by jwt at auth/jwt: /no/such/jwt cannot be read: No such file or directory (os error 2)
-    help: name a file that this process may read
+    help: check the path, and that this process may read the file
     ");
     assert_eq!(logins(&bao), 0);
 }

@@ -77,24 +77,24 @@ async fn a_refusal_says_what_may_be_wrong() {
     let good = cluster.token("prod", "billing", 3600);
     assert_snapshot!(problems(&log_in("no-such-role", &good).await, kind), @r#"
     vault http://127.0.0.1:PORT, login by kubernetes at auth/kubernetes as "no-such-role": invalid role name "no-such-role" (HTTP 400)
-    help: make the role: vault write auth/kubernetes/role/no-such-role bound_service_account_names=.. bound_service_account_namespaces=.. token_policies=..
+    help: create the role: vault write auth/kubernetes/role/no-such-role bound_service_account_names=.. bound_service_account_namespaces=.. token_policies=..
     "#);
     let other = cluster.token("prod", "other", 3600);
     assert_snapshot!(problems(&log_in("billing", &other).await, kind), @r#"
     vault http://127.0.0.1:PORT, login by kubernetes at auth/kubernetes as "billing": service account name not authorized (HTTP 403)
-    help: let the role name this pod's service account and namespace: vault read auth/kubernetes/role/billing
+    help: the role must allow this pod's service account and namespace; see what it allows: vault read auth/kubernetes/role/billing
     "#);
     cluster.invalidate(&good);
     assert_snapshot!(problems(&log_in("billing", &good).await, kind), @r#"
     vault http://127.0.0.1:PORT, login by kubernetes at auth/kubernetes as "billing": permission denied (HTTP 403)
     help: check that the auth method is mounted at auth/kubernetes (vault auth list) and that the namespace is right
-      the server says the same while a login is locked after several wrong tries: vault read sys/locked-users
-      it says the same for a token that Kubernetes does not accept (any more), and when the server cannot ask Kubernetes at all: the server's log tells
+      or the account may be locked after several failed logins: vault read sys/locked-users
+      or Kubernetes does not accept the token (any more), or the server cannot reach Kubernetes: see the server's log
     "#);
     let expired = cluster.token("prod", "billing", -600);
     assert_snapshot!(problems(&log_in("billing", &expired).await, kind), @r#"
     vault http://127.0.0.1:PORT, login by kubernetes at auth/kubernetes as "billing": invalid expiration time (exp) claim: token is expired (HTTP 403)
-    help: Kubernetes renews the file of a running pod: see that it is mounted, and the clocks of both machines
+    help: Kubernetes renews the file of a running pod: check that it is mounted, and check the clocks of both machines
     "#);
 }
 
@@ -110,7 +110,7 @@ async fn what_is_malformed_is_never_sent() {
     let error = refused_by(bao.address(), Kubernetes::new("app").token_file(&path)).await;
     assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @r#"
     vault http://127.0.0.1:PORT, login by kubernetes at auth/kubernetes as "app": DIRECTORY/token is empty or not text
-    help: write the token or id into it, and nothing else
+    help: write only the token, id or password into it
     "#);
     for role in ["", "a\nb", "a/b", " a"] {
         assert_malformed(bao.address(), Kubernetes::new(role).token_file(&path)).await;
@@ -121,24 +121,24 @@ async fn what_is_malformed_is_never_sent() {
     let role = ("VAULT_AUTH_ROLE", "app");
     let address = ("VAULT_ADDR", bao.address());
     assert_snapshot!(problems(&refused(&[address, method]).await, ErrorKind::NoLogin), @"
-    env VAULT_AUTH_METHOD: the login it names needs VAULT_AUTH_ROLE
+    env VAULT_AUTH_METHOD: this login method requires VAULT_AUTH_ROLE
     help: set VAULT_AUTH_ROLE
     ");
     let error = refused(&[address, method, ("VAULT_AUTH_ROLE", "a/b")]).await;
     assert_snapshot!(problems(&error, ErrorKind::Setting), @"
-    env VAULT_AUTH_ROLE: is empty, begins or ends with a blank, or holds a slash or a control character
+    env VAULT_AUTH_ROLE: is empty, begins or ends with a space, or contains a slash or a control character
     help: correct VAULT_AUTH_ROLE, or unset it
     ");
     let error = refused(&[address, method, role, ("VAULT_AUTH_MOUNT", "a//b")]).await;
     assert_snapshot!(problems(&error, ErrorKind::Setting), @"
-    env VAULT_AUTH_MOUNT: is not where an auth method is mounted, such as team-a/kubernetes
+    env VAULT_AUTH_MOUNT: is not a valid mount path, such as team-a/kubernetes
     help: correct VAULT_AUTH_MOUNT, or unset it
     ");
     // These tests do not run in a pod.
     let error = refused(&[address, method, role]).await;
     assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @r#"
     vault http://127.0.0.1:PORT, login by kubernetes at auth/kubernetes as "app": /var/run/secrets/kubernetes.io/serviceaccount/token cannot be read: No such file or directory (os error 2)
-    help: name a file that this process may read
-      a pod has it unless its service account or its own spec says automountServiceAccountToken: false
+    help: check the path, and that this process may read the file
+      a pod has this file unless its service account or its own spec sets automountServiceAccountToken: false
     "#);
 }

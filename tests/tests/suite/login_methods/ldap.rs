@@ -43,8 +43,8 @@ async fn a_wrong_password_is_sent_once() {
     assert_hides(&error, &["hunter2"]);
     assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @r#"
     vault http://127.0.0.1:PORT, login by ldap at auth/ldap as "alice": ldap operation failed: failed to bind as user (HTTP 400)
-    help: the server says the same for an unknown user and for a wrong password
-      after several wrong tries the server locks the user for a while, so this one was not repeated
+    help: the user may be unknown or the password wrong: the server does not reveal which
+      after several failed logins the server locks the user for a while, so this login was not retried
     "#);
     assert_eq!(logins(&bao), 1);
     drop(directory);
@@ -52,7 +52,7 @@ async fn a_wrong_password_is_sent_once() {
     assert_hides(&error, &["hunter2"]);
     assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @r#"
     vault http://127.0.0.1:PORT, login by ldap at auth/ldap as "alice": error connecting to host "ldap://127.0.0.1:PORT": LDAP Result Code 200 "Network Error": dial tcp 127.0.0.1:PORT: connect: connection refused (HTTP 400)
-    help: the server does not reach the directory: vault read auth/ldap/config
+    help: the server cannot reach the directory; check its address: vault read auth/ldap/config
     "#);
     for (name, password) in MALFORMED_USERS {
         assert_malformed(bao.address(), Ldap::new(name, password)).await;

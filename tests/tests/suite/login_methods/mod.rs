@@ -96,7 +96,10 @@ async fn a_mount_that_leads_elsewhere_is_never_asked() {
             refused_by(&address, GitHub::new("t").mount(mount)).await,
         ] {
             assert_eq!(error.kind(), ErrorKind::Setting, "{error}");
-            assert!(error.to_string().contains("the mount is not where"), "{mount:?}: {error}");
+            assert!(
+                error.to_string().contains("the mount is not a valid mount path"),
+                "{mount:?}: {error}"
+            );
         }
     }
     assert_eq!(server.connections(), 0);

@@ -43,8 +43,8 @@ async fn a_wrong_password_is_sent_once() {
     assert_hides(&error, &["hunter2"]);
     assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @r#"
     vault http://127.0.0.1:PORT, login by radius at auth/radius as "alice": access denied by the authentication server (HTTP 400)
-    help: the server says the same for an unknown user and for a wrong password
-      after several wrong tries the server locks the user for a while, so this one was not repeated
+    help: the user may be unknown or the password wrong: the server does not reveal which
+      after several failed logins the server locks the user for a while, so this login was not retried
     "#);
     assert_eq!(logins(&bao), 1);
     for (name, password) in MALFORMED_USERS {

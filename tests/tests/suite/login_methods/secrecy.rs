@@ -67,6 +67,6 @@ async fn no_login_traces_a_secret() {
     }
     assert_eq!(loaded, 2, "{errors:?}");
     assert_no_secret(&errors, &traces, &[CANARY, &role_id, &wrapped, &jwt]);
-    assert_eq!(traces.count("logs in by the first way that is present"), 4);
+    assert_eq!(traces.count("uses the first login method that is present"), 4);
     assert_eq!(traces.count("SECURITY: the wrapping token is used"), 1);
 }

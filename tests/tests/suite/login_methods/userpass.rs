@@ -44,8 +44,8 @@ async fn a_wrong_password_is_sent_once_and_locks_in_the_end() {
     assert_hides(&error, &["hunter2"]);
     assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @r#"
     vault http://127.0.0.1:PORT, login by userpass at auth/userpass as "bob": invalid username or password (HTTP 400)
-    help: the server says the same for an unknown user and for a wrong password
-      after several wrong tries the server locks the user for a while, so this one was not repeated
+    help: the user may be unknown or the password wrong: the server does not reveal which
+      after several failed logins the server locks the user for a while, so this login was not retried
     "#);
     let unknown = refused_by(bao.address(), UserPass::new("mallory", "hunter2")).await;
     let (error, unknown) = (error.to_string(), unknown.to_string());
@@ -58,7 +58,7 @@ async fn a_wrong_password_is_sent_once_and_locks_in_the_end() {
     assert_snapshot!(problems(&locked, ErrorKind::LoginRefused), @r#"
     vault http://127.0.0.1:PORT, login by userpass at auth/userpass as "bob": permission denied (HTTP 403)
     help: check that the auth method is mounted at auth/userpass (vault auth list) and that the namespace is right
-      the server says the same while a login is locked after several wrong tries: vault read sys/locked-users
+      or the account may be locked after several failed logins: vault read sys/locked-users
     "#);
 }
 
@@ -80,11 +80,11 @@ async fn what_is_malformed_is_never_sent() {
     let user = ("VAULT_USERNAME", "bob");
     let error = refused(&[address, method, user, ("VAULT_PASSWORD", "hunter2\n")]).await;
     assert_snapshot!(problems(&error, ErrorKind::Setting), @"
-    env VAULT_PASSWORD: the password holds a line break or another control character
-    help: take it away
+    env VAULT_PASSWORD: the password contains a line break or another control character
+    help: remove it
     ");
     assert_snapshot!(problems(&refused(&[address, method, user]).await, ErrorKind::NoLogin), @"
-    env VAULT_AUTH_METHOD: the login it names needs VAULT_USERNAME, and VAULT_PASSWORD or VAULT_PASSWORD_FILE
+    env VAULT_AUTH_METHOD: this login method requires VAULT_USERNAME, and VAULT_PASSWORD or VAULT_PASSWORD_FILE
     help: set VAULT_USERNAME, and VAULT_PASSWORD or VAULT_PASSWORD_FILE
     ");
     let both = [address, method, user, ("VAULT_PASSWORD", "a"), ("BAO_PASSWORD_FILE", "b")];

@@ -70,10 +70,10 @@ async fn a_token_that_is_already_used_is_an_alarm_and_is_not_tried_again() {
     let error = failed(load_from(&vault).await);
     assert_hides(&error, &[&token]);
     assert_snapshot!(problems(&error, ErrorKind::Tampered), @"
-    vault http://127.0.0.1:PORT, login by approle at auth/approle: the wrapping token is used, expired or unknown to the server (HTTP 400): if nobody here unwrapped it, somebody else has the secret_id
-    help: find out who used it (the server's audit log), revoke the secret_id, and make another: vault write -wrap-ttl=60s -f auth/approle/role/<role>/secret-id
-      this token is not tried again
-      a process that starts again needs a new wrapping token, too
+    vault http://127.0.0.1:PORT, login by approle at auth/approle: the wrapping token is used, expired or unknown to the server (HTTP 400): if it has not expired and none of your processes unwrapped it, a third party may have the secret_id
+    help: find out which client used it (the server's audit log), revoke the secret_id, and create another: vault write -wrap-ttl=60s -f auth/approle/role/<role>/secret-id
+      this wrapping token is not retried
+      a process that restarts needs a new wrapping token
     ");
     assert_eq!(
         problems(&failed(load_from(&vault).await), ErrorKind::Tampered),
@@ -98,9 +98,9 @@ async fn a_token_that_was_made_elsewhere_is_an_alarm_and_is_not_used() {
     let error = refused_by(bao.address(), method).await;
     assert_hides(&error, &[&forged, &secret_id]);
     assert_snapshot!(problems(&error, ErrorKind::Tampered), @"
-    vault http://127.0.0.1:PORT, login by approle at auth/approle: the wrapping token was made by sys/wrapping/wrap and not by auth/approle/role/<role>/secret-id: somebody may have read the secret_id and wrapped another one
-    help: find out who used it (the server's audit log), revoke the secret_id, and make another: vault write -wrap-ttl=60s -f auth/approle/role/<role>/secret-id
-      this token is not tried again
+    vault http://127.0.0.1:PORT, login by approle at auth/approle: the wrapping token was created by sys/wrapping/wrap and not by auth/approle/role/<role>/secret-id: a third party may have read the secret_id and wrapped another one
+    help: find out which client used it (the server's audit log), revoke the secret_id, and create another: vault write -wrap-ttl=60s -f auth/approle/role/<role>/secret-id
+      this wrapping token is not retried
     ");
     bao.approle("other", &["app"], json!({})).await;
     let path = "auth/approle/role/other/secret-id";
@@ -108,9 +108,9 @@ async fn a_token_that_was_made_elsewhere_is_an_alarm_and_is_not_used() {
     let method = AppRole::with_wrapped_secret_id(role_id.as_str(), other.as_str()).role("app");
     let error = refused_by(bao.address(), method).await;
     assert_snapshot!(problems(&error, ErrorKind::Tampered), @"
-    vault http://127.0.0.1:PORT, login by approle at auth/approle: the wrapping token was made by auth/approle/role/other/secret-id and not by auth/approle/role/app/secret-id: somebody may have read the secret_id and wrapped another one
-    help: find out who used it (the server's audit log), revoke the secret_id, and make another: vault write -wrap-ttl=60s -f auth/approle/role/app/secret-id
-      this token is not tried again
+    vault http://127.0.0.1:PORT, login by approle at auth/approle: the wrapping token was created by auth/approle/role/other/secret-id and not by auth/approle/role/app/secret-id: a third party may have read the secret_id and wrapped another one
+    help: find out which client used it (the server's audit log), revoke the secret_id, and create another: vault write -wrap-ttl=60s -f auth/approle/role/app/secret-id
+      this wrapping token is not retried
     ");
     assert_eq!((request_count(&bao, "sys/wrapping/unwrap"), logins(&bao)), (0, 0));
     // Both can still be opened.
@@ -166,17 +166,17 @@ async fn a_wrapped_token_is_unwrapped() {
     assert_logs_in(&[address, made_by, ("VAULT_WRAPPED_TOKEN", &wrap().await)]).await;
     let error = refused_by(bao.address(), WrappedToken::new(wrap().await)).await;
     assert_snapshot!(problems(&error, ErrorKind::Tampered), @"
-    vault http://127.0.0.1:PORT, login by wrapped token: the wrapping token was made by auth/approle/login and not by auth/token/create: somebody may have read the token and wrapped another one
-    help: find out who used it (the server's audit log), revoke the token, and make another: vault token create -wrap-ttl=60s -policy=..; VAULT_WRAPPED_TOKEN_MADE_BY names another path that it is meant to be made by
-      this token is not tried again
+    vault http://127.0.0.1:PORT, login by wrapped token: the wrapping token was created by auth/approle/login and not by auth/token/create: a third party may have read the token and wrapped another one
+    help: find out which client used it (the server's audit log), revoke the token, and create another: vault token create -wrap-ttl=60s -policy=..; if another path is meant to create it, set VAULT_WRAPPED_TOKEN_MADE_BY to that path
+      this wrapping token is not retried
     ");
     let error = refused_by(bao.address(), WrappedToken::new("hunter2")).await;
     assert_hides(&error, &["hunter2"]);
     assert_snapshot!(problems(&error, ErrorKind::Tampered), @"
-    vault http://127.0.0.1:PORT, login by wrapped token: the wrapping token is used, expired or unknown to the server (HTTP 400): if nobody here unwrapped it, somebody else has the token
-    help: find out who used it (the server's audit log), revoke the token, and make another: vault token create -wrap-ttl=60s -policy=..; VAULT_WRAPPED_TOKEN_MADE_BY names another path that it is meant to be made by
-      this token is not tried again
-      a process that starts again needs a new wrapping token, too
+    vault http://127.0.0.1:PORT, login by wrapped token: the wrapping token is used, expired or unknown to the server (HTTP 400): if it has not expired and none of your processes unwrapped it, a third party may have the token
+    help: find out which client used it (the server's audit log), revoke the token, and create another: vault token create -wrap-ttl=60s -policy=..; if another path is meant to create it, set VAULT_WRAPPED_TOKEN_MADE_BY to that path
+      this wrapping token is not retried
+      a process that restarts needs a new wrapping token
     ");
 }
 
@@ -242,8 +242,8 @@ async fn what_is_malformed_is_never_sent() {
     }
     let error = refused_by(bao.address(), WrappedToken::new("hunter2\n")).await;
     assert_snapshot!(problems(&error, ErrorKind::Setting), @"
-    vault http://127.0.0.1:PORT, login by wrapped token: what was given is no wrapping token: it is empty, or holds a blank or a control character
-    help: give the wrapping token as it was made, and nothing else
+    vault http://127.0.0.1:PORT, login by wrapped token: the value is no wrapping token: it is empty, or contains a space or a control character
+    help: pass the wrapping token exactly as it was created
     ");
     assert_eq!((request_count(&bao, "sys/wrapping/lookup"), logins(&bao)), (0, 0));
 }

@@ -39,7 +39,7 @@ async fn one_line_is_logged_a_load() {
     let file = dotenv("APP_SECRET=hunter2\nAPP_SECRET_TOO=hunter2\nAPP_PLAIN=hunter2\n");
     let loader = || Covered::loader().without_dotenv().var("where", "full");
     let local = || loader().mode(Mode::Local).env_source(NOTHING);
-    let asked = "Local mode, because the program asks for it";
+    let asked = "Local mode, because the program sets it";
     let lines = logged(loader().env_source(root(&bao)).load()).await;
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(

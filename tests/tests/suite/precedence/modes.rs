@@ -15,14 +15,14 @@ struct ModalFailing {
 #[tokio::test]
 async fn the_mode_and_why() {
     const LOCAL: &str = "Local mode, because no Vault address is configured; set VAULT_ADDR to read secrets from Vault.";
-    const ASKED_VAULT: &str = "Vault mode, because the program asks for it";
-    const ASKED_LOCAL: &str = "Local mode, because the program asks for it";
+    const ASKED_VAULT: &str = "Vault mode, because the program sets it";
+    const ASKED_LOCAL: &str = "Local mode, because the program sets it";
     let addr = ("VAULT_ADDR", "http://127.0.0.1:1");
     let bao_addr = ("BAO_ADDR", "http://127.0.0.1:2");
     let agent = ("VAULT_AGENT_ADDR", "http://127.0.0.1:3");
     let mode = |value| ("VAULT_CONFIG_MODE", value);
     let because_of = |name: &str| format!("Vault mode, because {name} is");
-    let said = |mode: &str| format!("{mode} mode, because VAULT_CONFIG_MODE says so");
+    let said = |mode: &str| format!("{mode} mode, because VAULT_CONFIG_MODE sets it");
     for (given, variables, sentence) in [
         (Mode::Auto, vec![], LOCAL.to_owned()),
         (Mode::Auto, vec![("VAULT_ADDR", "")], LOCAL.to_owned()),

@@ -137,9 +137,9 @@ async fn the_report_says_where_every_field_came_from() {
         ("by_env", "  env APP_BY_ENV".to_owned()),
         ("by_dotenv", format!("  {place} APP_BY_DOTENV")),
         ("by_default", "  default".to_owned()),
-        ("nowhere", "  nowhere (None)".to_owned()),
+        ("nowhere", "  absent (None)".to_owned()),
         ("versioned", "  vault kv secret/app#v2 (version 7)".to_owned()),
-        ("leased", "  vault read leased/creds#password (good for 3600 s)".to_owned()),
+        ("leased", "  vault read leased/creds#password (valid for 3600 s)".to_owned()),
     ] {
         assert!(line(field).ends_with(&end), "{shown}");
     }

@@ -252,9 +252,6 @@ async fn check_failures(failures: &[Failure]) {
             assert!(!problem.kind().is_absence(), "{name}: {error}");
             assert_eq!(problem.kind(), kind.unwrap_or(problem.kind()), "{name}: {error}");
         }
-        assert!(
-            error.to_string().contains("Vault mode, because the program asks for it"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("Vault mode, because the program sets it"), "{error}");
     }
 }

@@ -53,7 +53,7 @@ fn from_variables(env: &Environment) -> Result<Option<Credentials>, Cause> {
         let Some(value) = env.get(name)? else { return Ok(None) };
         match is_token(&value) {
             true => Ok(Some(SecretString::from(value.as_str()))),
-            false => Err(setting(name, "holds a blank or a control character", "take it away")),
+            false => Err(setting(name, "contains a space or a control character", "remove it")),
         }
     };
     match (text("AWS_ACCESS_KEY_ID")?, text("AWS_SECRET_ACCESS_KEY")?) {
@@ -103,7 +103,7 @@ async fn from_web_identity(
             secret_access_key: secret.into(),
             token: Some(token.into()),
         })),
-        _ => Err(unexpected_answer(format!("{STS} gives no credentials")).into()),
+        _ => Err(unexpected_answer(format!("{STS} returned no credentials")).into()),
     }
 }
 
@@ -145,7 +145,9 @@ impl InstanceCredentials {
         let token = self.token.as_ref().map_or("none", |token| token.expose_secret());
         let usable = [&self.access_key_id, self.secret_access_key.expose_secret(), token];
         if !usable.into_iter().all(is_token) {
-            return Err(unexpected_answer(format!("{service} gives no usable credentials")).into());
+            return Err(
+                unexpected_answer(format!("{service} returned no usable credentials")).into()
+            );
         }
         Ok(Credentials {
             access_key_id: self.access_key_id,
@@ -217,14 +219,15 @@ async fn from_instance(
     let token = request.send(timing).await.map_err(|error| nothing_else(error.into_cause()))?;
     let token = token.text().map(SecretString::from);
     let token =
-        token.ok_or_else(|| unexpected_answer(format!("{INSTANCE} gives no session token")))?;
+        token.ok_or_else(|| unexpected_answer(format!("{INSTANCE} returned no session token")))?;
     let proof = [("x-aws-ec2-metadata-token", &token)];
     let list = format!("{address}/latest/meta-data/iam/security-credentials/");
     let answer = get(&list, &proof).send(timing).await?;
     let role =
         answer.text().and_then(|text| text.lines().next()).filter(|role| check::is_name(role));
-    let role = role
-        .ok_or_else(|| unexpected_answer(format!("{INSTANCE} names no role of this instance")))?;
+    let role = role.ok_or_else(|| {
+        unexpected_answer(format!("{INSTANCE} returned no role for this instance"))
+    })?;
     let url = format!("{list}{role}");
     let answer = get(&url, &proof).send(timing).await?;
     answer.json::<InstanceCredentials>(INSTANCE)?.credentials(INSTANCE)
@@ -237,9 +240,9 @@ fn nothing_found() -> Cause {
     Cause::new(
         ErrorKind::NoLogin,
         format!(
-            "no credentials of AWS were found; {LOOKED_FOR}, which AWS_EC2_METADATA_DISABLED turns off"
+            "no AWS credentials were found; {LOOKED_FOR}, which AWS_EC2_METADATA_DISABLED turns off"
         ),
-        "give this program a role: an instance profile, a task role, or a service account's role",
+        "run this program with a role: an instance profile, a task role, or a service account's role",
     )
 }
 

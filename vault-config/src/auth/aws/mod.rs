@@ -213,12 +213,12 @@ fn unsigned() -> Cause {
     Cause::new(
         ErrorKind::Setting,
         "the call to AWS cannot be signed",
-        "see that the clock of this machine is right",
+        "check the clock of this machine",
     )
 }
 
-const NO_SERVER_ID: &str = "is empty, or holds a blank or a control character";
-const NO_REGION: &str = "is no region of AWS, such as eu-central-1";
+const NO_SERVER_ID: &str = "is empty, or contains a space or a control character";
+const NO_REGION: &str = "is not an AWS region, such as eu-central-1";
 const GLOBAL_STS: &str = "sts.amazonaws.com";
 
 fn sts_of(region: &str) -> String {

@@ -155,7 +155,7 @@ async fn run_on_own_thread(work: impl FnOnce() + Send + 'static) {
         drop(done);
     });
     if let Err(error) = started {
-        tracing::debug!("no thread to read certificates: {error}");
+        tracing::debug!("cannot start a thread to read certificates: {error}");
     }
     let _ = is_done.await;
 }
@@ -199,7 +199,7 @@ impl Shared {
                 (current.tls, current.stamps) = (tls, stamps);
             }
             Err(cause) => tracing::warn!(
-                "a certificate on disk has changed and cannot be used: {}",
+                "a certificate on disk has changed and cannot be used, the previous one stays in use: {}",
                 cause.message
             ),
         }
@@ -219,7 +219,7 @@ impl Shared {
             Ok(_) => {}
             Err(cause) => {
                 current.must_replace = false;
-                tracing::warn!("no new connection: {}", cause.message);
+                tracing::warn!("the connection was not replaced: {}", cause.message);
             }
         }
     }
@@ -248,7 +248,7 @@ fn client_for(settings: &Settings, tls: &Tls) -> Result<Client, Cause> {
         false => tls::without(builder),
     };
     let failed = |error: reqwest::Error| {
-        Cause::new(ErrorKind::Setting, format!("the HTTP client cannot be made: {error}"), "")
+        Cause::new(ErrorKind::Setting, format!("the HTTP client cannot be built: {error}"), "")
     };
     builder = match &settings.proxy {
         Some(proxy) => builder.proxy(reqwest::Proxy::all(proxy.clone()).map_err(failed)?),

@@ -25,8 +25,8 @@ const PING_UNANSWERED: &str = "keep-alive timed out";
 fn connection_died() -> Cause {
     Cause::new(
         ErrorKind::Connection,
-        format!("the connection died: a ping over HTTP/2 got no answer within {PING:?}"),
-        "something on the way forgot the connection, or the server stands still",
+        format!("the connection was lost: an HTTP/2 ping got no answer within {PING:?}"),
+        "a firewall or a load balancer may have dropped the connection, or the server hangs",
     )
 }
 
@@ -50,8 +50,7 @@ fn explain(error: &reqwest::Error, request: &Sent<'_>) -> (Ended, Cause) {
             Ended::NotSent => format!("no connection within {:?}", request.connect_timeout),
             _ => format!("no answer within {:?}", request.limit),
         };
-        let help =
-            "check that the address is reachable from here; VAULT_CLIENT_TIMEOUT sets the limit";
+        let help = "check that the address is reachable from this machine; VAULT_CLIENT_TIMEOUT sets the limit";
         return (ended, Cause::new(ErrorKind::Timeout, what, help));
     }
     if chain().any(|inner| inner.to_string().starts_with("dns error")) {
@@ -59,14 +58,17 @@ fn explain(error: &reqwest::Error, request: &Sent<'_>) -> (Ended, Cause) {
         let what = format!("the host name \"{host}\" does not resolve");
         return (
             Ended::NotSent,
-            Cause::new(ErrorKind::Dns, what, format!("check the host in {}", request.origin)),
+            Cause::new(
+                ErrorKind::Dns,
+                what,
+                format!("check the DNS of this machine, and the host in {}", request.origin),
+            ),
         );
     }
     let io = chain().find_map(|inner| inner.downcast_ref::<std::io::Error>());
     if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
         let origin = request.origin;
-        let help =
-            format!("nothing listens there: check the port in {origin}, and that the server runs");
+        let help = format!("check that the server runs and listens on the port in {origin}");
         return (
             Ended::NotSent,
             Cause::new(ErrorKind::ConnectionRefused, "connection refused", help),
@@ -77,7 +79,7 @@ fn explain(error: &reqwest::Error, request: &Sent<'_>) -> (Ended, Cause) {
         chain().last().map_or_else(|| "the connection broke".to_owned(), ToString::to_string);
     // rustls reports this for a plain HTTP answer, whose first bytes are no TLS record.
     if detail.contains("InvalidContentType") {
-        let help = "say http:// in the address, or name the port that speaks https";
+        let help = "use http:// in the address, or use the port that speaks https";
         return (ended, Cause::new(ErrorKind::Connection, "this port does not speak https", help));
     }
     (ended, Cause::new(ErrorKind::Connection, detail, connection_lost(request.url)))
@@ -87,10 +89,9 @@ fn explain(error: &reqwest::Error, request: &Sent<'_>) -> (Ended, Cause) {
 fn connection_lost(url: &Url) -> &'static str {
     match url.scheme() {
         "http" => {
-            "the server may speak https here: say https:// in the address; else the connection was made and \
-             then lost, by a proxy or a restart of the server"
+            "the server may speak https here: use https:// in the address; or a proxy or a restart of the server may have closed the connection"
         }
-        _ => "the connection was made and then lost: a proxy, or a restart of the server",
+        _ => "a proxy or a restart of the server may have closed the connection",
     }
 }
 

@@ -112,8 +112,7 @@ pub(crate) fn no_connection(addresses: &str, limit: Duration) -> WireError {
     let cause = Cause::new(
         ErrorKind::Timeout,
         format!("no free connection within {limit:?}"),
-        "other requests hold all connections and are not answered: see what the server waits \
-         for, or raise Vault::builder().max_connections(..)",
+        "other requests occupy all connections and get no answer: find what the server waits for, or raise Vault::builder().max_connections(..)",
     );
     let cause = cause.at(format!("vault {addresses}")).delivered(Delivery::NotSent);
     WireError { ended: Ended::Hopeless, cause }

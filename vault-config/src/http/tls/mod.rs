@@ -209,7 +209,7 @@ fn unreadable(path: &Path, error: &dyn std::fmt::Display, said_by: String) -> Ca
     Cause::new(
         ErrorKind::Setting,
         format!("{} cannot be read: {error}", path.display()),
-        "name a PEM file that this process may read",
+        "check the path, and that this process may read the PEM file",
     )
     .at(said_by)
 }
@@ -240,9 +240,9 @@ pub(crate) fn untrusted(error: &reqwest::Error) -> Option<Cause> {
         }
         Verdict::Expired => "renew the server's certificate, and check the clocks of both machines",
         Verdict::WrongName => {
-            "use an address whose host is in the certificate, or name it: VAULT_TLS_SERVER_NAME"
+            "use an address whose host is in the certificate, or set VAULT_TLS_SERVER_NAME to a name in it"
         }
-        Verdict::Other(_) => "the server's certificate has to be mended",
+        Verdict::Other(_) => "replace the server's certificate",
     };
     Some(Cause::new(ErrorKind::Untrusted, what.sentence(), help))
 }

@@ -28,7 +28,7 @@ pub(super) fn apply(tls: &Tls, mut builder: ClientBuilder) -> Result<ClientBuild
     if let Some((certificate, key)) = &tls.identity {
         let identity = Identity::from_pkcs8_pem(&certificate.bytes, &key.bytes).map_err(|_| {
             not_pem(certificate.said_by.clone())
-                .hint("the `native-tls` feature takes a PKCS #8 key")
+                .hint("the `native-tls` feature requires a PKCS #8 key")
         })?;
         builder = builder.identity(identity);
     }

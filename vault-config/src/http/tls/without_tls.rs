@@ -8,7 +8,7 @@ pub(super) fn apply(_: &Tls, _: ClientBuilder) -> Result<ClientBuilder, Cause> {
     Err(Cause::new(
         ErrorKind::Setting,
         "an https address needs TLS, and vault-config was built without it",
-        "turn on its feature `rustls` or `native-tls`, or give the builder a reqwest client of your own",
+        "enable its feature `rustls` or `native-tls`, or pass your own reqwest client to the builder",
     ))
 }
 

@@ -126,7 +126,7 @@ impl Http {
         let cause = Cause::new(
             ErrorKind::RateLimited,
             format!("the server asked to wait until {until} (Retry-After)"),
-            "nothing is sent before: see what limits requests there, a quota or a gateway",
+            "no request is sent before then: find what limits requests there, a quota or a gateway",
         );
         let cause = cause.at(self.here(node)).delivered(Delivery::NotSent);
         Err(AttemptError { ended: Ended::Deferred, cause })
@@ -141,8 +141,8 @@ impl Http {
     ) -> Result<(), AttemptError> {
         let Some(gate) = &self.rate_gate else { return Ok(()) };
         limits.within(gate.pass(lane)).await.ok_or_else(|| {
-            let what = format!("VAULT_RATE_LIMIT leaves no room within {:?}", limits.in_all);
-            let help = "raise it: more requests wait than it lets go";
+            let what = format!("VAULT_RATE_LIMIT allowed no request within {:?}", limits.in_all);
+            let help = "raise it: more requests wait than it allows";
             AttemptError::unsendable(Cause::new(ErrorKind::Timeout, what, help).at(self.here(node)))
         })
     }
@@ -253,9 +253,8 @@ fn parse(bytes: &[u8], content_type: String) -> Body {
 }
 
 pub(crate) fn token_header(token: &SecretString) -> Result<HeaderValue, Cause> {
-    let mut value = HeaderValue::from_str(token.expose_secret()).map_err(|_| {
-        Cause::new(ErrorKind::Setting, "the token holds characters that no token has", "")
-    })?;
+    let mut value = HeaderValue::from_str(token.expose_secret())
+        .map_err(|_| Cause::new(ErrorKind::Setting, "the token holds invalid characters", ""))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -7,9 +7,9 @@ pub(super) fn not_followed(status: u16) -> Cause {
     Cause::new(
         ErrorKind::Setting,
         format!(
-            "the server redirects (HTTP {status}), and VAULT_DISABLE_REDIRECTS forbids to follow"
+            "the server redirects (HTTP {status}), but VAULT_DISABLE_REDIRECTS forbids following it"
         ),
-        "let the address lead to the active node, or unset VAULT_DISABLE_REDIRECTS",
+        "use the address of the active node, or unset VAULT_DISABLE_REDIRECTS",
     )
 }
 
@@ -24,9 +24,9 @@ pub(super) fn redirect(from: &Url, location: &str, status: u16) -> Result<Url, C
     });
     let refused = |why: String| {
         let help = match to_https {
-            true => "the server wants https: say that address in VAULT_ADDR",
+            true => "the server requires https: put that address into VAULT_ADDR",
             false => {
-                "let VAULT_ADDR name the server itself; a cluster's nodes redirect to their api_addr"
+                "set VAULT_ADDR to the address of the server itself; the nodes of a cluster redirect to their api_addr"
             }
         };
         Cause::new(ErrorKind::NotVault, why, help).at(format!("vault {}", origin(from)))
@@ -41,13 +41,13 @@ pub(super) fn redirect(from: &Url, location: &str, status: u16) -> Result<Url, C
     }
     if target.scheme() != from.scheme() {
         return Err(refused(format!(
-            "the redirect to {there} changes the scheme; the token does not follow"
+            "the redirect to {there} changes the scheme; the token is not sent there"
         )));
     }
     let loopback = is_loopback(from) && is_loopback(&target);
     if target.scheme() == "http" && target.host_str() != from.host_str() && !loopback {
         return Err(refused(format!(
-            "the redirect leads to another host over plain http ({there}); the token does not follow"
+            "the redirect leads to another host over plain http ({there}); the token is not sent there"
         )));
     }
     Ok(target)

@@ -233,7 +233,7 @@ async fn waiting_for_the_choice_of_a_node_is_under_the_requests_own_limit() {
     };
     let cause = while_it_hangs(chooses, other).await.unwrap_err();
     assert_eq!((cause.kind, cause.delivery), (ErrorKind::Timeout, Delivery::NotSent));
-    assert_eq!(cause.message, "no node was found to be healthy within 100ms");
+    assert_eq!(cause.message, "no healthy node was found within 100ms");
 }
 
 #[tokio::test]
@@ -247,7 +247,7 @@ async fn waiting_for_the_rate_limit_is_under_the_requests_own_limit() {
     let patience = Some(Duration::from_millis(100));
     let cause = http.send(&Call { patience, ..single("app") }).await.unwrap_err();
     assert_eq!((cause.kind, cause.delivery), (ErrorKind::Timeout, Delivery::NotSent));
-    assert_eq!(cause.message, "VAULT_RATE_LIMIT leaves no room within 100ms");
+    assert_eq!(cause.message, "VAULT_RATE_LIMIT allowed no request within 100ms");
 
     // What the server asks while others wait for room binds them, and those that come.
     let (http, _) = http_to(&[&server], |settings| rate(settings, "2:1"));

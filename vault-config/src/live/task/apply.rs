@@ -87,11 +87,9 @@ impl<T: VaultConfig + Send + Sync + 'static> RefreshTask<T> {
         Some(Cause::new(
             ErrorKind::Server,
             format!(
-                "the rotation of the password is late by {late} s; until the server makes it, the password \
-                 that was read last is good"
+                "the rotation of the password is overdue by {late} s; the last password stays valid until the server rotates it"
             ),
-            "see in the server's own log why it cannot rotate it: the database may be away, or its \
-             connection's user may not be allowed to",
+            "look in the server's log for the reason: the database may be unreachable, or the user of its connection may lack the permission",
         ))
     }
 

@@ -154,17 +154,16 @@ fn not_renewable(source: &str) -> Cause {
     Cause::new(
         ErrorKind::LeaseLost,
         format!(
-            "a lease of {source} is left to its end: it cannot be renewed, and so not be cut short"
+            "a lease of {source} stays valid until it expires: it is not renewable, and so cannot be shortened"
         ),
-        "let the token's policies allow update on auth/token/revoke-self, as `default` does, and give the \
-         service a token that can be revoked, which batch tokens cannot",
+        "let the token's policies allow update on auth/token/revoke-self, as `default` does, and use a token that can be revoked, which a batch token cannot",
     )
 }
 
 fn shutdown_timed_out() -> Cause {
     Cause::new(
         ErrorKind::Timeout,
-        format!("what was made could not be revoked within {SHUTDOWN_LIMIT:?}"),
-        "it ends by itself, the token and its leases at the end of their lives",
+        format!("the token and its leases could not be revoked within {SHUTDOWN_LIMIT:?}"),
+        "they expire by themselves at the end of their time to live",
     )
 }

@@ -67,9 +67,9 @@ impl<T: VaultConfig + Send + Sync + 'static> RefreshTask<T> {
         let what = what.join("\n");
         let cause = Cause::of_problems(
             ErrorKind::Invalid,
-            "what was read does not make a valid configuration",
+            "the new values do not form a valid configuration",
             &problems,
-            "the last valid configuration stays until this is mended",
+            "the last valid configuration stays in use until this is corrected",
         );
         let before = source.rejection.as_ref().map(|rejection| &rejection.failure.cause);
         let is_new = !is_known || before.is_none_or(|before| before.message != cause.message);
@@ -128,7 +128,11 @@ impl<T: VaultConfig + Send + Sync + 'static> RefreshTask<T> {
         };
         let panicked = || {
             let what = "a validator or a type of the configuration panicked while it was read";
-            Cause::new(ErrorKind::Invalid, what, "see what it panics at; nothing is published")
+            Cause::new(
+                ErrorKind::Invalid,
+                what,
+                "correct the code that panics; until then nothing is published",
+            )
         };
         match catch_unwind(AssertUnwindSafe(read)) {
             Ok((Some(config), ReadOutput { problems, .. })) if problems.is_empty() => Ok(config),

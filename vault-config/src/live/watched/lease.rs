@@ -172,16 +172,15 @@ impl LeaseState {
         let why = match (&self.refusal, self.invalid_since(), failed) {
             (_, _, Some(cause)) => cause.message.as_str(),
             (Some(refusal), _, None) => refusal.message.as_str(),
-            (None, Some(_), None) => "the lease died with its token",
-            (None, None, None) => "the lease is about to end",
+            (None, Some(_), None) => "the lease expired with its token",
+            (None, None, None) => "the lease is about to expire",
         };
         let next = now.wall.checked_add(wait).map(crate::time::rfc3339::shown);
         let next = next.map_or_else(String::new, |next| format!(" before {next}"));
         let what = format!(
-            "{why}; in the last ten minutes so many credentials were asked for that no other is \
-             made{next}"
+            "{why}; too many credentials were requested in the last ten minutes: no new credential is issued{next}"
         );
-        let help = "see in the server's audit log who revokes the leases or their token, and let \
+        let help = "find in the server's audit log which client revokes the leases or their token, and let \
                     the token's policies allow update on sys/leases/renew, as `default` does";
         let help = failed.map_or(help, |cause| cause.help.as_str());
         Some(Cause::new(ErrorKind::LeaseLost, what, help))

@@ -17,12 +17,10 @@ pub(super) fn wrong_type(
 ) -> Arc<Cause> {
     let what = if leaf.is_vault() { guarded(leaf, fault, value) } else { fault.open() };
     let quotes = match provenance {
-        Provenance::Dotenv { .. } if fault.wants_json() => {
-            "; in .env, JSON stands in single quotes"
-        }
+        Provenance::Dotenv { .. } if fault.wants_json() => "; in .env, put JSON in single quotes",
         _ => "",
     };
-    let help = format!("give it a value that reads as {}{quotes}", leaf.ty);
+    let help = format!("set a value that can be read as {}{quotes}", leaf.ty);
     Arc::new(Cause::new(ErrorKind::WrongType, what, help).at(provenance.to_string()))
 }
 
@@ -36,7 +34,7 @@ fn guarded<'a>(leaf: &Leaf, fault: &'a Fault, value: &Value) -> &'a str {
         || !has_known_keys && value.has_key_in(message, SHORTEST);
     match repeats {
         true => {
-            "the value does not read as the field's type (why is withheld: it repeats the value)"
+            "the value cannot be read as the field's type (the reason is withheld: it repeats the value)"
         }
         false => message,
     }
@@ -59,7 +57,7 @@ pub(super) fn unquoted(message: String, slots: &[Slot]) -> String {
         _ => false,
     });
     match repeats {
-        true => "the validator refuses the value (its message repeats the value and is withheld)"
+        true => "the validator refused the value (its message is withheld: it repeats the value)"
             .to_owned(),
         false => message,
     }

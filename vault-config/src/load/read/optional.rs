@@ -145,8 +145,7 @@ impl<'a> Reader<'a> {
             _ => format!("vault {}", slot.leaf.source().unwrap_or_default()),
         };
         let why = format!(
-            "{optional} may be left out, and is needed since {} has a value ({origin}): take that away, or set \
-             the rest of it",
+            "{optional} is optional, but is required because {} has a value ({origin}): remove that, or set the rest of it",
             slot.leaf.path
         );
         Arc::new(Cause::clone(&cause).hint(&why))

@@ -68,7 +68,7 @@ impl Dotenv {
                     Cause::new(
                         ErrorKind::Dotenv,
                         error.to_string(),
-                        "name a file that can be read with `.dotenv(path)`, or say `.without_dotenv()`",
+                        "pass a readable file to `.dotenv(path)`, or call `.without_dotenv()`",
                     )
                     .at(path.display().to_string()),
                 ],
@@ -164,7 +164,7 @@ impl Dotenv {
         Cause::new(
             ErrorKind::Dotenv,
             format!(
-                "with each $NAME replaced by what it names, the file is larger than {} MiB, the most that is read",
+                "with each $NAME replaced by its value, the file is larger than {} MiB, the most that is read",
                 MOST_OF_TEXT / 1024 / 1024
             ),
             "put single quotes around a value in which $ is no variable",
@@ -175,17 +175,16 @@ impl Dotenv {
     fn more_bad_lines(&self, count: usize) -> Cause {
         let (what, help) = match count {
             1 => ("1 more line cannot be read".to_owned(), ""),
-            count => (format!("{count} more lines cannot be read"), "see that it is a .env file"),
+            count => (format!("{count} more lines cannot be read"), "check that it is a .env file"),
         };
         Cause::new(ErrorKind::Dotenv, what, help).at(self.path.display().to_string())
     }
 
     fn bad_line(&self, line: usize, is_complete: bool) -> Cause {
         let help = if is_complete {
-            "write NAME=value, with single quotes around a value that has blanks or any of # $ \\ \""
+            "write NAME=value, with single quotes around a value that has spaces or any of # $ \\ \""
         } else {
-            "it ends inside of a quote, or in a backslash; dotenvy takes a backslash before a closing quote \
-             for an escape, so put such a value in double quotes and double the backslash"
+            "the line ends inside a quote, or in a backslash; dotenvy reads a backslash before a closing quote as an escape, so put such a value in double quotes and double the backslash"
         };
         Cause::new(ErrorKind::Dotenv, "the line cannot be read", help).at(self.place(line))
     }
@@ -197,7 +196,7 @@ impl DotenvEntry {
         match (self.expands, self.truncated) {
             (true, _) => Some("an unescaped $, which would be replaced by the variable it names"),
             (false, true) => {
-                Some("a # after a blank and outside of quotes, which would cut it off there")
+                Some("a # after a space and outside quotes, which would cut the value off there")
             }
             (false, false) => None,
         }

@@ -157,8 +157,7 @@ impl Vault {
             return Ok(());
         }
         let Some(failure) = &state.failure else { return Ok(()) };
-        let hint = "this secret was refused several times and is not sent again for a quarter of an hour, \
-                    since more wrong tries lock the account";
+        let hint = "this secret was refused several times and is not sent again for 15 minutes, because more failed logins may lock the account";
         Err((*failure.cause).clone().hint(hint))
     }
 

@@ -104,9 +104,9 @@ fn expires_for_good(vault: &Vault) -> Cause {
     Cause::new(
         ErrorKind::TokenInvalid,
         format!(
-            "the token ends soon, and can be neither renewed any further nor replaced: it is the {}",
+            "the token expires soon and can be neither renewed any further nor replaced: it is the {}",
             vault.auth().describe()
         ),
-        "give the service a way to log in again, such as an AppRole; or start it with a new token",
+        "give the service a login method, such as an AppRole; or restart it with a new token",
     )
 }

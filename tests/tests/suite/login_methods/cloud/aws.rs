@@ -161,8 +161,8 @@ async fn the_role_of_a_container_signs() {
     let error = refused(&[&common[..], &[wrong]].concat()).await;
     assert_hides(&error, &["hunter"]);
     assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @"
-    vault http://127.0.0.1:PORT, login by aws at auth/aws: the container credential provider of AWS answers HTTP 401
-    help: see that this machine or container has an identity, and may ask for it
+    vault http://127.0.0.1:PORT, login by aws at auth/aws: the container credential provider of AWS answered HTTP 401
+    help: check that this machine or container has an identity, and may request it
     ");
     // The token of the container goes to the container's own address only.
     let mut away = common;
@@ -209,8 +209,8 @@ async fn the_role_of_a_service_account_signs() {
     let error = refused(&variables).await;
     assert_hides(&error, &["hunter2"]);
     assert_snapshot!(problems(&error, ErrorKind::Setting), @"
-    vault http://127.0.0.1:PORT, login by aws at auth/aws: DIRECTORY/token holds no JWT: three parts of base64url between dots
-    help: give the token as its issuer wrote it, and nothing else
+    vault http://127.0.0.1:PORT, login by aws at auth/aws: DIRECTORY/token holds no JWT (three parts of base64url, joined by dots)
+    help: pass the token exactly as its issuer wrote it
     ");
 }
 
@@ -222,8 +222,8 @@ async fn what_cannot_sign_is_never_sent() {
     let off = ("AWS_EC2_METADATA_DISABLED", "true");
     let error = refused(&[&common[..], &[off]].concat()).await;
     assert_snapshot!(problems(&error, ErrorKind::NoLogin), @"
-    vault http://127.0.0.1:PORT, login by aws at auth/aws: no credentials of AWS were found; looked for AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE with AWS_ROLE_ARN, AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI, and the instance metadata service, which AWS_EC2_METADATA_DISABLED turns off
-    help: give this program a role: an instance profile, a task role, or a service account's role
+    vault http://127.0.0.1:PORT, login by aws at auth/aws: no AWS credentials were found; looked for AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE with AWS_ROLE_ARN, AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI, and the instance metadata service, which AWS_EC2_METADATA_DISABLED turns off
+    help: run this program with a role: an instance profile, a task role, or a service account's role
     ");
     for (name, value) in [
         ("AWS_ACCESS_KEY_ID", "hunter2"),
@@ -243,14 +243,14 @@ async fn what_cannot_sign_is_never_sent() {
     let token = ("AWS_SESSION_TOKEN", "hunter2\n");
     let error = refused(&[&common[..], &keys, &[token]].concat()).await;
     assert_snapshot!(problems(&error, ErrorKind::Setting), @"
-    env AWS_SESSION_TOKEN: holds a blank or a control character
-    help: take it away
+    env AWS_SESSION_TOKEN: contains a space or a control character
+    help: remove it
     ");
     let unreachable = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1");
     let error = refused(&[&common[..], &[unreachable]].concat()).await;
     assert_snapshot!(problems(&error, ErrorKind::Connection), @"
     vault http://127.0.0.1:PORT, login by aws at auth/aws: the instance metadata service of AWS cannot be reached (http://127.0.0.1:PORT)
-    help: see that this machine has it; AWS_EC2_METADATA_SERVICE_ENDPOINT names another address
+    help: check that this machine or container offers it; AWS_EC2_METADATA_SERVICE_ENDPOINT names another address
       looked for AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE with AWS_ROLE_ARN, AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI, and the instance metadata service
     ");
     for answer in [
@@ -287,7 +287,7 @@ async fn a_refusal_is_reported_without_the_signed_request() {
     ];
     let error = refused(&variables).await;
     assert_hides(&error, &[TOKEN, SECRET, "hunter2"]);
-    assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @"vault http://127.0.0.1:PORT, login by aws at auth/aws: the server refused the login (its words repeat what was sent and are withheld)");
+    assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @"vault http://127.0.0.1:PORT, login by aws at auth/aws: the server refused the login (its message is withheld: it repeats what was sent)");
     assert_eq!(server.requests().len(), 1);
 
     let says = json!({ "errors": ["entry for role billing-app not found (43)"] });

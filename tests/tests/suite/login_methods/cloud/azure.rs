@@ -82,7 +82,7 @@ async fn a_service_logs_in_with_the_endpoint_it_is_given() {
     let error = refused(&malformed).await;
     assert_hides(&error, &["hunter2"]);
     assert_snapshot!(problems(&error, ErrorKind::Setting), @r#"
-    vault http://127.0.0.1:PORT, login by azure at auth/azure as "billing": the header x-identity-header for the metadata service of Azure would hold a control character
+    vault http://127.0.0.1:PORT, login by azure at auth/azure as "billing": the header x-identity-header for the metadata service of Azure would contain a control character
     help: correct the variable or file that it is read from
     "#);
 }

@@ -82,13 +82,13 @@ async fn what_is_no_identity_token_is_never_sent() {
     let error = refused_by(&vault.address(), unreachable).await;
     assert_snapshot!(problems(&error, ErrorKind::Connection), @r#"
     vault http://127.0.0.1:PORT, login by gcp at auth/gcp as "billing": the metadata server of Google Cloud cannot be reached (http://127.0.0.1:PORT)
-    help: see that this machine has it; GCE_METADATA_HOST names another address
+    help: check that this machine or container offers it; GCE_METADATA_HOST names another address
     "#);
     let metadata = ScriptedServer::always(ScriptedAnswer::status(404)).await;
     let error = refused_by(&vault.address(), billing(&metadata)).await;
     assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @r#"
-    vault http://127.0.0.1:PORT, login by gcp at auth/gcp as "billing": the metadata server of Google Cloud answers HTTP 404
-    help: see that this machine or container has an identity, and may ask for it
+    vault http://127.0.0.1:PORT, login by gcp at auth/gcp as "billing": the metadata server of Google Cloud answered HTTP 404
+    help: check that this machine or container has an identity, and may request it
     "#);
     for address in ["hunter2", "ftp://127.0.0.1", "http://["] {
         let method = Gcp::new("billing").metadata_address(address);
@@ -101,7 +101,7 @@ async fn what_is_no_identity_token_is_never_sent() {
         ("GCE_METADATA_HOST", "http://127.0.0.1/"),
     ];
     assert_snapshot!(problems(&refused(&variables).await, ErrorKind::Setting), @"
-    env GCE_METADATA_HOST: is no host, such as 127.0.0.1:PORT
+    env GCE_METADATA_HOST: is not a host, such as 127.0.0.1:PORT
     help: correct GCE_METADATA_HOST, or unset it
     ");
     assert_eq!(vault.requests().len(), 0);
@@ -114,6 +114,6 @@ async fn a_refusal_is_reported_without_the_token() {
     let metadata = metadata(google).await;
     let error = refused_by(&vault.address(), billing(&metadata)).await;
     assert_hides(&error, &[JWT]);
-    assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @r#"vault http://127.0.0.1:PORT, login by gcp at auth/gcp as "billing": the server refused the login (its words repeat what was sent and are withheld)"#);
+    assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @r#"vault http://127.0.0.1:PORT, login by gcp at auth/gcp as "billing": the server refused the login (its message is withheld: it repeats what was sent)"#);
     assert_eq!(vault.requests().len(), 1);
 }

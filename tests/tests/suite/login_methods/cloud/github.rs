@@ -36,8 +36,8 @@ async fn a_person_logs_in_with_an_access_token() {
     let error = refused(&[address, method, token]).await;
     assert_hides(&error, &["hunter2"]);
     assert_snapshot!(problems(&error, ErrorKind::Setting), @"
-    env VAULT_AUTH_GITHUB_TOKEN: the token holds a blank, a line break or another character that no token has
-    help: give the access token as GitHub showed it
+    env VAULT_AUTH_GITHUB_TOKEN: the token holds a space, a line break or another invalid character
+    help: pass the access token exactly as GitHub issued it
     ");
     assert_eq!(vault.requests().len(), sent);
 }
