@@ -1,7 +1,7 @@
 //! Waits for a server that is not up yet when the program starts.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::ErrorKind;
 use crate::http::retry;
@@ -20,7 +20,8 @@ pub(crate) async fn fetch_when_up(
     deadline: Duration,
     purpose: Purpose,
 ) -> FetchOutcome {
-    let end = Instant::now() + deadline;
+    let timing = custody.vault().timing().clone();
+    let end = timing.network.now() + deadline;
     let mut tries = 0;
     let mut logged = None;
     let mut all = FetchOutcome::default();
@@ -38,13 +39,13 @@ pub(crate) async fn fetch_when_up(
             return all;
         };
         tries += 1;
-        let left = end.saturating_duration_since(Instant::now());
-        let Some(wait) = retry::startup_wait(tries, fastrand::f64(), left) else {
+        let left = end.since(timing.network.now());
+        let Some(wait) = retry::startup_wait(tries, timing.chance.fraction(), left) else {
             add_hints(slots, &pending, deadline);
             return all;
         };
         log_once(custody, cause.kind, &cause.message, &mut logged);
-        tokio::time::sleep(wait).await;
+        timing.network.sleep(wait).await;
     }
 }
 
