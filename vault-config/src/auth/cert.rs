@@ -86,7 +86,7 @@ impl AuthMethod for Cert {
             }
             let address = &client.settings().addresses.first;
             if address.url.scheme() != "https" {
-                return Err(no_tls(&address.said_by).into());
+                return Err(no_tls(&address.origin).into());
             }
             let body = Body { name: self.role.as_deref() };
             client.log_in(self, &self.mount.login(), &body, HINTS).await

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::method::{AuthToken, LoginError, TokenGrant, is_token};
 use super::refusal::{self, Hint};
 use crate::error::{Cause, ErrorKind};
-use crate::http::{Call, Http, Lane, Repeat, Settings};
+use crate::http::{Call, Idempotency, Lane, Settings, Transport};
 use crate::time::Timing;
 use crate::value::Value;
 
@@ -14,11 +14,11 @@ use crate::value::Value;
 /// without a token.
 #[derive(Debug)]
 pub struct LoginClient<'a> {
-    pub(super) http: &'a Http,
+    pub(super) http: &'a Transport,
 }
 
 impl<'a> LoginClient<'a> {
-    pub(crate) fn new(http: &'a Http) -> Self {
+    pub(crate) fn new(http: &'a Transport) -> Self {
         Self { http }
     }
 
@@ -77,7 +77,7 @@ impl<'a> LoginClient<'a> {
         let call = Call {
             namespace: self.http.settings().login_namespace(),
             lane: Lane::Issue,
-            ..Call::post(path, body.clone(), Repeat::UnlessArrived)
+            ..Call::post(path, body.clone(), Idempotency::AtMostOnce)
         };
         let reply = self.http.send(&call).await?;
         if reply.ok() {

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::LoginError;
 use crate::error::{Cause, ErrorKind};
-use crate::http::retry::{self, Ended, Repeat};
+use crate::http::retry::{self, AttemptOutcome, Idempotency};
 use crate::time::Timing;
 
 /// The service is on the same machine, or does not exist.
@@ -80,15 +80,16 @@ impl<'a> MetadataRequest<'a> {
         let (end, mut tries) = (clock.now() + DEADLINE, 0);
         loop {
             tries += 1;
-            let (ended, cause) = match self.try_once(&client, &url).await {
+            let (outcome, cause) = match self.try_once(&client, &url).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
             let left = end.since(clock.now());
             let (random, no_pause) = (timing.chance.fraction(), Duration::ZERO);
-            let wait = retry::wait(ended, Repeat::Always, tries, RETRIES, random, left, no_pause);
+            let wait =
+                retry::wait(outcome, Idempotency::Safe, tries, RETRIES, random, left, no_pause);
             let Some(wait) = wait else { return Err(cause.into()) };
-            tracing::debug!(of = self.service, ?ended, ?wait, "retrying");
+            tracing::debug!(of = self.service, ?outcome, ?wait, "retrying");
             clock.sleep(wait).await;
         }
     }
@@ -115,11 +116,11 @@ impl<'a> MetadataRequest<'a> {
         &self,
         client: &Client,
         url: &Url,
-    ) -> Result<MetadataResponse, (Ended, Cause)> {
+    ) -> Result<MetadataResponse, (AttemptOutcome, Cause)> {
         let mut request = client.request(self.method.clone(), url.clone()).timeout(ATTEMPT_TIMEOUT);
         for (name, value) in self.headers {
             let value = reqwest::header::HeaderValue::from_str(value.expose_secret());
-            let mut value = value.map_err(|_| (Ended::Hopeless, self.no_header(name)))?;
+            let mut value = value.map_err(|_| (AttemptOutcome::Hopeless, self.no_header(name)))?;
             value.set_sensitive(true);
             request = request.header(*name, value);
         }
@@ -135,7 +136,7 @@ impl<'a> MetadataRequest<'a> {
         {
             if body.len() + chunk.len() > MAX_BYTES {
                 return Err((
-                    Ended::Hopeless,
+                    AttemptOutcome::Hopeless,
                     unexpected_answer(format!("{} returned too much data", self.service)),
                 ));
             }
@@ -155,8 +156,9 @@ impl<'a> MetadataRequest<'a> {
         )
     }
 
-    fn unreachable(&self, url: &Url, error: &reqwest::Error) -> (Ended, Cause) {
-        let ended = if error.is_connect() { Ended::NotSent } else { Ended::Broken };
+    fn unreachable(&self, url: &Url, error: &reqwest::Error) -> (AttemptOutcome, Cause) {
+        let outcome =
+            if error.is_connect() { AttemptOutcome::NotSent } else { AttemptOutcome::Broken };
         let why = if error.is_timeout() { "does not answer" } else { "cannot be reached" };
         let origin = url.origin().ascii_serialization();
         let cause = Cause::new(
@@ -167,16 +169,16 @@ impl<'a> MetadataRequest<'a> {
                 self.variable
             ),
         );
-        (ended, cause)
+        (outcome, cause)
     }
 
-    fn refused(&self, status: u16) -> (Ended, Cause) {
+    fn refused(&self, status: u16) -> (AttemptOutcome, Cause) {
         let cause = Cause::new(
             ErrorKind::LoginRefused,
             format!("{} answered HTTP {status}", self.service),
             "check that this machine or container has an identity, and may request it",
         );
-        (Ended::Status { code: status, unread: false }, cause)
+        (AttemptOutcome::Status { code: status, not_processed: false }, cause)
     }
 }
 

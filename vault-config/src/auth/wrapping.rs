@@ -14,7 +14,7 @@ use super::credential::Credential;
 use super::method::is_token;
 use super::{LoginClient, LoginError};
 use crate::error::{Cause, ErrorKind};
-use crate::http::{Call, Lane, Repeat, Reply};
+use crate::http::{Call, Idempotency, Lane, Reply};
 use crate::text::printable;
 use crate::value::Value;
 
@@ -96,7 +96,7 @@ impl LoginClient<'_> {
             ..Call::post(
                 "sys/wrapping/unwrap",
                 Zeroizing::new(b"{}".to_vec()),
-                Repeat::UnlessArrived,
+                Idempotency::AtMostOnce,
             )
         };
         let reply = self.http.send(&call).await?;
@@ -121,7 +121,7 @@ impl LoginClient<'_> {
         let call = Call {
             namespace: self.http.settings().login_namespace(),
             lane: Lane::Issue,
-            ..Call::post("sys/wrapping/lookup", body, Repeat::Always)
+            ..Call::post("sys/wrapping/lookup", body, Idempotency::Safe)
         };
         let reply = self.http.send(&call).await?;
         if !reply.ok() {

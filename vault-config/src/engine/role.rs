@@ -50,7 +50,7 @@ impl RoleWrite {
         for (name, value) in &self.parameters {
             body[name] = json!(value);
         }
-        let reply = session.post(&self.path(), &body, session.request_policy.repeat).await?;
+        let reply = session.post(&self.path(), &body, session.request_policy.idempotency).await?;
         let Self { mount, name, .. } = self;
         if reply.status == 400 && !refusal::is_unknown_role(&reply) {
             let help = format!(

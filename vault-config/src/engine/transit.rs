@@ -124,7 +124,8 @@ impl Decryption {
     ) -> Result<EngineResponse, Cause> {
         let input: Vec<_> = ciphertexts.iter().map(|text| json!({ "ciphertext": text })).collect();
         let body = json!({ "batch_input": input });
-        let mut reply = session.post(&self.path(), &body, session.request_policy.repeat).await?;
+        let mut reply =
+            session.post(&self.path(), &body, session.request_policy.idempotency).await?;
         // If one ciphertext cannot be decrypted, the server answers 400 with all the results.
         let Some(results) = results(&mut reply).filter(|it| it.len() == ciphertexts.len()) else {
             return Err(self.refused(reply));

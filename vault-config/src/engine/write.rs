@@ -8,7 +8,7 @@ use super::{
     EngineResponse, FieldScope, Operation, OperationFuture, Part, Refresh, VaultSource, refusal,
 };
 use crate::error::{Cause, ErrorKind};
-use crate::http::Repeat;
+use crate::http::Idempotency;
 use crate::vault::{Grant, Session};
 
 /// `write = "path"` with `data(name = "value")`, as written.
@@ -65,7 +65,7 @@ impl Operation for PathWrite {
 impl PathWrite {
     async fn write(&self, session: &Session<'_>) -> Result<EngineResponse, Cause> {
         let body = serde_json::json!(self.data);
-        let mut reply = session.post(&self.path, &body, Repeat::UnlessArrived).await?;
+        let mut reply = session.post(&self.path, &body, Idempotency::AtMostOnce).await?;
         if reply.status == 400 && !refusal::is_unknown_role(&reply) {
             let help = format!("correct the path or its data: vault path-help {}", self.path);
             return Err(reply.into_cause().with_help(help));

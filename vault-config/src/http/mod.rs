@@ -16,6 +16,6 @@ mod transport;
 pub(crate) use lanes::Lane;
 pub(crate) use network::ReqwestNetwork;
 pub(crate) use reply::{Reply, seconds};
-pub(crate) use retry::{Attempts, Repeat};
+pub(crate) use retry::{Attempts, Idempotency};
 pub(crate) use settings::{Address, Addresses, Settings};
-pub(crate) use transport::{Call, Http, ROOT};
+pub(crate) use transport::{Call, ROOT, Transport};

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::retry::{self, Attempts, Ended, Repeat};
-use super::transport::{Call, Http, Limits};
+use super::retry::{self, AttemptOutcome, Attempts, Idempotency};
+use super::transport::{Call, Limits, Transport};
 use crate::error::{Cause, Delivery, ErrorKind};
 
 /// A node that does not answer this within the limit is not chosen.
 const HEALTH: Duration = Duration::from_secs(2);
 
-impl Http {
+impl Transport {
     /// The status of `sys/health`, or `None` if the node does not answer.
     pub(super) async fn health(
         &self,
@@ -32,7 +32,7 @@ impl Http {
     ) -> Result<usize, Cause> {
         let node = self.nodes.current();
         let is_good = self.nodes.is_known() || call.attempts == Attempts::Single;
-        if self.nodes.len() == 1 || is_good && call.repeat == Repeat::Always {
+        if self.nodes.len() == 1 || is_good && call.idempotency == Idempotency::Safe {
             return Ok(node);
         }
         if self.health(node, call, limits).await.is_some_and(serves) {
@@ -55,17 +55,17 @@ impl Http {
     pub(super) async fn node_after(
         &self,
         node: usize,
-        ended: Ended,
+        outcome: AttemptOutcome,
         untried: usize,
         call: &Call<'_>,
         limits: Limits<'_>,
     ) -> Option<usize> {
-        if ended.is_of_the_node() {
+        if outcome.is_of_the_node() {
             self.nodes.failed(node);
-            let is_worth_it = untried > 0 && retry::worth_another(ended, call.repeat);
+            let is_worth_it = untried > 0 && retry::worth_another(outcome, call.idempotency);
             return if is_worth_it { self.another_node(node, call, limits).await } else { None };
         }
-        if ended != Ended::Hopeless {
+        if outcome != AttemptOutcome::Hopeless {
             self.nodes.succeeded(node);
         }
         None

@@ -109,7 +109,7 @@ impl Reply {
 
     /// Whether Vault itself says that it did not process the request. A proxy may answer 503 or 429 after Vault
     /// processed it.
-    pub(crate) fn refused_unread(&self) -> bool {
+    pub(crate) fn was_not_processed(&self) -> bool {
         let says = |words: &[&str]| {
             let said = self.words().to_lowercase();
             words.iter().any(|word| said.contains(word))

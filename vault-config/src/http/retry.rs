@@ -6,9 +6,9 @@ const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(10);
 const LONGEST_AT_START: Duration = Duration::from_secs(2);
 
-/// How one attempt ended, as far as it decides about another.
+/// How one attempt outcome, as far as it decides about another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum AttemptOutcome {
     /// No connection was made: the request cannot have arrived.
     NotSent,
     /// The connection broke or timed out after the request may have arrived.
@@ -20,7 +20,7 @@ pub(crate) enum Ended {
     Status {
         code: u16,
         /// Vault itself says that it did not process the request. A proxy may answer 503 after Vault did.
-        unread: bool,
+        not_processed: bool,
     },
     /// The mount is being upgraded to KV version 2: a 400 that passes.
     Upgrading,
@@ -28,10 +28,10 @@ pub(crate) enum Ended {
 
 /// Whether a request may be repeated after it may have arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    Always,
+pub(crate) enum Idempotency {
+    Safe,
     /// It may consume something that works once, such as a secret_id, or issue a credential.
-    UnlessArrived,
+    AtMostOnce,
 }
 
 /// How many attempts a request has.
@@ -44,7 +44,7 @@ pub(crate) enum Attempts {
     Single,
 }
 
-impl Ended {
+impl AttemptOutcome {
     /// Whether another node of the cluster may succeed.
     pub(crate) fn is_of_the_node(self) -> bool {
         match self {
@@ -55,13 +55,13 @@ impl Ended {
     }
 }
 
-impl Repeat {
+impl Idempotency {
     /// The limit on one attempt while other nodes are left.
     pub(crate) fn patience(self) -> Duration {
         match self {
-            Self::Always => Duration::from_secs(5),
+            Self::Safe => Duration::from_secs(5),
             // It must not be sent to another node afterwards.
-            Self::UnlessArrived => Duration::MAX,
+            Self::AtMostOnce => Duration::MAX,
         }
     }
 }
@@ -72,15 +72,15 @@ impl Repeat {
 /// together. `left` is what remains of the time for all attempts. `pause` is what the server asked
 /// to wait: one that asks for nothing, `Retry-After: 0`, still means "later".
 pub(crate) fn wait(
-    ended: Ended,
-    repeat: Repeat,
+    outcome: AttemptOutcome,
+    idempotency: Idempotency,
     tries: u32,
     max_retries: u32,
     random: f64,
     left: Duration,
     pause: Duration,
 ) -> Option<Duration> {
-    if tries > max_retries || !worth_another(ended, repeat) {
+    if tries > max_retries || !worth_another(outcome, idempotency) {
         return None;
     }
     let ceiling = FIRST.saturating_mul(2u32.saturating_pow(tries.saturating_sub(1))).min(LONGEST);
@@ -105,16 +105,18 @@ pub(crate) fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or_default())
 }
 
-pub(crate) fn worth_another(ended: Ended, repeat: Repeat) -> bool {
-    let passes = match ended {
-        Ended::NotSent | Ended::Deferred | Ended::Upgrading => return true,
-        Ended::Hopeless => return false,
-        Ended::Broken => true,
-        Ended::Status { unread: true, .. } => return true,
-        Ended::Status { code: 501, .. } => false,
-        Ended::Status { code, .. } => matches!(code, 412 | 429 | 472 | 473 | 500..=599),
+pub(crate) fn worth_another(outcome: AttemptOutcome, idempotency: Idempotency) -> bool {
+    let passes = match outcome {
+        AttemptOutcome::NotSent | AttemptOutcome::Deferred | AttemptOutcome::Upgrading => {
+            return true;
+        }
+        AttemptOutcome::Hopeless => return false,
+        AttemptOutcome::Broken => true,
+        AttemptOutcome::Status { not_processed: true, .. } => return true,
+        AttemptOutcome::Status { code: 501, .. } => false,
+        AttemptOutcome::Status { code, .. } => matches!(code, 412 | 429 | 472 | 473 | 500..=599),
     };
-    passes && repeat == Repeat::Always
+    passes && idempotency == Idempotency::Safe
 }
 
 /// Statuses that a gateway answers if the server behind it does not answer in time. 520, 522 and 524 are Cloudflare's.
@@ -128,18 +130,24 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn wait(ended: Ended, repeat: Repeat, tries: u32, max: u32, random: f64) -> Option<Duration> {
-        super::wait(ended, repeat, tries, max, random, LONG, Duration::ZERO)
+    fn wait(
+        outcome: AttemptOutcome,
+        idempotency: Idempotency,
+        tries: u32,
+        max: u32,
+        random: f64,
+    ) -> Option<Duration> {
+        super::wait(outcome, idempotency, tries, max, random, LONG, Duration::ZERO)
     }
 
-    fn status(code: u16) -> Ended {
-        Ended::Status { code, unread: false }
+    fn status(code: u16) -> AttemptOutcome {
+        AttemptOutcome::Status { code, not_processed: false }
     }
 
     #[test]
     fn the_statuses_that_pass_are_tried_again_and_no_others() {
         for code in 100..600 {
-            let again = wait(status(code), Repeat::Always, 1, 2, 0.5).is_some();
+            let again = wait(status(code), Idempotency::Safe, 1, 2, 0.5).is_some();
             let expected =
                 matches!(code, 412 | 429 | 472 | 473) || (500..600).contains(&code) && code != 501;
             assert_eq!(again, expected, "{code}");
@@ -148,29 +156,35 @@ mod tests {
 
     #[test]
     fn what_can_be_used_once_is_not_sent_twice() {
-        for (ended, again) in [
-            (Ended::NotSent, true),
-            (Ended::Broken, false),
+        for (outcome, again) in [
+            (AttemptOutcome::NotSent, true),
+            (AttemptOutcome::Broken, false),
             (status(500), false),
             (status(502), false),
             (status(504), false),
             (status(503), false),
             (status(429), false),
-            (Ended::Status { code: 503, unread: true }, true),
-            (Ended::Deferred, true),
+            (AttemptOutcome::Status { code: 503, not_processed: true }, true),
+            (AttemptOutcome::Deferred, true),
         ] {
-            assert_eq!(wait(ended, Repeat::UnlessArrived, 1, 2, 0.5).is_some(), again, "{ended:?}");
+            assert_eq!(
+                wait(outcome, Idempotency::AtMostOnce, 1, 2, 0.5).is_some(),
+                again,
+                "{outcome:?}"
+            );
         }
     }
 
     #[test]
     fn an_untrusted_certificate_is_never_tried_again() {
-        assert_eq!(wait(Ended::Hopeless, Repeat::Always, 1, 9, 0.0), None);
+        assert_eq!(wait(AttemptOutcome::Hopeless, Idempotency::Safe, 1, 9, 0.0), None);
     }
 
     #[test]
     fn the_wait_grows_jitters_and_is_bounded() {
-        let at = |tries, random| wait(Ended::NotSent, Repeat::Always, tries, 99, random).unwrap();
+        let at = |tries, random| {
+            wait(AttemptOutcome::NotSent, Idempotency::Safe, tries, 99, random).unwrap()
+        };
         assert_eq!(at(1, 0.0), Duration::ZERO);
         assert_eq!(at(1, 1.0), FIRST);
         assert_eq!(at(3, 1.0), FIRST * 4);
@@ -202,10 +216,10 @@ mod tests {
 
     #[test]
     fn a_pause_is_kept_and_the_deadline_wins() {
-        for ended in [status(429), status(503), Ended::Deferred] {
+        for outcome in [status(429), status(503), AttemptOutcome::Deferred] {
             let wait = |seconds, tries, random| {
                 let pause = Duration::from_secs(seconds);
-                super::wait(ended, Repeat::Always, tries, 9, random, LONG, pause)
+                super::wait(outcome, Idempotency::Safe, tries, 9, random, LONG, pause)
             };
             assert_eq!(wait(u64::MAX, 4, 1.0), None);
             assert!(wait(3, 1, 0.0).unwrap() >= Duration::from_secs(3));

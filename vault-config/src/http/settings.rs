@@ -49,14 +49,14 @@ pub(crate) struct Addresses {
 pub(crate) struct Address {
     pub(crate) url: Url,
     pub(crate) socket: Option<PathBuf>,
-    pub(crate) said_by: String,
+    pub(crate) origin: String,
 }
 
 impl Addresses {
     /// One address, or several joined by commas.
-    pub(crate) fn parse(text: &str, said_by: &str) -> Result<Self, Cause> {
-        let mut all = text.split(',').map(|one| Address::parse(one.trim(), said_by));
-        let first = all.next().unwrap_or_else(|| Address::parse("", said_by))?;
+    pub(crate) fn parse(text: &str, origin: &str) -> Result<Self, Cause> {
+        let mut all = text.split(',').map(|one| Address::parse(one.trim(), origin));
+        let first = all.next().unwrap_or_else(|| Address::parse("", origin))?;
         let others = all.collect::<Result<Vec<_>, _>>()?;
         let is_alike =
             |other: &Address| other.url.scheme() == first.url.scheme() && other.socket.is_none();
@@ -67,7 +67,7 @@ impl Addresses {
             ErrorKind::Setting,
             "several addresses must be nodes of one cluster: all with https://, or all with http://",
             format!(
-                "set {said_by} to addresses such as https://a.example.com:8200,https://b.example.com:8200"
+                "set {origin} to addresses such as https://a.example.com:8200,https://b.example.com:8200"
             ),
         ))
     }
@@ -87,12 +87,12 @@ impl Addresses {
 }
 
 impl Address {
-    pub(crate) fn parse(text: &str, said_by: &str) -> Result<Self, Cause> {
+    pub(crate) fn parse(text: &str, origin: &str) -> Result<Self, Cause> {
         let bad = |what: &str| {
             Cause::new(
                 ErrorKind::Setting,
                 what.to_owned(),
-                format!("set {said_by} to an address such as https://vault.example.com:8200"),
+                format!("set {origin} to an address such as https://vault.example.com:8200"),
             )
         };
         if let Some(path) = text.strip_prefix("unix://") {
@@ -100,7 +100,7 @@ impl Address {
                 Url::parse("http://localhost").map_err(|_| bad("the address is not valid"))?;
             let socket = Some(PathBuf::from(path)).filter(|path| path.is_absolute());
             let socket = socket.ok_or_else(|| bad("a unix:// address needs an absolute path"))?;
-            return Ok(Self { url, socket: Some(socket), said_by: said_by.to_owned() });
+            return Ok(Self { url, socket: Some(socket), origin: origin.to_owned() });
         }
         if !["http://", "https://"].iter().any(|scheme| text.starts_with(scheme)) {
             return Err(bad("the address must start with https://, http:// or unix://"));
@@ -116,7 +116,7 @@ impl Address {
         if url.path().trim_end_matches('/').ends_with("/v1") {
             return Err(bad("the address ends in /v1, which is added automatically"));
         }
-        Ok(Self { url, socket: None, said_by: said_by.to_owned() })
+        Ok(Self { url, socket: None, origin: origin.to_owned() })
     }
 
     /// For messages.
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn bao_is_read_before_vault_and_an_empty_one_hides_it() {
         let address = |variables: &[(&str, &str)]| {
-            settings(variables).unwrap().map(|s| (s.addresses.shown(), s.addresses.first.said_by))
+            settings(variables).unwrap().map(|s| (s.addresses.shown(), s.addresses.first.origin))
         };
         let found = |url: &str, by: &str| Some((url.to_owned(), by.to_owned()));
         assert_eq!(

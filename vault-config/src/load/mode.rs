@@ -57,7 +57,7 @@ pub(crate) fn decide(
     let address = match (mode, vault) {
         (Mode::Auto, Some(vault)) => {
             let addresses = vault.addresses();
-            Some(address_reason(&addresses.first.said_by, Some(addresses)))
+            Some(address_reason(&addresses.first.origin, Some(addresses)))
         }
         (Mode::Auto, None) => configured(environment)?,
         _ => None,

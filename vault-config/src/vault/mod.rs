@@ -21,7 +21,7 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use crate::auth::AuthMethod;
 use crate::error::{Cause, Error, ErrorKind, Problem};
-use crate::http::{self, Address, Addresses, Http, ReqwestNetwork, Settings};
+use crate::http::{self, Address, Addresses, ReqwestNetwork, Settings, Transport};
 use crate::source::env::Environment;
 use crate::time::clock::{Clock, Reading};
 use crate::time::{Moment, Timing};
@@ -81,7 +81,7 @@ pub struct Vault(Arc<VaultConnection>);
 
 /// What all clones of a [`Vault`] share.
 struct VaultConnection {
-    http: Http,
+    http: Transport,
     auth: Arc<dyn AuthMethod>,
     environment: Environment,
     login_state: AsyncMutex<LoginState>,
@@ -167,7 +167,7 @@ impl Vault {
         }
         let network = ReqwestNetwork::new(&settings, client, timing.network.clone())?;
         Ok(Self(Arc::new(VaultConnection {
-            http: Http::new(Box::new(network), settings, timing),
+            http: Transport::new(Box::new(network), settings, timing),
             auth,
             environment,
             login_state: AsyncMutex::default(),

@@ -13,7 +13,7 @@ use super::session::Session;
 use super::{LeaseId, ReservedToken, TrackedToken, Vault};
 use crate::auth::TokenGrant;
 use crate::error::{Cause, ErrorKind};
-use crate::http::{Attempts, Call, Lane, Repeat, Reply, seconds};
+use crate::http::{Attempts, Call, Idempotency, Lane, Reply, seconds};
 use crate::time::Lifetime;
 use crate::time::clock::Reading;
 use crate::value::Value;
@@ -97,7 +97,7 @@ impl Vault {
         let call = Call {
             patience: Some(timeout),
             attempts: Attempts::Single,
-            ..Call::post("auth/token/renew-self", body, Repeat::Always)
+            ..Call::post("auth/token/renew-self", body, Idempotency::Safe)
         };
         let requested_at = self.clock().now();
         let reply = match self.send_with_token(token, call).await {
@@ -137,7 +137,7 @@ impl Vault {
         token: &Arc<TrackedToken>,
     ) -> Result<RevocationOutcome, Cause> {
         let body = Zeroizing::new(b"{}".to_vec());
-        let call = Call::post("auth/token/revoke-self", body, Repeat::Always);
+        let call = Call::post("auth/token/revoke-self", body, Idempotency::Safe);
         let reply = self.send_with_token(token, Call { during_pauses: true, ..call }).await?;
         match reply.status {
             204 => Ok(RevocationOutcome::Revoked),
@@ -253,7 +253,7 @@ impl Session<'_> {
             json!({ "lease_id": lease.id.expose_secret(), "increment": increment.as_secs() });
         let body = Zeroizing::new(body.to_string().into_bytes());
         let call =
-            self.request_policy.apply_to(Call::post("sys/leases/renew", body, Repeat::Always));
+            self.request_policy.apply_to(Call::post("sys/leases/renew", body, Idempotency::Safe));
         let call = Call { lane: Lane::Renew, during_pauses, ..call };
         let requested_at = self.vault.clock().now();
         let session = self.in_namespace(lease.namespace.as_deref());

@@ -8,7 +8,7 @@ use secrecy::zeroize::Zeroizing;
 use super::response::{ForeignNamespace, Issued, Response};
 use super::{IssueTicket, ReservedToken, TrackedToken, Vault};
 use crate::error::Cause;
-use crate::http::{Attempts, Call, Lane, Repeat};
+use crate::http::{Attempts, Call, Idempotency, Lane};
 use crate::time::Moment;
 
 /// The use of a connection by one load, or by one action in the background.
@@ -29,7 +29,7 @@ pub(crate) struct Session<'a> {
 /// How often and how long a request is tried, and which connections it may use.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RequestPolicy {
-    pub(crate) repeat: Repeat,
+    pub(crate) idempotency: Idempotency,
     /// The limit on one request, if it is shorter than the connection's own.
     pub(crate) timeout: Option<Duration>,
     pub(crate) attempts: Attempts,
@@ -51,7 +51,7 @@ impl<'a> Session<'a> {
 
     pub(crate) fn started_at(vault: &'a Vault, started: Moment) -> Self {
         let request_policy = RequestPolicy {
-            repeat: Repeat::Always,
+            idempotency: Idempotency::Safe,
             timeout: None,
             attempts: Attempts::Configured,
             lane: Lane::Read,
@@ -98,7 +98,7 @@ impl<'a> Session<'a> {
         path: &str,
         query: Option<(&'static str, String)>,
     ) -> Result<Response, Cause> {
-        let call = Call { query, repeat: self.request_policy.repeat, ..Call::get(path) };
+        let call = Call { query, idempotency: self.request_policy.idempotency, ..Call::get(path) };
         self.send(self.request_policy.apply_to(call)).await
     }
 
@@ -106,10 +106,10 @@ impl<'a> Session<'a> {
         &self,
         path: &str,
         body: &serde_json::Value,
-        repeat: Repeat,
+        idempotency: Idempotency,
     ) -> Result<Response, Cause> {
         let body = Zeroizing::new(body.to_string().into_bytes());
-        self.send(self.request_policy.apply_to(Call::post(path, body, repeat))).await
+        self.send(self.request_policy.apply_to(Call::post(path, body, idempotency))).await
     }
 
     /// What the token may do on each path. The paths are those that the token's own namespace uses:
@@ -117,7 +117,7 @@ impl<'a> Session<'a> {
     pub(crate) async fn capabilities(&self, paths: &[String]) -> Result<Response, Cause> {
         let body = Zeroizing::new(serde_json::json!({ "paths": paths }).to_string().into_bytes());
         let session = self.in_namespace(self.vault.login_namespace());
-        session.send(Call::post("sys/capabilities-self", body, Repeat::Always)).await
+        session.send(Call::post("sys/capabilities-self", body, Idempotency::Safe)).await
     }
 
     /// Sends a request with the token. If the server refuses the token itself, the session logs in once and

@@ -6,7 +6,7 @@ use reqwest::Url;
 use super::WireError;
 use super::client::PING;
 use crate::error::{Cause, ErrorKind};
-use crate::http::retry::Ended;
+use crate::http::retry::AttemptOutcome;
 use crate::http::tls;
 
 /// What the message says about the request that failed.
@@ -32,32 +32,35 @@ fn connection_died() -> Cause {
 
 /// Decides from reqwest's error whether the request may have arrived, and what helps.
 pub(super) fn diagnose(error: &reqwest::Error, request: &Sent<'_>) -> WireError {
-    let (ended, cause) = match causes(error).any(|inner| inner.to_string() == PING_UNANSWERED) {
-        true => (Ended::Broken, connection_died()),
+    let (outcome, cause) = match causes(error).any(|inner| inner.to_string() == PING_UNANSWERED) {
+        true => (AttemptOutcome::Broken, connection_died()),
         false => explain(error, request),
     };
-    WireError { ended, cause }
+    WireError { outcome, cause }
 }
 
-fn explain(error: &reqwest::Error, request: &Sent<'_>) -> (Ended, Cause) {
+fn explain(error: &reqwest::Error, request: &Sent<'_>) -> (AttemptOutcome, Cause) {
     if let Some(cause) = tls::untrusted(error) {
-        return (Ended::Hopeless, cause);
+        return (AttemptOutcome::Hopeless, cause);
     }
     let chain = || causes(error);
     if error.is_timeout() {
-        let ended = if error.is_connect() { Ended::NotSent } else { Ended::Broken };
-        let what = match ended {
-            Ended::NotSent => format!("no connection within {:?}", request.connect_timeout),
+        let outcome =
+            if error.is_connect() { AttemptOutcome::NotSent } else { AttemptOutcome::Broken };
+        let what = match outcome {
+            AttemptOutcome::NotSent => {
+                format!("no connection within {:?}", request.connect_timeout)
+            }
             _ => format!("no answer within {:?}", request.limit),
         };
         let help = "check that the address is reachable from this machine; VAULT_CLIENT_TIMEOUT sets the limit";
-        return (ended, Cause::new(ErrorKind::Timeout, what, help));
+        return (outcome, Cause::new(ErrorKind::Timeout, what, help));
     }
     if chain().any(|inner| inner.to_string().starts_with("dns error")) {
         let host = request.url.host_str().unwrap_or_default();
         let what = format!("the host name \"{host}\" does not resolve");
         return (
-            Ended::NotSent,
+            AttemptOutcome::NotSent,
             Cause::new(
                 ErrorKind::Dns,
                 what,
@@ -70,19 +73,22 @@ fn explain(error: &reqwest::Error, request: &Sent<'_>) -> (Ended, Cause) {
         let origin = request.origin;
         let help = format!("check that the server runs and listens on the port in {origin}");
         return (
-            Ended::NotSent,
+            AttemptOutcome::NotSent,
             Cause::new(ErrorKind::ConnectionRefused, "connection refused", help),
         );
     }
-    let ended = if error.is_connect() { Ended::NotSent } else { Ended::Broken };
+    let outcome = if error.is_connect() { AttemptOutcome::NotSent } else { AttemptOutcome::Broken };
     let detail =
         chain().last().map_or_else(|| "the connection broke".to_owned(), ToString::to_string);
     // rustls reports this for a plain HTTP answer, whose first bytes are no TLS record.
     if detail.contains("InvalidContentType") {
         let help = "use http:// in the address, or use the port that speaks https";
-        return (ended, Cause::new(ErrorKind::Connection, "this port does not speak https", help));
+        return (
+            outcome,
+            Cause::new(ErrorKind::Connection, "this port does not speak https", help),
+        );
     }
-    (ended, Cause::new(ErrorKind::Connection, detail, connection_lost(request.url)))
+    (outcome, Cause::new(ErrorKind::Connection, detail, connection_lost(request.url)))
 }
 
 /// A port for TLS closes a plain connection in the same way as a restart of the server does.

@@ -7,7 +7,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
 use secrecy::zeroize::Zeroizing;
 
-use super::retry::Ended;
+use super::retry::AttemptOutcome;
 use super::transport::Limits;
 use crate::error::Cause;
 
@@ -58,6 +58,6 @@ pub(crate) enum WireBody {
 /// Why there is no answer. The address is added by the caller, who knows the node's name.
 #[derive(Debug)]
 pub(crate) struct WireError {
-    pub(crate) ended: Ended,
+    pub(crate) outcome: AttemptOutcome,
     pub(crate) cause: Cause,
 }

@@ -9,7 +9,7 @@ use super::failure::{Sent, diagnose};
 use super::{Network, WireBody, WireError, WireFuture, WireRequest, WireResponse};
 use crate::error::{Cause, Delivery, ErrorKind};
 use crate::http::reply::MAX_BYTES;
-use crate::http::retry::Ended;
+use crate::http::retry::AttemptOutcome;
 use crate::http::settings::Settings;
 use crate::time::NetworkClock;
 
@@ -39,7 +39,7 @@ impl ReqwestNetwork {
             clients,
             clock,
             connect_timeout: settings.connect_timeout(),
-            origin: settings.addresses.first.said_by.clone(),
+            origin: settings.addresses.first.origin.clone(),
             shown: settings.addresses.shown(),
         })
     }
@@ -115,7 +115,7 @@ pub(crate) fn no_connection(addresses: &str, limit: Duration) -> WireError {
         "other requests occupy all connections and get no answer: find what the server waits for, or raise Vault::builder().max_connections(..)",
     );
     let cause = cause.at(format!("vault {addresses}")).delivered(Delivery::NotSent);
-    WireError { ended: Ended::Hopeless, cause }
+    WireError { outcome: AttemptOutcome::Hopeless, cause }
 }
 
 async fn read(response: &mut Response) -> Result<WireBody, reqwest::Error> {

@@ -27,23 +27,23 @@ use without_tls as backend;
 #[cfg_attr(not(any(feature = "rustls", feature = "native-tls")), allow(dead_code))]
 pub(crate) struct Pem {
     pub(crate) bytes: Vec<u8>,
-    pub(crate) said_by: String,
+    pub(crate) origin: String,
     /// The file it is read from, again after each change. `None` for a pipe, which can be read once.
     file: Option<PathBuf>,
 }
 
 impl Pem {
-    pub(crate) fn given(bytes: Vec<u8>, said_by: String) -> Self {
-        Self { bytes, said_by, file: None }
+    pub(crate) fn given(bytes: Vec<u8>, origin: String) -> Self {
+        Self { bytes, origin, file: None }
     }
 
     fn read_again(&self) -> Result<Self, Cause> {
         match &self.file {
             // A pipe would block each later check.
             Some(path) if file::is_pipe(path) => {
-                Err(unreadable(path, &"it is a pipe now", self.said_by.clone()))
+                Err(unreadable(path, &"it is a pipe now", self.origin.clone()))
             }
-            Some(path) => read_named(path, self.said_by.clone()),
+            Some(path) => read_named(path, self.origin.clone()),
             None => Ok(self.clone()),
         }
     }
@@ -51,7 +51,7 @@ impl Pem {
 
 impl std::fmt::Debug for Pem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.said_by)
+        f.write_str(&self.origin)
     }
 }
 
@@ -177,17 +177,17 @@ pub(crate) fn read(path: &Path, variable: &str) -> Result<Pem, Cause> {
     read_named(path, format!("env {variable}"))
 }
 
-fn read_named(path: &Path, said_by: String) -> Result<Pem, Cause> {
+fn read_named(path: &Path, origin: String) -> Result<Pem, Cause> {
     let again = (!file::is_pipe(path)).then(|| path.to_owned());
     let mut bytes = file::read_now(path, file::MOST_OF_PEM)
-        .map_err(|error| unreadable(path, &error, said_by.clone()))?;
-    Ok(Pem { file: again, ..checked(std::mem::take(&mut *bytes), said_by)? })
+        .map_err(|error| unreadable(path, &error, origin.clone()))?;
+    Ok(Pem { file: again, ..checked(std::mem::take(&mut *bytes), origin)? })
 }
 
 fn read_folder(path: &Path, variable: &str) -> Result<Vec<Pem>, Cause> {
-    let said_by = format!("env {variable}");
+    let origin = format!("env {variable}");
     let entries =
-        std::fs::read_dir(path).map_err(|error| unreadable(path, &error, said_by.clone()))?;
+        std::fs::read_dir(path).map_err(|error| unreadable(path, &error, origin.clone()))?;
     let mut files: Vec<PathBuf> = entries
         .filter_map(Result::ok)
         .map(|entry| entry.path())
@@ -200,35 +200,35 @@ fn read_folder(path: &Path, variable: &str) -> Result<Vec<Pem>, Cause> {
             "the folder holds no file",
             "put the authorities' PEM files there",
         )
-        .at(said_by));
+        .at(origin));
     }
     files.iter().map(|file| read(file, variable)).collect()
 }
 
-fn unreadable(path: &Path, error: &dyn std::fmt::Display, said_by: String) -> Cause {
+fn unreadable(path: &Path, error: &dyn std::fmt::Display, origin: String) -> Cause {
     Cause::new(
         ErrorKind::Setting,
         format!("{} cannot be read: {error}", path.display()),
         "check the path, and that this process may read the PEM file",
     )
-    .at(said_by)
+    .at(origin)
 }
 
-fn checked(bytes: Vec<u8>, said_by: String) -> Result<Pem, Cause> {
+fn checked(bytes: Vec<u8>, origin: String) -> Result<Pem, Cause> {
     let marked = bytes.windows(11).any(|window| window == b"-----BEGIN ");
     match marked {
-        true => Ok(Pem::given(bytes, said_by)),
-        false => Err(not_pem(said_by)),
+        true => Ok(Pem::given(bytes, origin)),
+        false => Err(not_pem(origin)),
     }
 }
 
-fn not_pem(said_by: String) -> Cause {
+fn not_pem(origin: String) -> Cause {
     Cause::new(
         ErrorKind::Setting,
         "holds no PEM certificate or key",
         "PEM starts with a line such as -----BEGIN CERTIFICATE-----",
     )
-    .at(said_by)
+    .at(origin)
 }
 
 /// The sentence for a refused certificate, if that is the error.

@@ -19,7 +19,7 @@ pub(super) fn apply(tls: &Tls, mut builder: ClientBuilder) -> Result<ClientBuild
     let mut roots = Vec::new();
     for pem in &tls.authorities {
         let found =
-            Certificate::from_pem_bundle(&pem.bytes).map_err(|_| not_pem(pem.said_by.clone()))?;
+            Certificate::from_pem_bundle(&pem.bytes).map_err(|_| not_pem(pem.origin.clone()))?;
         roots.extend(found);
     }
     if !roots.is_empty() {
@@ -27,7 +27,7 @@ pub(super) fn apply(tls: &Tls, mut builder: ClientBuilder) -> Result<ClientBuild
     }
     if let Some((certificate, key)) = &tls.identity {
         let identity = Identity::from_pkcs8_pem(&certificate.bytes, &key.bytes).map_err(|_| {
-            not_pem(certificate.said_by.clone())
+            not_pem(certificate.origin.clone())
                 .hint("the `native-tls` feature requires a PKCS #8 key")
         })?;
         builder = builder.identity(identity);

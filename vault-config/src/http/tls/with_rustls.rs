@@ -54,11 +54,11 @@ fn config(tls: &Tls) -> Result<ClientConfig, Cause> {
         Some((certificate, key)) => {
             let chain = certificates(certificate)?;
             let private = PrivateKeyDer::from_pem_slice(&key.bytes)
-                .map_err(|_| not_pem(key.said_by.clone()))?;
+                .map_err(|_| not_pem(key.origin.clone()))?;
             builder.with_client_auth_cert(chain, private).map_err(|error| {
                 refused(error)
                     .hint("the key has to belong to the certificate")
-                    .at(certificate.said_by.clone())
+                    .at(certificate.origin.clone())
             })?
         }
     };
@@ -68,7 +68,7 @@ fn config(tls: &Tls) -> Result<ClientConfig, Cause> {
 
 fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, Cause> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem.bytes).collect();
-    found.ok().filter(|found| !found.is_empty()).ok_or_else(|| not_pem(pem.said_by.clone()))
+    found.ok().filter(|found| !found.is_empty()).ok_or_else(|| not_pem(pem.origin.clone()))
 }
 
 fn verifier(
@@ -103,7 +103,7 @@ fn chosen(
     let mut roots = RootCertStore::empty();
     for pem in authorities {
         for certificate in certificates(pem)? {
-            roots.add(certificate).map_err(|_| not_pem(pem.said_by.clone()))?;
+            roots.add(certificate).map_err(|_| not_pem(pem.origin.clone()))?;
         }
     }
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)

@@ -8,12 +8,12 @@ use reqwest::{Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::written_index::{INCONSISTENT, INDEX};
-use super::{Call, Http, Limits, ROOT, redirect};
+use super::{Call, Limits, ROOT, Transport, redirect};
 use crate::error::{Cause, Delivery, ErrorKind};
 use crate::http::lanes::Lane;
 use crate::http::network::{WireBody, WireError, WireRequest, WireResponse};
 use crate::http::reply::{Body, Reply};
-use crate::http::retry::{self, Ended};
+use crate::http::retry::{self, AttemptOutcome};
 use crate::value::Value;
 
 pub(in crate::http) struct HttpResponse {
@@ -28,22 +28,25 @@ impl HttpResponse {
         self.reply.status == 400 && self.reply.words().to_lowercase().contains(INDEX)
     }
 
-    pub(super) fn ended(&self) -> Ended {
+    pub(super) fn outcome(&self) -> AttemptOutcome {
         if self.reply.upgrading() {
-            return Ended::Upgrading;
+            return AttemptOutcome::Upgrading;
         }
-        Ended::Status { code: self.reply.status, unread: self.reply.refused_unread() }
+        AttemptOutcome::Status {
+            code: self.reply.status,
+            not_processed: self.reply.was_not_processed(),
+        }
     }
 }
 
 pub(in crate::http) struct AttemptError {
-    pub(super) ended: Ended,
+    pub(super) outcome: AttemptOutcome,
     pub(super) cause: Cause,
 }
 
 impl AttemptError {
     pub(super) fn hopeless(cause: Cause) -> Self {
-        Self { ended: Ended::Hopeless, cause }
+        Self { outcome: AttemptOutcome::Hopeless, cause }
     }
 
     /// The request cannot be sent at all.
@@ -52,7 +55,7 @@ impl AttemptError {
     }
 }
 
-impl Http {
+impl Transport {
     /// One attempt, and one redirect if the node answers with one.
     pub(super) async fn follow(
         &self,
@@ -74,7 +77,7 @@ impl Http {
         let again = self.attempt(call, node, target, limits, patience).await?;
         if again.location.is_some() {
             return Err(AttemptError {
-                ended: Ended::Status { code: 503, unread: true },
+                outcome: AttemptOutcome::Status { code: 503, not_processed: true },
                 cause: Cause::new(
                     ErrorKind::Standby,
                     "the server redirected twice",
@@ -129,7 +132,7 @@ impl Http {
             "no request is sent before then: find what limits requests there, a quota or a gateway",
         );
         let cause = cause.at(self.here(node)).delivered(Delivery::NotSent);
-        Err(AttemptError { ended: Ended::Deferred, cause })
+        Err(AttemptError { outcome: AttemptOutcome::Deferred, cause })
     }
 
     /// `VAULT_RATE_LIMIT`.
@@ -232,12 +235,12 @@ impl Http {
     }
 
     fn broken(&self, node: usize, error: WireError) -> AttemptError {
-        let WireError { ended, cause } = error;
-        let delivery = match ended {
-            Ended::Broken => Delivery::Unanswered,
+        let WireError { outcome, cause } = error;
+        let delivery = match outcome {
+            AttemptOutcome::Broken => Delivery::Unanswered,
             _ => Delivery::NotSent,
         };
-        AttemptError { ended, cause: cause.at(self.here(node)).delivered(delivery) }
+        AttemptError { outcome, cause: cause.at(self.here(node)).delivered(delivery) }
     }
 }
 

@@ -4,7 +4,7 @@ use reqwest::Method;
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
-use crate::http::{Attempts, Lane, Repeat};
+use crate::http::{Attempts, Idempotency, Lane};
 
 /// A request with all its attempts. Its body is kept for the last attempt, and wiped on drop.
 pub(crate) struct Call<'a> {
@@ -14,7 +14,7 @@ pub(crate) struct Call<'a> {
     pub(crate) body: Option<Zeroizing<Vec<u8>>>,
     pub(crate) token: Option<&'a SecretString>,
     pub(crate) namespace: Option<&'a str>,
-    pub(crate) repeat: Repeat,
+    pub(crate) idempotency: Idempotency,
     /// The limit on all attempts together, if it is shorter than the connection's own.
     pub(crate) patience: Option<Duration>,
     pub(crate) attempts: Attempts,
@@ -32,7 +32,7 @@ impl<'a> Call<'a> {
             body: None,
             token: None,
             namespace: None,
-            repeat: Repeat::Always,
+            idempotency: Idempotency::Safe,
             patience: None,
             attempts: Attempts::Configured,
             lane: Lane::Read,
@@ -40,7 +40,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    pub(crate) fn post(path: &'a str, body: Zeroizing<Vec<u8>>, repeat: Repeat) -> Self {
-        Self { method: Method::POST, body: Some(body), repeat, ..Self::get(path) }
+    pub(crate) fn post(path: &'a str, body: Zeroizing<Vec<u8>>, idempotency: Idempotency) -> Self {
+        Self { method: Method::POST, body: Some(body), idempotency, ..Self::get(path) }
     }
 }

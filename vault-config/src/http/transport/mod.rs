@@ -12,7 +12,7 @@ use super::network::{self, Network};
 use super::nodes::Nodes;
 use super::rate_limit::RateGate;
 use super::reply::{Reply, printable};
-use super::retry::{self, Attempts, Ended};
+use super::retry::{self, AttemptOutcome, Attempts};
 use super::settings::Settings;
 use crate::error::{Cause, Delivery};
 use crate::time::Timing;
@@ -35,7 +35,7 @@ use written_index::WrittenIndex;
 pub(crate) const ROOT: &str = "root";
 
 #[derive(Debug)]
-pub(crate) struct Http {
+pub(crate) struct Transport {
     network: Box<dyn Network>,
     timing: Timing,
     settings: Settings,
@@ -48,7 +48,7 @@ pub(crate) struct Http {
     warned: Mutex<BTreeSet<String>>,
 }
 
-impl Http {
+impl Transport {
     pub(crate) fn new(network: Box<dyn Network>, settings: Settings, timing: Timing) -> Self {
         Self {
             network,
@@ -104,23 +104,24 @@ impl Http {
         let mut place = self.permit(call.lane, limits).await?;
         let mut node = self.healthy_node(call, limits).await?;
         loop {
-            let patience = if untried > 0 { call.repeat.patience() } else { Duration::MAX };
-            let outcome = self.follow(call, node, limits, patience).await;
-            *lost |= is_lost(&outcome);
-            let ended = outcome.as_ref().map_or_else(|failure| failure.ended, HttpResponse::ended);
-            if let Some(other) = self.node_after(node, ended, untried, call, limits).await {
+            let patience = if untried > 0 { call.idempotency.patience() } else { Duration::MAX };
+            let response = self.follow(call, node, limits, patience).await;
+            *lost |= is_lost(&response);
+            let outcome =
+                response.as_ref().map_or_else(|failure| failure.outcome, HttpResponse::outcome);
+            if let Some(other) = self.node_after(node, outcome, untried, call, limits).await {
                 (untried, node) = (untried - 1, other);
                 continue;
             }
-            if outcome.as_ref().is_ok_and(HttpResponse::refuses_index) && self.written.forget() {
+            if response.as_ref().is_ok_and(HttpResponse::refuses_index) && self.written.forget() {
                 continue;
             }
             let pause = self.retry_after(self.timing.clock.now()).unwrap_or_default();
-            tries += u32::from(ended != Ended::Deferred);
-            let Some(wait) = self.wait(ended, call, tries, limits, pause) else {
-                return outcome.map(|answered| answered.reply).map_err(|failure| failure.cause);
+            tries += u32::from(outcome != AttemptOutcome::Deferred);
+            let Some(wait) = self.wait(outcome, call, tries, limits, pause) else {
+                return response.map(|answered| answered.reply).map_err(|failure| failure.cause);
             };
-            tracing::debug!(path = printable(call.path), ?ended, ?wait, "trying again");
+            tracing::debug!(path = printable(call.path), ?outcome, ?wait, "trying again");
             drop(place);
             self.sleep(pause, wait, limits).await;
             place = self.permit(call.lane, limits).await?;
@@ -130,7 +131,7 @@ impl Http {
 
     fn wait(
         &self,
-        ended: Ended,
+        outcome: AttemptOutcome,
         call: &Call<'_>,
         tries: u32,
         limits: Limits<'_>,
@@ -141,8 +142,8 @@ impl Http {
             Attempts::Single => return None,
         };
         retry::wait(
-            ended,
-            call.repeat,
+            outcome,
+            call.idempotency,
             tries,
             max,
             self.timing.chance.fraction(),

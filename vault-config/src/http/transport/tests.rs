@@ -15,7 +15,7 @@ use crate::http::ReqwestNetwork;
 use crate::http::network::{WireBody, WireFuture, WireRequest, WireResponse};
 use crate::http::rate_limit::RateLimit;
 use crate::http::settings::Addresses;
-use crate::http::{Lane, Repeat};
+use crate::http::{Idempotency, Lane};
 use crate::time::NetworkClock;
 use crate::time::clock::Clock;
 use crate::value::Value;
@@ -121,19 +121,19 @@ fn refused(status: u16, headers: &str) -> String {
     says(status, headers, r#"{"errors": ["no"]}"#)
 }
 
-fn http_to(servers: &[&Server], change: impl FnOnce(&mut Settings)) -> (Http, Arc<Sleeper>) {
+fn http_to(servers: &[&Server], change: impl FnOnce(&mut Settings)) -> (Transport, Arc<Sleeper>) {
     let addresses: Vec<_> = servers.iter().map(|server| server.address.as_str()).collect();
     http_at(&addresses.join(","), change)
 }
 
-fn http_at(addresses: &str, change: impl FnOnce(&mut Settings)) -> (Http, Arc<Sleeper>) {
+fn http_at(addresses: &str, change: impl FnOnce(&mut Settings)) -> (Transport, Arc<Sleeper>) {
     let addresses = Addresses::parse(addresses, "a test").unwrap();
     let mut settings = Settings::new(addresses);
     change(&mut settings);
     let clock = Arc::new(Sleeper::default());
     let timing = Timing::by(Arc::new(Arc::clone(&clock)));
     let network = ReqwestNetwork::new(&settings, None, timing.network.clone()).unwrap();
-    (Http::new(Box::new(network), settings, timing), clock)
+    (Transport::new(Box::new(network), settings, timing), clock)
 }
 
 fn single(path: &str) -> Call<'_> {
@@ -174,7 +174,7 @@ async fn a_renewal_goes_past_requests_that_hang() {
         is_asked(&server, 2).await;
         let short = Some(Duration::from_millis(200));
         let read = http.send(&Call { patience: short, ..Call::get("other") }).await.unwrap_err();
-        let call = Call::post("sys/leases/renew", body(), Repeat::Always);
+        let call = Call::post("sys/leases/renew", body(), Idempotency::Safe);
         (read, http.send(&Call { lane: Lane::Renew, ..call }).await.unwrap())
     };
     let reads = async { tokio::join!(hangs(&http), hangs(&http)) };
@@ -185,7 +185,7 @@ async fn a_renewal_goes_past_requests_that_hang() {
     assert!(!server.asked().contains(&"/v1/other".to_owned()));
 }
 
-async fn hangs(http: &Http) {
+async fn hangs(http: &Transport) {
     http.send(&Call::get("hangs")).await.unwrap_err();
 }
 
@@ -284,7 +284,7 @@ async fn what_was_asked_to_wait_is_not_sent() {
     assert_eq!(http.retry_after(clock.now()), Some(Duration::from_secs(600)));
 
     clock.pass(Duration::from_secs(1));
-    let login = Call::post("auth/approle/login", body(), Repeat::UnlessArrived);
+    let login = Call::post("auth/approle/login", body(), Idempotency::AtMostOnce);
     for call in [single("app"), Call::get("app"), login] {
         let cause = http.send(&call).await.unwrap_err();
         assert_eq!((cause.kind, cause.delivery), (ErrorKind::RateLimited, Delivery::NotSent));
@@ -294,7 +294,7 @@ async fn what_was_asked_to_wait_is_not_sent() {
     assert_eq!(server.asked(), ["/v1/limited"]);
 
     // A revocation does not wait for it.
-    let revocation = Call::post("auth/token/revoke-self", body(), Repeat::Always);
+    let revocation = Call::post("auth/token/revoke-self", body(), Idempotency::Safe);
     http.send(&Call { during_pauses: true, ..revocation }).await.unwrap();
 
     // With less time left than a request may take, it waits.
@@ -408,7 +408,7 @@ async fn a_login_at_a_cluster_does_not_wait_behind_reads() {
         all.spawn(async move { http.send(&single("app")).await.unwrap() });
     }
     all.spawn(async move {
-        let login = Call::post("login", body(), Repeat::UnlessArrived);
+        let login = Call::post("login", body(), Idempotency::AtMostOnce);
         http.send(&Call { lane: Lane::Issue, ..login }).await.unwrap()
     });
     all.join_all().await;
@@ -492,7 +492,7 @@ fn time_of_three_tries(seed: u64) -> (Duration, Vec<String>) {
         network: NetworkClock::by(Arc::new(Arc::clone(&clock))),
         chance: crate::time::Chance::seeded(seed),
     };
-    let http = Http::new(Box::new(network), settings, timing);
+    let http = Transport::new(Box::new(network), settings, timing);
     let token = SecretString::from("token");
     let call = Call { token: Some(&token), ..Call::get("secret/data/app") };
     let mut sent = std::pin::pin!(http.send(&call));

@@ -6,7 +6,7 @@ use tracing::Instrument as _;
 
 use crate::engine::{EngineResponse, VaultRequest};
 use crate::error::Cause;
-use crate::http::{Lane, Repeat};
+use crate::http::{Idempotency, Lane};
 use crate::live::watched::DueAction;
 use crate::vault::{RenewalOutcome, ReservedToken, Session, Vault, catch_panic};
 
@@ -53,7 +53,7 @@ impl DueAction {
             Self::Issue => {
                 // If the server may have received the request, it may have issued a credential: another attempt is
                 // left to the issue budget.
-                session.request_policy.repeat = Repeat::UnlessArrived;
+                session.request_policy.idempotency = Idempotency::AtMostOnce;
                 session.request_policy.lane = Lane::Issue;
                 ActionOutcome::Issued(request.send(&session).await.map(Box::new))
             }
