@@ -240,7 +240,7 @@ async fn secrets_for_a_figment_are_decrypted_from_the_environment_alone() {
     let small: Small = Figment::from(resolved).extract().unwrap();
     assert_eq!(small.key.expose_secret(), "k");
     let error = Small::loader().env_source(variables).resolve().await.err().unwrap();
-    assert_snapshot!(error.to_string(), @"
+    assert_snapshot!(problems(&error, ErrorKind::Schema), @"
     no ciphertext in the environment: secrets for a figment of your own are decrypted only from there
     help: set its variable; or pass your figment to the loader with .figment(..), and call .load()
     ");
