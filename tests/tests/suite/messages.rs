@@ -116,7 +116,7 @@ async fn an_optional_struct_says_what_switched_it_on() {
     };
     // One variable; the innermost of two; a file.
     let one = local(&[("APP_SMTP_PORT", "26")], "").await;
-    let why = "smtp is optional, but is required because smtp.port has a value (env APP_SMTP_PORT): take that away";
+    let why = "smtp is optional, but is required because smtp.port has a value (env APP_SMTP_PORT): remove that";
     assert_eq!(one.problems().len(), 2, "{one}");
     assert!(one.problems().iter().all(|problem| problem.help().contains(why)), "{one}");
     let inner = local(&[("APP_SMTP_RELAY_ZONE", "z")], "").await;
