@@ -95,13 +95,17 @@ impl AppRole {
 }
 
 const HINTS: &[Hint<AppRole>] = &[
+    Hint::add(&["missing secret_id"], |_| {
+        "the role requires a secret_id: set VAULT_SECRET_ID, or VAULT_SECRET_ID_FILE".to_owned()
+    }),
     // The server gives the same words for a wrong role_id and for a wrong, used-up or expired
     // secret_id.
     Hint::add(&["secret"], |method| match method.secret_id {
-        SecretId::None => {
-            "the role may require a secret_id: set VAULT_SECRET_ID, or VAULT_SECRET_ID_FILE"
-                .to_owned()
-        }
+        SecretId::None => format!(
+            "the role_id may be wrong, or its role deleted; read the role_id: vault read {}/role/{}/role-id",
+            method.mount,
+            method.role.as_deref().unwrap_or("<role>")
+        ),
         _ => format!(
             "the secret_id may be used up, expired or wrong, or the role_id wrong (the server answers the same for all); issue a new secret_id: vault write -f {}/role/<role>/secret-id\n\
              after several failed logins the server locks the role for a while, so this login was not retried",
@@ -161,6 +165,7 @@ impl AppRole {
                     take: |answer| answer.get("data")?.get("secret_id"),
                     command: format!("vault write -wrap-ttl=60s -f {origin}"),
                     origin,
+                    other_origin: None,
                 };
                 wrapping.open(client, &expected).await.map(Some)
             }

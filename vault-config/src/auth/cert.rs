@@ -54,13 +54,14 @@ const HINTS: &[Hint<Cert>] = &[
         "the server received no certificate: set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY, and let no proxy on the way terminate TLS"
             .to_owned()
     }),
-    Hint::replace(&["invalid certificate", "no chain matching"], |method| {
-        let (mount, role) = (&method.mount, method.role.as_deref().unwrap_or("<role>"));
+    Hint::replace(&["no client certificate supplied"], |method| {
         format!(
-            "a role must trust the certificate's authority and its names; see what the roles trust: vault list {mount}/certs; vault \
-             read {mount}/certs/{role}"
+            "{}\n\
+             or no certificate may have arrived: set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY, and let no proxy on the way terminate TLS",
+            method.compare_roles()
         )
     }),
+    Hint::replace(&["invalid certificate", "no chain matching"], Cert::compare_roles),
 ];
 
 #[derive(Serialize)]
@@ -91,6 +92,16 @@ impl AuthMethod for Cert {
             let body = Body { name: self.role.as_deref() };
             client.log_in(self, &self.mount.login(), &body, HINTS).await
         })
+    }
+}
+
+impl Cert {
+    fn compare_roles(&self) -> String {
+        let (mount, role) = (&self.mount, self.role.as_deref().unwrap_or("<role>"));
+        format!(
+            "a role must trust the certificate's authority and its names; see what the roles trust: vault list {mount}/certs; vault \
+             read {mount}/certs/{role}"
+        )
     }
 }
 

@@ -15,11 +15,13 @@ use crate::value::Value;
 #[derive(Debug)]
 pub struct LoginClient<'a> {
     pub(super) http: &'a Transport,
+    /// That of the method that logs in; it decides the help for a denied login.
+    locks_accounts: bool,
 }
 
 impl<'a> LoginClient<'a> {
-    pub(crate) fn new(http: &'a Transport) -> Self {
-        Self { http }
+    pub(crate) fn new(http: &'a Transport, locks_accounts: bool) -> Self {
+        Self { http, locks_accounts }
     }
 
     pub(super) fn settings(&self) -> &'a Settings {
@@ -40,7 +42,7 @@ impl<'a> LoginClient<'a> {
     /// # Errors
     /// The server's refusal in its own words, or why the server could not be reached.
     pub async fn post(&self, path: &str, body: &impl Serialize) -> Result<AuthToken, LoginError> {
-        Ok(self.send(path, body, |_| false).await?)
+        self.log_in(&(), path, body, &[]).await
     }
 
     /// [`post`](Self::post) for a method with hints: the first that fits a refusal becomes its help.
@@ -64,7 +66,8 @@ impl<'a> LoginClient<'a> {
         body: &impl Serialize,
         leaks: impl Fn(&str) -> bool,
     ) -> Result<AuthToken, LoginError> {
-        Ok(self.send(path, body, leaks).await?)
+        let sent = self.send(path, body, leaks).await;
+        Ok(sent.map_err(|cause| refusal::explained(cause, &(), &[]))?)
     }
 
     async fn send(
@@ -83,10 +86,10 @@ impl<'a> LoginClient<'a> {
         if reply.ok() {
             return token_of(reply.json());
         }
-        let words = reply.all_words();
+        let (words, status) = (reply.all_words(), reply.status);
         let has_secret = refusal::repeats(&words, &body) || leaks(&words);
-        let cause = refusal::of_login(reply, path);
-        Err(if has_secret { refusal::withheld(cause) } else { cause })
+        let cause = refusal::of_login(reply, path, self.locks_accounts);
+        Err(if has_secret { refusal::withheld(cause, status) } else { cause })
     }
 }
 

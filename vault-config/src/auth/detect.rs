@@ -205,7 +205,11 @@ fn aws(_: &OfficialEnv<'_>) -> Detected {
 }
 
 fn nothing_present(service_account_token: &Path) -> Cause {
-    let cause = Cause::new(
+    let in_pod = match service_account_token.is_file() {
+        true => "this pod has a Kubernetes token: VAULT_AUTH_ROLE=<role> logs in with it\nor ",
+        false => "",
+    };
+    Cause::new(
         ErrorKind::NoLogin,
         format!(
             "no login method was found; looked for VAULT_TOKEN or BAO_TOKEN, VAULT_WRAPPED_TOKEN or \
@@ -214,14 +218,10 @@ fn nothing_present(service_account_token: &Path) -> Cause {
              VAULT_TOKEN_FILE, and the file ~/.vault-token",
             service_account_token.display()
         ),
-        "set VAULT_ROLE_ID and VAULT_SECRET_ID, or another of these; VAULT_AUTH_METHOD selects any other login method",
-    );
-    match service_account_token.is_file() {
-        true => {
-            cause.hint("this pod has a Kubernetes token: VAULT_AUTH_ROLE=<role> logs in with it")
-        }
-        false => cause,
-    }
+        format!(
+            "{in_pod}set VAULT_ROLE_ID and VAULT_SECRET_ID, or another of these; VAULT_AUTH_METHOD selects any other login method"
+        ),
+    )
 }
 
 #[cfg(test)]
@@ -304,7 +304,8 @@ mod tests {
     fn a_pod_without_a_role_gets_the_missing_variable_as_help() {
         let cause = present(&[], "Cargo.toml").unwrap_err();
         assert_eq!(cause.kind, ErrorKind::NoLogin);
-        assert!(cause.help.contains("VAULT_AUTH_ROLE=<role> logs in with it"), "{}", cause.help);
+        let first = cause.help.lines().next().unwrap();
+        assert!(first.contains("VAULT_AUTH_ROLE=<role> logs in with it"), "{}", cause.help);
         let cause = present(&[], "no-such-file").unwrap_err();
         assert!(!cause.help.contains("this pod"), "{}", cause.help);
         assert!(cause.message.contains("no-such-file"), "{}", cause.message);

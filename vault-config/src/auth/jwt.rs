@@ -55,6 +55,14 @@ impl Jwt {
 }
 
 const HINTS: &[Hint<Jwt>] = &[
+    // Above "expired", which may be the certificate of the server with the keys.
+    Hint::add(&["error verifying token signature", "no known key"], |method| {
+        format!(
+            "the method's keys do not verify the token: another issuer may have signed it, or the keys have changed or cannot be \
+             fetched; compare jwks_url, the public keys and the issuer: vault read {}/config",
+            method.mount
+        )
+    }),
     Hint::add(&["expired"], |method| {
         let help = match method.jwt {
             Credential::File(_) => {

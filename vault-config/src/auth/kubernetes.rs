@@ -66,16 +66,20 @@ const HINTS: &[Hint<Kubernetes>] = &[
             method.mount, method.role
         )
     }),
-    Hint::replace(&["could not load backend configuration"], |method| {
+    Hint::replace_always(&["could not load backend configuration"], |method| {
         format!("configure the method: vault write {}/config kubernetes_host=..", method.mount)
     }),
     Hint::replace(&["expired"], |_| {
         "Kubernetes renews the file of a running pod: check that it is mounted, and check the clocks of both machines"
             .to_owned()
     }),
-    Hint::add(&["permission denied"], |_| {
-        "or Kubernetes does not accept the token (any more), or the server cannot reach Kubernetes: see the server's log"
-            .to_owned()
+    // The server writes the reason to its log and answers the same for each.
+    Hint::add(&["permission denied"], |method| {
+        format!(
+            "see the server's log: Kubernetes may not accept the token any more, or the server may fail to reach Kubernetes, or lack \
+             the permission for a TokenReview (vault read {}/config)",
+            method.mount
+        )
     }),
 ];
 

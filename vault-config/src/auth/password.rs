@@ -70,14 +70,15 @@ impl User {
         check::name("the user's name", &self.name)?;
         let password = self.password.read_password().await?;
         let body = Body { username, password: password.expose_secret() };
-        client.log_in(self, path, &body, HINTS).await
+        client.log_in(mount, path, &body, HINTS).await
     }
 }
 
-const HINTS: &[Hint<User>] = &[
-    Hint::add(&["error connecting to host"], |_| {
-        "the server cannot reach the directory; check its address: vault read auth/ldap/config"
-            .to_owned()
+const HINTS: &[Hint<Mount>] = &[
+    Hint::add(&["error connecting to host"], |mount| {
+        format!(
+            "the server cannot reach the directory; check its address: vault read {mount}/config"
+        )
     }),
     Hint::add(&["invalid", "ldap operation failed", "access denied"], |_| {
         "the user may be unknown or the password wrong: the server does not reveal which\n\
@@ -165,3 +166,19 @@ macro_rules! password_login {
 }
 
 pub(super) use password_login;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::refusal::explained;
+    use crate::error::{ErrorKind, Refusal};
+
+    #[test]
+    fn the_help_names_the_configured_mount() {
+        let words = "error connecting to host \"ldap://directory\"".to_owned();
+        let cause = Cause::new(ErrorKind::LoginRefused, words.clone(), "");
+        let cause = cause.refused(Refusal { status: 400, words });
+        let help = explained(cause, &Mount::new("team/ldap"), HINTS).help;
+        assert!(help.ends_with("vault read auth/team/ldap/config"), "{help}");
+    }
+}

@@ -15,42 +15,58 @@ pub(super) struct Hint<M> {
 
 #[derive(Debug, Clone, Copy)]
 enum HelpMode {
-    Append,
+    Prepend,
     Replace,
+    ReplaceAlways,
 }
 
 impl<M> Hint<M> {
-    /// For a login that the server checked and refused; it stands below the general help.
+    /// For a login that the server checked and refused; it stands above the general help.
     pub(super) const fn add(needles: &'static [&'static str], help: fn(&M) -> String) -> Self {
-        Self { needles, help, mode: HelpMode::Append }
+        Self { needles, help, mode: HelpMode::Prepend }
     }
 
-    /// For a login that the server refused or could not check; it replaces the general help.
+    /// For a login that the server checked and refused; it replaces the general help.
     pub(super) const fn replace(needles: &'static [&'static str], help: fn(&M) -> String) -> Self {
         Self { needles, help, mode: HelpMode::Replace }
     }
 
+    /// Like [`replace`](Self::replace), also for a login that the server could not check.
+    pub(super) const fn replace_always(
+        needles: &'static [&'static str],
+        help: fn(&M) -> String,
+    ) -> Self {
+        Self { needles, help, mode: HelpMode::ReplaceAlways }
+    }
+
     fn fits(&self, cause: &Cause) -> bool {
         let is_for_kind = match self.mode {
-            HelpMode::Append => cause.kind == ErrorKind::LoginRefused,
-            HelpMode::Replace => true,
+            HelpMode::Prepend | HelpMode::Replace => cause.kind == ErrorKind::LoginRefused,
+            HelpMode::ReplaceAlways => true,
         };
         is_for_kind && cause.refusal_says(self.needles)
     }
 }
 
-/// The refusal with the first hint of the table that fits it.
+/// The refusal with the first hint of the table that fits it. If there is no help at all, the
+/// server's log may have the reason.
 pub(super) fn explained<M>(cause: Cause, method: &M, hints: &[Hint<M>]) -> Cause {
-    let Some(hint) = hints.iter().find(|hint| hint.fits(&cause)) else { return cause };
+    let Some(hint) = hints.iter().find(|hint| hint.fits(&cause)) else {
+        let is_unexplained = cause.kind == ErrorKind::LoginRefused && cause.help.is_empty();
+        return if is_unexplained { cause.with_help("see the server's log") } else { cause };
+    };
     let help = (hint.help)(method);
     match hint.mode {
-        HelpMode::Append => cause.hint(&help),
-        HelpMode::Replace => cause.with_help(help),
+        HelpMode::Prepend if !cause.help.is_empty() => {
+            let help = format!("{help}\nor {}", cause.help);
+            cause.with_help(help)
+        }
+        _ => cause.with_help(help),
     }
 }
 
 /// What the server's answer to a post to `path` means.
-pub(super) fn of_login(reply: Reply, path: &str) -> Cause {
+pub(super) fn of_login(reply: Reply, path: &str, locks_accounts: bool) -> Cause {
     // The page of a gateway is no refusal of a login.
     if !reply.speaks_vault() {
         return reply.into_cause();
@@ -64,7 +80,7 @@ pub(super) fn of_login(reply: Reply, path: &str) -> Cause {
         403 if has_words && !refusal.words.contains("permission denied") => {
             in_its_words(refusal, "")
         }
-        403 => in_its_words(refusal, &denied(path)),
+        403 => in_its_words(refusal, &denied(path, locks_accounts)),
         // Without the refusal: its words name the path, where a hint's needle may be part of a name.
         404 if !reply.no_namespace() => Cause::new(
             ErrorKind::LoginRefused,
@@ -80,12 +96,17 @@ fn in_its_words(refusal: Refusal, help: &str) -> Cause {
     Cause::new(ErrorKind::LoginRefused, message, help).refused(refusal)
 }
 
-fn denied(path: &str) -> String {
-    format!(
-        "check that the auth method is mounted at {} (vault auth list) and that the namespace is right\n\
-         or the account may be locked after several failed logins: vault read sys/locked-users",
+fn denied(path: &str, locks_accounts: bool) -> String {
+    let help = format!(
+        "check that the auth method is mounted at {} (vault auth list) and that the namespace is right",
         path.split_once("/login").map_or(path, |(mount, _)| mount)
-    )
+    );
+    match locks_accounts {
+        true => format!(
+            "{help}\nor the account may be locked after several failed logins: vault read sys/locked-users"
+        ),
+        false => help,
+    }
 }
 
 /// Whether the server could not reach the service that checks the secret, such as a directory. The
@@ -125,10 +146,15 @@ const PUBLIC_FIELDS: [&str; 7] =
     ["role", "name", "username", "subscription_id", "resource_group_name", "vm_name", "vmss_name"];
 
 /// Without the server's words, and so without a hint.
-pub(super) fn withheld(cause: Cause) -> Cause {
-    let message =
-        "the server refused the login (its message is withheld: it repeats what was sent)";
-    Cause { message: message.to_owned(), refusal: None, ..cause }
+pub(super) fn withheld(cause: Cause, status: u16) -> Cause {
+    let what = match cause.kind {
+        ErrorKind::LoginRefused => "the server refused the login",
+        _ => "the login failed",
+    };
+    let message = format!(
+        "{what} (HTTP {status}); its message is withheld, because it repeats what was sent"
+    );
+    Cause { message, refusal: None, ..cause }
 }
 
 #[cfg(test)]
@@ -138,6 +164,7 @@ mod tests {
     const HINTS: &[Hint<&str>] = &[
         Hint::replace(&["expired", "too old"], |role| format!("renew the token of {role}")),
         Hint::add(&["denied"], |role| format!("check the role {role}")),
+        Hint::replace_always(&["no configuration"], |role| format!("configure {role}")),
     ];
 
     fn refused(kind: ErrorKind, words: &str) -> Cause {
@@ -150,13 +177,19 @@ mod tests {
         for (kind, words, help) in [
             (ErrorKind::LoginRefused, "token expired", "renew the token of app"),
             (ErrorKind::LoginRefused, "denied: it is too old", "renew the token of app"),
-            (ErrorKind::Server, "token expired", "renew the token of app"),
-            (ErrorKind::LoginRefused, "denied", "general help\ncheck the role app"),
+            (ErrorKind::Server, "x509: certificate has expired", "general help"),
+            (ErrorKind::LoginRefused, "denied", "check the role app\nor general help"),
             (ErrorKind::Server, "denied", "general help"),
+            (ErrorKind::LoginRefused, "no configuration", "configure app"),
+            (ErrorKind::Server, "no configuration", "configure app"),
             (ErrorKind::LoginRefused, "something else", "general help"),
         ] {
             assert_eq!(explained(refused(kind, words), &"app", HINTS).help, help, "{words}");
         }
+        let unexplained = |kind| refused(kind, "something else").with_help("");
+        let help = |kind| explained(unexplained(kind), &"app", HINTS).help;
+        assert_eq!(help(ErrorKind::LoginRefused), "see the server's log");
+        assert_eq!(help(ErrorKind::Server), "");
     }
 
     #[test]
@@ -164,10 +197,19 @@ mod tests {
         let cause =
             Cause::new(ErrorKind::Connection, "the certificate has expired", "general help");
         assert_eq!(explained(cause, &"app", HINTS).help, "general help");
-        let cause = withheld(refused(ErrorKind::LoginRefused, "hunter2hunter2 has expired"));
+        let cause = withheld(refused(ErrorKind::LoginRefused, "hunter2hunter2 has expired"), 403);
         let cause = explained(cause, &"app", HINTS);
         assert_eq!((cause.help.as_str(), cause.refusal), ("general help", None));
         assert!(!cause.message.contains("hunter2"), "{}", cause.message);
+        assert!(cause.message.contains("(HTTP 403)"), "{}", cause.message);
+    }
+
+    #[test]
+    fn only_a_method_that_locks_accounts_mentions_the_lock() {
+        let help = denied("auth/team/ldap/login/bob", true);
+        assert!(help.starts_with("check that the auth method is mounted at auth/team/ldap (vault"));
+        assert!(help.ends_with("vault read sys/locked-users"), "{help}");
+        assert!(!denied("auth/kubernetes/login", false).contains("locked"));
     }
 
     #[test]

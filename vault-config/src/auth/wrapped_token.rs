@@ -71,8 +71,10 @@ impl AuthMethod for WrappedToken {
                 origin: self.made_by.clone().unwrap_or_else(|| "auth/token/create".to_owned()),
                 is_origin: &|path| self.is_origin(path),
                 take: |answer| answer.get("auth")?.get("client_token"),
-                command: "vault token create -wrap-ttl=60s -policy=..; if another path is meant to create it, set VAULT_WRAPPED_TOKEN_MADE_BY to that path"
-                    .to_owned(),
+                other_origin: Some(
+                    "if another path is meant to create it, set VAULT_WRAPPED_TOKEN_MADE_BY to that path",
+                ),
+                command: "vault token create -wrap-ttl=60s -policy=..".to_owned(),
             };
             AuthToken::new(self.wrapping.open(client, &expected).await?)
         })

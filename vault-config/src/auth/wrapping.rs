@@ -37,6 +37,8 @@ pub(super) struct Expected<'a> {
     pub(super) content: &'static str,
     /// The path that must have issued it, for messages.
     pub(super) origin: String,
+    /// What to do if another path is meant to issue it; `None` if that cannot be set.
+    pub(super) other_origin: Option<&'static str>,
     pub(super) is_origin: &'a (dyn Fn(&str) -> bool + Sync),
     pub(super) take: fn(&Value) -> Option<&Value>,
     /// The administrator's command for a new one.
@@ -106,7 +108,8 @@ impl LoginClient<'_> {
         match (expected.take)(reply.json()).and_then(Value::as_str) {
             Some(text) if is_token(text) => Ok(SecretString::from(text)),
             _ => {
-                Err(tampered(format!("the wrapping token holds no {}", expected.content), expected))
+                let message = format!("the wrapping token holds no {}", expected.content);
+                Err(tampered(message, expected).hint(NOT_RETRIED))
             }
         }
     }
@@ -151,29 +154,40 @@ fn refused(reply: Reply, expected: &Expected<'_>) -> Cause {
     if !is_refusal || reply.no_namespace() {
         return reply.into_cause();
     }
-    tampered(
+    let content = expected.content;
+    Cause::new(
+        ErrorKind::Tampered,
         format!(
-            "the wrapping token is used, expired or unknown to the server (HTTP {}): if it has not expired and none of your processes unwrapped it, a third party may have the {}",
-            reply.status, expected.content
+            "the wrapping token is used, expired or unknown to the server (HTTP {}): if it has not expired and none of your processes unwrapped it, a third party may have the {content}",
+            reply.status
         ),
-        expected,
+        format!(
+            "a process that restarts needs a new wrapping token: {}\n\
+             if none of your processes used this one, find out which client did (the server's audit log) and revoke the {content}\n\
+             {NOT_RETRIED}",
+            expected.command
+        ),
     )
-    .hint("a process that restarts needs a new wrapping token")
 }
+
+const NOT_RETRIED: &str = "this wrapping token is not retried";
 
 fn foreign(origin: &str, expected: &Expected<'_>) -> Cause {
     let origin = match printable(origin) {
         origin if origin.is_empty() => "an unnamed path".to_owned(),
         origin => origin,
     };
-    tampered(
-        format!(
-            "the wrapping token was created by {origin} and not by {}: a third party may have read the {} and wrapped \
-             another one",
-            expected.origin, expected.content
-        ),
-        expected,
-    )
+    let message = format!(
+        "the wrapping token was created by {origin} and not by {}: a third party may have read the {} and wrapped \
+         another one",
+        expected.origin, expected.content
+    );
+    let cause = tampered(message, expected);
+    let cause = match expected.other_origin {
+        Some(help) => cause.hint(help),
+        None => cause,
+    };
+    cause.hint(NOT_RETRIED)
 }
 
 fn tampered(message: String, expected: &Expected<'_>) -> Cause {
@@ -181,8 +195,7 @@ fn tampered(message: String, expected: &Expected<'_>) -> Cause {
         ErrorKind::Tampered,
         message,
         format!(
-            "find out which client used it (the server's audit log), revoke the {}, and create another: {}\n\
-             this wrapping token is not retried",
+            "find out which client created it (the server's audit log), revoke the {}, and create another: {}",
             expected.content, expected.command
         ),
     )

@@ -125,7 +125,7 @@ impl Vault {
 
     async fn call_auth_method(&self) -> Result<AuthToken, Cause> {
         let auth = &self.0.auth;
-        let client = LoginClient::new(&self.0.http);
+        let client = LoginClient::new(&self.0.http, auth.locks_accounts());
         let span = tracing::info_span!("login", method = printable(&auth.describe()));
         let began = self.moment();
         self.fail_if_abandoned()?;
@@ -188,10 +188,19 @@ impl Vault {
 
     /// The error of a token that the server refuses.
     pub(crate) fn token_invalid(&self) -> Cause {
+        let method = self.0.auth.describe();
+        let is_from_login = self.active_token().is_some_and(|token| token.is_from_login());
+        let help = match is_from_login {
+            true => format!(
+                "it is the token of the login by {method}: check whether it was revoked, and whether its lifetime and its number \
+                 of uses are sufficient"
+            ),
+            false => format!("use a valid token; the refused one is the {method}"),
+        };
         Cause::new(
             ErrorKind::TokenInvalid,
             "the token is expired, revoked, used up or unknown to this server (HTTP 403)",
-            format!("use a valid token; the refused one is the {}", self.0.auth.describe()),
+            help,
         )
         .at(format!("vault {}", self.addresses().shown()))
     }

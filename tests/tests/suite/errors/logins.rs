@@ -43,7 +43,12 @@ async fn a_login_that_is_refused_says_what_may_be_wrong() {
     let without = [("VAULT_ADDR", bao.address()), ("VAULT_ROLE_ID", role_id.as_str())];
     assert_snapshot!(problems(&failure::<Config>(&without).await, kind), @"
     vault http://127.0.0.1:PORT, login by approle at auth/approle: missing secret_id (HTTP 400)
-    help: the role may require a secret_id: set VAULT_SECRET_ID, or VAULT_SECRET_ID_FILE
+    help: the role requires a secret_id: set VAULT_SECRET_ID, or VAULT_SECRET_ID_FILE
+    ");
+    let unknown = [("VAULT_ADDR", bao.address()), ("VAULT_ROLE_ID", "hunter2")];
+    assert_snapshot!(problems(&failure::<Config>(&unknown).await, kind), @"
+    vault http://127.0.0.1:PORT, login by approle at auth/approle: invalid role or secret ID (HTTP 400)
+    help: the role_id may be wrong, or its role deleted; read the role_id: vault read auth/approle/role/<role>/role-id
     ");
 }
 
@@ -85,6 +90,23 @@ async fn a_dead_token_is_not_a_missing_permission() {
     assert_eq!(problems(&expired, kind), problems(&error, kind));
     let garbage = token_failure::<Config>(bao.address(), "hunter2").await;
     assert_eq!(problems(&garbage, kind), problems(&error, kind));
+}
+
+#[tokio::test]
+async fn a_refused_token_of_a_login_is_reported_as_that() {
+    let server = ScriptedServer::start(|request| match request.path() {
+        "/v1/auth/approle/login" => {
+            let auth = json!({"client_token": "s.t", "lease_duration": 60});
+            ScriptedAnswer::json(200, &json!({"auth": auth}))
+        }
+        _ => ScriptedAnswer::json(403, &json!({"errors": ["permission denied"]})),
+    })
+    .await;
+    let error = login_failure(&server.address(), "role", "secret").await;
+    assert_snapshot!(problems(&error, ErrorKind::TokenInvalid), @"
+    vault http://127.0.0.1:PORT: the token is expired, revoked, used up or unknown to this server (HTTP 403)
+    help: it is the token of the login by approle at auth/approle: check whether it was revoked, and whether its lifetime and its number of uses are sufficient
+    ");
 }
 
 #[tokio::test]

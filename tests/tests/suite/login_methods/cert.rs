@@ -47,6 +47,7 @@ async fn the_connections_certificate_logs_in() {
     assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @"
     vault https://127.0.0.1:PORT, login by cert at auth/cert: invalid certificate or no client certificate supplied (HTTP 400)
     help: a role must trust the certificate's authority and its names; see what the roles trust: vault list auth/cert/certs; vault read auth/cert/certs/other
+      or no certificate may have arrived: set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY, and let no proxy on the way terminate TLS
     ");
 
     let stranger = authority.client("stranger");

@@ -98,7 +98,7 @@ async fn a_refusal_says_what_may_be_wrong() {
     let forged = signed(&Issuer::new(), "vault", 3600);
     assert_snapshot!(problems(&log_in(&forged, "app").await, kind), @"
     vault http://127.0.0.1:PORT, login by jwt at auth/jwt: error validating token: error verifying token signature: no known key successfully validated the token signature (HTTP 400)
-    help: compare the token's claims with the role: vault read auth/jwt/role/app
+    help: the method's keys do not verify the token: another issuer may have signed it, or the keys have changed or cannot be fetched; compare jwks_url, the public keys and the issuer: vault read auth/jwt/config
     ");
     assert_eq!(logins(&bao), 4);
 }

@@ -87,9 +87,8 @@ async fn a_refusal_says_what_may_be_wrong() {
     cluster.invalidate(&good);
     assert_snapshot!(problems(&log_in("billing", &good).await, kind), @r#"
     vault http://127.0.0.1:PORT, login by kubernetes at auth/kubernetes as "billing": permission denied (HTTP 403)
-    help: check that the auth method is mounted at auth/kubernetes (vault auth list) and that the namespace is right
-      or the account may be locked after several failed logins: vault read sys/locked-users
-      or Kubernetes does not accept the token (any more), or the server cannot reach Kubernetes: see the server's log
+    help: see the server's log: Kubernetes may not accept the token any more, or the server may fail to reach Kubernetes, or lack the permission for a TokenReview (vault read auth/kubernetes/config)
+      or check that the auth method is mounted at auth/kubernetes (vault auth list) and that the namespace is right
     "#);
     let expired = cluster.token("prod", "billing", -600);
     assert_snapshot!(problems(&log_in("billing", &expired).await, kind), @r#"

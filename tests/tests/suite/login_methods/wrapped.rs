@@ -71,9 +71,9 @@ async fn a_token_that_is_already_used_is_an_alarm_and_is_not_tried_again() {
     assert_hides(&error, &[&token]);
     assert_snapshot!(problems(&error, ErrorKind::Tampered), @"
     vault http://127.0.0.1:PORT, login by approle at auth/approle: the wrapping token is used, expired or unknown to the server (HTTP 400): if it has not expired and none of your processes unwrapped it, a third party may have the secret_id
-    help: find out which client used it (the server's audit log), revoke the secret_id, and create another: vault write -wrap-ttl=60s -f auth/approle/role/<role>/secret-id
+    help: a process that restarts needs a new wrapping token: vault write -wrap-ttl=60s -f auth/approle/role/<role>/secret-id
+      if none of your processes used this one, find out which client did (the server's audit log) and revoke the secret_id
       this wrapping token is not retried
-      a process that restarts needs a new wrapping token
     ");
     assert_eq!(
         problems(&failed(load_from(&vault).await), ErrorKind::Tampered),
@@ -99,7 +99,7 @@ async fn a_token_that_was_made_elsewhere_is_an_alarm_and_is_not_used() {
     assert_hides(&error, &[&forged, &secret_id]);
     assert_snapshot!(problems(&error, ErrorKind::Tampered), @"
     vault http://127.0.0.1:PORT, login by approle at auth/approle: the wrapping token was created by sys/wrapping/wrap and not by auth/approle/role/<role>/secret-id: a third party may have read the secret_id and wrapped another one
-    help: find out which client used it (the server's audit log), revoke the secret_id, and create another: vault write -wrap-ttl=60s -f auth/approle/role/<role>/secret-id
+    help: find out which client created it (the server's audit log), revoke the secret_id, and create another: vault write -wrap-ttl=60s -f auth/approle/role/<role>/secret-id
       this wrapping token is not retried
     ");
     bao.approle("other", &["app"], json!({})).await;
@@ -109,7 +109,7 @@ async fn a_token_that_was_made_elsewhere_is_an_alarm_and_is_not_used() {
     let error = refused_by(bao.address(), method).await;
     assert_snapshot!(problems(&error, ErrorKind::Tampered), @"
     vault http://127.0.0.1:PORT, login by approle at auth/approle: the wrapping token was created by auth/approle/role/other/secret-id and not by auth/approle/role/app/secret-id: a third party may have read the secret_id and wrapped another one
-    help: find out which client used it (the server's audit log), revoke the secret_id, and create another: vault write -wrap-ttl=60s -f auth/approle/role/app/secret-id
+    help: find out which client created it (the server's audit log), revoke the secret_id, and create another: vault write -wrap-ttl=60s -f auth/approle/role/app/secret-id
       this wrapping token is not retried
     ");
     assert_eq!((request_count(&bao, "sys/wrapping/unwrap"), logins(&bao)), (0, 0));
@@ -167,16 +167,17 @@ async fn a_wrapped_token_is_unwrapped() {
     let error = refused_by(bao.address(), WrappedToken::new(wrap().await)).await;
     assert_snapshot!(problems(&error, ErrorKind::Tampered), @"
     vault http://127.0.0.1:PORT, login by wrapped token: the wrapping token was created by auth/approle/login and not by auth/token/create: a third party may have read the token and wrapped another one
-    help: find out which client used it (the server's audit log), revoke the token, and create another: vault token create -wrap-ttl=60s -policy=..; if another path is meant to create it, set VAULT_WRAPPED_TOKEN_MADE_BY to that path
+    help: find out which client created it (the server's audit log), revoke the token, and create another: vault token create -wrap-ttl=60s -policy=..
+      if another path is meant to create it, set VAULT_WRAPPED_TOKEN_MADE_BY to that path
       this wrapping token is not retried
     ");
     let error = refused_by(bao.address(), WrappedToken::new("hunter2")).await;
     assert_hides(&error, &["hunter2"]);
     assert_snapshot!(problems(&error, ErrorKind::Tampered), @"
     vault http://127.0.0.1:PORT, login by wrapped token: the wrapping token is used, expired or unknown to the server (HTTP 400): if it has not expired and none of your processes unwrapped it, a third party may have the token
-    help: find out which client used it (the server's audit log), revoke the token, and create another: vault token create -wrap-ttl=60s -policy=..; if another path is meant to create it, set VAULT_WRAPPED_TOKEN_MADE_BY to that path
+    help: a process that restarts needs a new wrapping token: vault token create -wrap-ttl=60s -policy=..
+      if none of your processes used this one, find out which client did (the server's audit log) and revoke the token
       this wrapping token is not retried
-      a process that restarts needs a new wrapping token
     ");
 }
 

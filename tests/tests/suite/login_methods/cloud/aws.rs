@@ -287,7 +287,10 @@ async fn a_refusal_is_reported_without_the_signed_request() {
     ];
     let error = refused(&variables).await;
     assert_hides(&error, &[TOKEN, SECRET, "hunter2"]);
-    assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @"vault http://127.0.0.1:PORT, login by aws at auth/aws: the server refused the login (its message is withheld: it repeats what was sent)");
+    assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @"
+    vault http://127.0.0.1:PORT, login by aws at auth/aws: the server refused the login (HTTP 400); its message is withheld, because it repeats what was sent
+    help: see the server's log
+    ");
     assert_eq!(server.requests().len(), 1);
 
     let says = json!({ "errors": ["entry for role billing-app not found (43)"] });

@@ -114,6 +114,9 @@ async fn a_refusal_is_reported_without_the_token() {
     let metadata = metadata(google).await;
     let error = refused_by(&vault.address(), billing(&metadata)).await;
     assert_hides(&error, &[JWT]);
-    assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @r#"vault http://127.0.0.1:PORT, login by gcp at auth/gcp as "billing": the server refused the login (its message is withheld: it repeats what was sent)"#);
+    assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @r#"
+    vault http://127.0.0.1:PORT, login by gcp at auth/gcp as "billing": the server refused the login (HTTP 400); its message is withheld, because it repeats what was sent
+    help: see the server's log
+    "#);
     assert_eq!(vault.requests().len(), 1);
 }

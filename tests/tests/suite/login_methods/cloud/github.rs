@@ -27,7 +27,10 @@ async fn a_person_logs_in_with_an_access_token() {
 
     let error = refused_by(&vault.address(), GitHub::new("ghp_other_hunter2")).await;
     assert_hides(&error, &["hunter2"]);
-    assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @"vault http://127.0.0.1:PORT, login by github at auth/github: it does not fit (HTTP 400)");
+    assert_snapshot!(problems(&error, ErrorKind::LoginRefused), @"
+    vault http://127.0.0.1:PORT, login by github at auth/github: it does not fit (HTTP 400)
+    help: see the server's log
+    ");
     let sent = vault.requests().len();
     for token in ["", "hunter 2", "hunter2\n"] {
         assert_malformed(&vault.address(), GitHub::new(token)).await;
