@@ -15,6 +15,8 @@ use crate::time::clock::Reading;
 pub(super) struct Nodes {
     first: Node,
     others: Vec<Node>,
+    /// The setting that the addresses come from.
+    origin: Arc<str>,
     current: AtomicUsize,
     /// Whether the current node has answered since it became the current one.
     known: AtomicBool,
@@ -40,6 +42,7 @@ impl Nodes {
         Self {
             first: Node::new(&addresses.first),
             others: addresses.others.iter().map(Node::new).collect(),
+            origin: addresses.first.origin.as_str().into(),
             current: AtomicUsize::new(0),
             known: AtomicBool::new(false),
             node_choice: Mutex::default(),
@@ -115,6 +118,11 @@ impl Nodes {
     /// For messages.
     pub(super) fn shown(&self, node: usize) -> Arc<str> {
         Arc::clone(&self.node(node).shown)
+    }
+
+    /// For messages.
+    pub(super) fn origin(&self) -> Arc<str> {
+        Arc::clone(&self.origin)
     }
 
     fn node(&self, node: usize) -> &Node {

@@ -18,6 +18,8 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) body: Body,
     pub(crate) address: Arc<str>,
+    /// The setting that the address comes from, for messages.
+    pub(crate) origin: Arc<str>,
     /// The time of the answer by the server's clock.
     #[cfg_attr(not(any(feature = "pki", feature = "ssh")), allow(dead_code))]
     pub(crate) date: Option<SystemTime>,
@@ -249,6 +251,9 @@ impl Reply {
                 said,
                 "the cluster has no active node at the moment: see vault operator raft list-peers",
             )),
+            502..=504 if !self.speaks_vault() => {
+                Cause::new(ErrorKind::Server, said, self.another_service())
+            }
             _ => Cause::new(ErrorKind::Server, said, "see the server's log"),
         }
     }
@@ -283,16 +288,32 @@ impl Reply {
         let is_https = self.status == 400
             && self.address.starts_with("http://")
             && matches!(self.body, Body::Other(_));
-        let cause = Cause::new(ErrorKind::NotVault, what, if is_https { HTTPS } else { ELSE });
-        let cause = cause.at(format!("vault {}", self.address));
-        if is_https { cause.hint(&format!("or {ELSE}")) } else { cause }
+        let help = match is_https {
+            true => format!("{HTTPS}\nor {}", self.another_service()),
+            false => self.another_service(),
+        };
+        Cause::new(ErrorKind::NotVault, what, help).at(format!("vault {}", self.address))
+    }
+
+    fn another_service(&self) -> String {
+        let origin = &self.origin;
+        match self.status {
+            502..=504 => format!(
+                "the server behind a proxy or a load balancer may not run, or may not answer: check that server\n\
+                 or another service answered at this address: check {origin}"
+            ),
+            _ => format!(
+                "a proxy, a load balancer, a login page or another service answered at this address: check that the server behind it \
+                 runs, and check {origin}"
+            ),
+        }
     }
 
     /// Vault answers an empty 400 also to a path with unprintable characters.
     fn empty(&self) -> Cause {
         let cause = self.foreign("an empty body");
         match self.status {
-            400 => cause.with_help(UNPRINTABLE).hint(&format!("or {ELSE}")),
+            400 => cause.with_help(format!("{UNPRINTABLE}\nor {}", self.another_service())),
             _ => cause,
         }
     }
@@ -301,7 +322,6 @@ impl Reply {
 const UNPRINTABLE: &str =
     "the path may contain a character that is not printable: correct the path";
 const HTTPS: &str = "the server may speak https here: use https:// in the address";
-const ELSE: &str = "a proxy, a load balancer, a login page or another service answered at this address: check that the server behind it runs, and check VAULT_ADDR";
 
 /// A time to live. Zero if it is absent: the server writes zero for one that never expires.
 pub(crate) fn seconds(value: Option<&Value>) -> Duration {
@@ -315,8 +335,8 @@ mod tests {
     use super::*;
 
     fn reply(status: u16, body: Body) -> Reply {
-        let address = Arc::from("http://127.0.0.1:8200");
-        Reply { status, body, address, date: None, lost: false }
+        let (address, origin) = (Arc::from("http://127.0.0.1:8200"), Arc::from("BAO_ADDR"));
+        Reply { status, body, address, origin, date: None, lost: false }
     }
 
     fn json(text: &str) -> Body {
@@ -348,5 +368,24 @@ mod tests {
             let cause = reply(status, body).into_cause().at("vault elsewhere").hint("and more");
             assert_eq!(cause.delivery, expected, "{shown}");
         }
+    }
+
+    #[test]
+    fn an_answer_of_another_service_names_the_setting_of_the_address() {
+        let html = || Body::Other("text/html".to_owned());
+        let gateway = || json(r#"{"message": "no upstream"}"#);
+        let help = |status, body| reply(status, body).into_cause().help;
+        for (status, body) in [(200, html()), (403, gateway()), (404, Body::Empty)] {
+            let help = help(status, body);
+            assert!(help.starts_with("a proxy, a load balancer, a login page"), "{help}");
+            assert!(help.ends_with("and check BAO_ADDR"), "{help}");
+        }
+        for (status, body) in [(502, html()), (503, Body::Empty), (504, gateway())] {
+            let help = help(status, body);
+            assert!(help.starts_with("the server behind a proxy or a load balancer"), "{help}");
+            assert!(help.ends_with("or another service answered at this address: check BAO_ADDR"));
+        }
+        let own = json(r#"{"errors": ["internal error"]}"#);
+        assert_eq!(help(502, own), "see the server's log");
     }
 }

@@ -5,7 +5,7 @@ use vault_config::secrecy::SecretString;
 use vault_config::{ErrorKind, VaultConfig};
 use vault_config_tests::{Fault, FaultProxy, ScriptedAnswer, ScriptedServer};
 
-use super::{Config, login_failure, scripted, server, token_failure};
+use super::{Config, failure, login_failure, scripted, server, token_failure};
 use crate::support::problems;
 
 #[tokio::test]
@@ -31,11 +31,21 @@ async fn another_service_at_the_address_is_reported() {
     help: set VAULT_ADDR to the address of the server itself; the nodes of a cluster redirect to their api_addr
     ");
 
+    // The help names the setting that the address comes from.
+    for (server, help) in
+        [(&html, "and check BAO_ADDR"), (&page, "set BAO_ADDR to the address of the server itself")]
+    {
+        let variables = [("BAO_ADDR", &*server.address()), ("VAULT_TOKEN", "t")];
+        let error = failure::<Config>(&variables).await;
+        assert!(error.problems()[0].help().contains(help), "{error}");
+    }
+
     let gateway = scripted(502, "text/plain", "bad gateway: hunter2").await;
     let error = token_failure::<Config>(&gateway.address(), "t").await;
     assert_snapshot!(problems(&error, kind), @"
     vault http://127.0.0.1:PORT: HTTP 502 with text/plain instead of Vault's JSON
-    help: a proxy, a load balancer, a login page or another service answered at this address: check that the server behind it runs, and check VAULT_ADDR
+    help: the server behind a proxy or a load balancer may not run, or may not answer: check that server
+      or another service answered at this address: check VAULT_ADDR
     ");
 }
 

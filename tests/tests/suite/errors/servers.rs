@@ -49,7 +49,8 @@ async fn a_server_that_cannot_be_reached_says_why() {
     proxy.set(Fault::Stall).await;
     assert_snapshot!(problems(&through("500ms").await, ErrorKind::Timeout), @"
     vault http://127.0.0.1:PORT: no answer within 500ms
-    help: check that the address is reachable from this machine; VAULT_CLIENT_TIMEOUT sets the limit
+    help: the server seems to accept connections and not to answer: check its load and its storage
+      or the network loses packets; VAULT_CLIENT_TIMEOUT sets the limit
     ");
     proxy.set(Fault::CutAfter(40)).await;
     let cut = problems(&through("30s").await, ErrorKind::Connection);

@@ -47,14 +47,7 @@ fn explain(error: &reqwest::Error, request: &Sent<'_>) -> (AttemptOutcome, Cause
     if error.is_timeout() {
         let outcome =
             if error.is_connect() { AttemptOutcome::NotSent } else { AttemptOutcome::Broken };
-        let what = match outcome {
-            AttemptOutcome::NotSent => {
-                format!("no connection within {:?}", request.connect_timeout)
-            }
-            _ => format!("no answer within {:?}", request.limit),
-        };
-        let help = "check that the address is reachable from this machine; VAULT_CLIENT_TIMEOUT sets the limit";
-        return (outcome, Cause::new(ErrorKind::Timeout, what, help));
+        return (outcome, timed_out(outcome, request));
     }
     if chain().any(|inner| inner.to_string().starts_with("dns error")) {
         let host = request.url.host_str().unwrap_or_default();
@@ -91,6 +84,27 @@ fn explain(error: &reqwest::Error, request: &Sent<'_>) -> (AttemptOutcome, Cause
     (outcome, Cause::new(ErrorKind::Connection, detail, connection_lost(request.url)))
 }
 
+/// reqwest's limit for the whole request may also end while it connects, so that an accepted
+/// connection is likely and not certain.
+fn timed_out(outcome: AttemptOutcome, request: &Sent<'_>) -> Cause {
+    let (what, help) = match outcome {
+        AttemptOutcome::NotSent => (
+            format!("no connection within {:?}", request.connect_timeout),
+            format!(
+                "check that the address in {} is reachable from this machine: a firewall may drop its packets",
+                request.origin
+            ),
+        ),
+        _ => (
+            format!("no answer within {:?}", request.limit),
+            "the server seems to accept connections and not to answer: check its load and its storage\n\
+             or the network loses packets; VAULT_CLIENT_TIMEOUT sets the limit"
+                .to_owned(),
+        ),
+    };
+    Cause::new(ErrorKind::Timeout, what, help)
+}
+
 /// A port for TLS closes a plain connection in the same way as a restart of the server does.
 fn connection_lost(url: &Url) -> &'static str {
     match url.scheme() {
@@ -110,4 +124,25 @@ fn causes<'a>(
         next = inner.source();
         Some(inner)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_hangs_and_one_that_is_not_reached_need_different_help() {
+        let sent = Sent {
+            url: &Url::parse("http://127.0.0.1:1").unwrap(),
+            limit: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(10),
+            origin: "BAO_ADDR",
+        };
+        let hangs = timed_out(AttemptOutcome::Broken, &sent);
+        assert_eq!(hangs.message, "no answer within 60s");
+        assert!(hangs.help.lines().next().unwrap().ends_with("check its load and its storage"));
+        let not_reached = timed_out(AttemptOutcome::NotSent, &sent);
+        assert_eq!(not_reached.message, "no connection within 10s");
+        assert!(not_reached.help.starts_with("check that the address in BAO_ADDR is reachable"));
+    }
 }

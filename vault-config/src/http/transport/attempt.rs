@@ -72,8 +72,9 @@ impl Transport {
                 redirect::not_followed(answered.reply.status).at(self.here(node)),
             ));
         }
-        let target = redirect::redirect(&url, location, answered.reply.status)
-            .map_err(AttemptError::hopeless)?;
+        let target =
+            redirect::redirect(&url, location, answered.reply.status, &self.nodes.origin())
+                .map_err(AttemptError::hopeless)?;
         let again = self.attempt(call, node, target, limits, patience).await?;
         if again.location.is_some() {
             return Err(AttemptError {
@@ -163,7 +164,11 @@ impl Transport {
         }
         if let Some(namespace) = call.namespace.filter(|namespace| *namespace != ROOT) {
             let value = HeaderValue::from_str(namespace).map_err(|_| {
-                Cause::new(ErrorKind::Setting, "the namespace cannot be sent as a header", "")
+                Cause::new(
+                    ErrorKind::Setting,
+                    "the namespace cannot be sent as a header",
+                    "remove control characters from the namespace",
+                )
             })?;
             headers.insert("x-vault-namespace", value);
         }
@@ -188,7 +193,13 @@ impl Transport {
         }
         let mut url = self.nodes.url(node);
         url.path_segments_mut()
-            .map_err(|()| Cause::new(ErrorKind::Setting, "the address cannot hold a path", ""))?
+            .map_err(|()| {
+                let help = format!(
+                    "set {} to an address such as https://vault.example.com:8200",
+                    self.nodes.origin()
+                );
+                Cause::new(ErrorKind::Setting, "the address cannot hold a path", help)
+            })?
             .pop_if_empty()
             .push("v1")
             .extend(path.split('/'));
@@ -226,7 +237,8 @@ impl Transport {
             WireBody::TooLarge => Body::TooLarge,
             WireBody::Whole(bytes) => parse(&bytes, content_type),
         };
-        let reply = Reply { status, body, address: self.nodes.shown(node), date, lost: false };
+        let (address, origin) = (self.nodes.shown(node), self.nodes.origin());
+        let reply = Reply { status, body, address, origin, date, lost: false };
         Ok(HttpResponse { reply, location, written })
     }
 
@@ -256,8 +268,13 @@ fn parse(bytes: &[u8], content_type: String) -> Body {
 }
 
 pub(crate) fn token_header(token: &SecretString) -> Result<HeaderValue, Cause> {
-    let mut value = HeaderValue::from_str(token.expose_secret())
-        .map_err(|_| Cause::new(ErrorKind::Setting, "the token holds invalid characters", ""))?;
+    let mut value = HeaderValue::from_str(token.expose_secret()).map_err(|_| {
+        Cause::new(
+            ErrorKind::Setting,
+            "the token holds invalid characters",
+            "pass the token exactly as it was issued",
+        )
+    })?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -15,7 +15,14 @@ pub(super) fn not_followed(status: u16) -> Cause {
 
 /// The target of a redirect that the token may follow: a 307 of the cluster over the same scheme, and over plain http
 /// only to the same host. Anything else could be a login page or a stranger that reads the token.
-pub(super) fn redirect(from: &Url, location: &str, status: u16) -> Result<Url, Cause> {
+///
+/// `setting` is the one that the address comes from, for messages.
+pub(super) fn redirect(
+    from: &Url,
+    location: &str,
+    status: u16,
+    setting: &str,
+) -> Result<Url, Cause> {
     let target = from.join(location);
     // The port for https of the same host.
     let to_https = target.as_ref().is_ok_and(|target| {
@@ -24,10 +31,10 @@ pub(super) fn redirect(from: &Url, location: &str, status: u16) -> Result<Url, C
     });
     let refused = |why: String| {
         let help = match to_https {
-            true => "the server requires https: put that address into VAULT_ADDR",
-            false => {
-                "set VAULT_ADDR to the address of the server itself; the nodes of a cluster redirect to their api_addr"
-            }
+            true => format!("the server requires https: set {setting} to that address"),
+            false => format!(
+                "set {setting} to the address of the server itself; the nodes of a cluster redirect to their api_addr"
+            ),
         };
         Cause::new(ErrorKind::NotVault, why, help).at(format!("vault {}", origin(from)))
     };
@@ -51,4 +58,21 @@ pub(super) fn redirect(from: &Url, location: &str, status: u16) -> Result<Url, C
         )));
     }
     Ok(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_redirect_names_the_setting_of_the_address() {
+        let from = Url::parse("http://127.0.0.1:8200").unwrap();
+        for (location, help) in [
+            ("https://127.0.0.1:8201/", "set BAO_ADDR to that address"),
+            ("https://sso.example/", "set BAO_ADDR to the address of the server itself"),
+        ] {
+            let cause = redirect(&from, location, 302, "BAO_ADDR").unwrap_err();
+            assert!(cause.help.contains(help), "{}", cause.help);
+        }
+    }
 }
