@@ -196,7 +196,11 @@ fn client(url: &Url) -> Result<Client, LoginError> {
         _ => crate::http::tls::without(builder),
     };
     builder.build().map_err(|error| {
-        Cause::new(ErrorKind::Setting, format!("the HTTP client cannot be built: {error}"), "")
-            .into()
+        Cause::new(
+            ErrorKind::Setting,
+            format!("the HTTP client cannot be built: {error}"),
+            "check the certificate authorities of this machine",
+        )
+        .into()
     })
 }

@@ -196,7 +196,10 @@ impl VaultBuilder {
 
 fn check_namespace(namespace: Option<String>, origin: &str) -> Result<Option<String>, Cause> {
     let checked = namespace.map(|namespace| settings::namespace(&namespace)).transpose();
-    checked.map_err(|what| Cause::new(ErrorKind::Setting, what, "").at(origin))
+    checked.map_err(|what| {
+        let help = "correct the path, or remove this call";
+        Cause::new(ErrorKind::Setting, what, help).at(origin)
+    })
 }
 
 fn tls_of_own_client() -> Cause {

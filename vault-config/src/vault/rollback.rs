@@ -236,7 +236,7 @@ async fn end_issued_lease(vault: &Vault, issued: IssuedLease, owns_connection: b
         true => super::end_lease(vault, token, &id, &source).await,
     };
     if let Err(cause) = ended {
-        tracing::warn!("a load could not revoke a credential: {}", cause.message);
+        tracing::warn!("a load could not revoke a credential: {}", cause.log_line());
     }
 }
 
@@ -244,7 +244,8 @@ fn not_renewable(source: &str) -> Cause {
     let what = format!(
         "a lease of {source} stays valid until it expires: it is not renewable, and so cannot be shortened"
     );
-    Cause::new(ErrorKind::LeaseLost, what, "")
+    let help = "an administrator can revoke it earlier: vault lease revoke <lease_id>";
+    Cause::new(ErrorKind::LeaseLost, what, help)
 }
 
 impl Vault {

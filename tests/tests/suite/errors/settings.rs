@@ -1,7 +1,8 @@
 //! Settings of the connection that are wrong.
 
 use insta::assert_snapshot;
-use vault_config::ErrorKind;
+use vault_config::auth::Token;
+use vault_config::{ErrorKind, Vault};
 
 use super::{Config, failure};
 use crate::support::{loader, problems};
@@ -64,6 +65,15 @@ async fn garbage_in_a_setting_names_the_variable_and_never_the_value() {
     assert_snapshot!(problems(&failure::<Config>(&no_address).await, kind), @"
     no address of a Vault server is configured
     help: set VAULT_ADDR (or BAO_ADDR, or VAULT_AGENT_ADDR for a local agent)
+    ");
+}
+
+#[test]
+fn a_malformed_namespace_of_the_builder_names_its_call() {
+    let vault = Vault::builder().address("http://127.0.0.1:1").auth(Token::new("t"));
+    assert_snapshot!(problems(&vault.namespace("hunter2 ").build().unwrap_err(), ErrorKind::Setting), @"
+    Vault::builder().namespace(..): is not the path of a namespace, such as team-a/billing
+    help: correct the path, or remove this call
     ");
 }
 

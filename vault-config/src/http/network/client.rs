@@ -248,7 +248,11 @@ fn client_for(settings: &Settings, tls: &Tls) -> Result<Client, Cause> {
         false => tls::without(builder),
     };
     let failed = |error: reqwest::Error| {
-        Cause::new(ErrorKind::Setting, format!("the HTTP client cannot be built: {error}"), "")
+        Cause::new(
+            ErrorKind::Setting,
+            format!("the HTTP client cannot be built: {error}"),
+            "check the certificates and the proxy of the connection",
+        )
     };
     builder = match &settings.proxy {
         Some(proxy) => builder.proxy(reqwest::Proxy::all(proxy.clone()).map_err(failed)?),
@@ -260,7 +264,8 @@ fn client_for(settings: &Settings, tls: &Tls) -> Result<Client, Cause> {
     }
     #[cfg(not(unix))]
     if settings.addresses.first.socket.is_some() {
-        return Err(Cause::new(ErrorKind::Setting, "unix:// addresses need a Unix system", ""));
+        let help = "use an address that begins with https:// or http://";
+        return Err(Cause::new(ErrorKind::Setting, "unix:// addresses need a Unix system", help));
     }
     builder.build().map_err(failed)
 }
