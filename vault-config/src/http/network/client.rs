@@ -267,7 +267,14 @@ fn client_for(settings: &Settings, tls: &Tls) -> Result<Client, Cause> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use reqwest::Method;
+    use reqwest::header::HeaderMap;
+
     use super::*;
+    use crate::http::network::{Network as _, ReqwestNetwork, WireRequest};
     use crate::http::settings::Addresses;
 
     fn clients() -> Clients {
@@ -322,6 +329,45 @@ mod tests {
         let before = connection(&clients).await;
         clients.abandon(&before, 0, clients.0.clock.now());
         assert_eq!(connection(&clients).await.edition, before.edition);
+    }
+
+    /// A network to a server that answers each connection once, after this time.
+    fn network_to(answer: &'static str, after: Duration) -> (Arc<ReqwestNetwork>, Settings) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let mut open = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                std::thread::sleep(after);
+                let _ = stream.write_all(answer.as_bytes());
+                open.push(stream);
+            }
+        });
+        let settings = Settings::new(Addresses::parse(&address, "a test").unwrap());
+        let network = ReqwestNetwork::new(&settings, None, NetworkClock::default()).unwrap();
+        (Arc::new(network), settings)
+    }
+
+    /// The first requests are sent before it is known whether connections carry several requests at once.
+    #[tokio::test]
+    async fn a_connection_for_one_request_is_not_replaced_if_that_request_gets_no_body() {
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
+        let (network, settings) = network_to(answer, Duration::ZERO);
+        let clock = NetworkClock::default();
+        let request = WireRequest {
+            node: 0,
+            method: Method::GET,
+            url: settings.addresses.first.url.clone(),
+            headers: HeaderMap::new(),
+            body: None,
+            limits: Limits::new(&clock, Duration::from_millis(300)),
+            may_be_multiplexed: true,
+        };
+        let response = network.send(request).await.unwrap();
+        assert!(!response.is_multiplexed && response.body.is_err());
+        assert!(!network.clients.0.current().must_replace);
     }
 
     #[test]

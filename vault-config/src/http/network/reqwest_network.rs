@@ -16,7 +16,7 @@ use crate::time::NetworkClock;
 /// The real network, by reqwest.
 #[derive(Debug)]
 pub(crate) struct ReqwestNetwork {
-    clients: Clients,
+    pub(super) clients: Clients,
     clock: NetworkClock,
     connect_timeout: Duration,
     /// The setting that the addresses come from, and the addresses: for messages.
