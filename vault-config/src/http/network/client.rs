@@ -274,8 +274,10 @@ mod tests {
     use reqwest::header::HeaderMap;
 
     use super::*;
-    use crate::http::network::{Network as _, ReqwestNetwork, WireRequest};
+    use crate::http::network::{Network, ReqwestNetwork, WireFuture, WireRequest};
     use crate::http::settings::Addresses;
+    use crate::http::{Call, Http};
+    use crate::time::Timing;
 
     fn clients() -> Clients {
         let addresses = Addresses::parse("http://127.0.0.1:1", "a test").unwrap();
@@ -331,6 +333,16 @@ mod tests {
         assert_eq!(connection(&clients).await.edition, before.edition);
     }
 
+    /// Its network, and what the network serves.
+    #[derive(Debug)]
+    struct Kept(Arc<ReqwestNetwork>);
+
+    impl Network for Kept {
+        fn send<'a>(&'a self, request: WireRequest<'a>) -> WireFuture<'a> {
+            self.0.send(request)
+        }
+    }
+
     /// A network to a server that answers each connection once, after this time.
     fn network_to(answer: &'static str, after: Duration) -> (Arc<ReqwestNetwork>, Settings) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -368,6 +380,25 @@ mod tests {
         let response = network.send(request).await.unwrap();
         assert!(!response.is_multiplexed && response.body.is_err());
         assert!(!network.clients.0.current().must_replace);
+    }
+
+    /// An attempt may take 2 s to show that a node is healthy.
+    #[tokio::test]
+    async fn the_time_of_an_attempt_begins_when_its_client_is_ready() {
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+        let (network, settings) = network_to(answer, Duration::from_secs(1));
+        let shared = Arc::clone(&network.clients.0);
+        let http = Http::new(Box::new(Kept(network)), settings, Timing::default());
+        shared.current().must_replace = true;
+        let turn = shared.replacing.lock().await;
+        let other = async {
+            NetworkClock::default().sleep(Duration::from_millis(1500)).await;
+            drop(turn);
+        };
+        let (call, clock) = (Call::get("app"), NetworkClock::default());
+        let limits = Limits::new(&clock, Duration::from_secs(60));
+        let (health, ()) = tokio::join!(http.health(0, &call, limits), other);
+        assert_eq!(health, Some(200));
     }
 
     #[test]
