@@ -89,6 +89,19 @@ mod tests {
         assert_eq!(clock.within(Duration::ZERO, std::future::pending::<()>()).await, None);
     }
 
+    /// It takes all the work that the runtime allows a task before another one is polled.
+    #[tokio::test]
+    async fn what_is_always_busy_ends_at_the_limit() {
+        let clock = NetworkClock::default();
+        let began = clock.now();
+        let busy = async {
+            while clock.now().since(began) < Duration::from_secs(2) {
+                tokio::task::consume_budget().await;
+            }
+        };
+        assert_eq!(clock.within(Duration::from_millis(20), busy).await, None);
+    }
+
     #[test]
     fn moments_are_apart_by_what_lies_between_them() {
         let now = NetworkClock::default().now();
