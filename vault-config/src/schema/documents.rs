@@ -293,6 +293,11 @@ mod tests {
         pair: OwnType,
         #[vault(transit = "app", plain)]
         plaintext: OwnType,
+        local: crate::DatabaseCredentials,
+        #[vault(kv = "app")]
+        stored: crate::DatabaseCredentials,
+        #[vault(read = "cubbyhole/app")]
+        text: SecretString,
     }
 
     #[test]
@@ -309,6 +314,9 @@ mod tests {
             ("map", Some("object")),
             ("pair", Some("object")),
             ("plaintext", None),
+            ("local", Some("object")),
+            ("stored", Some("object")),
+            ("text", Some("string")),
         ] {
             let stated = schema["properties"][field]["type"].as_str();
             assert_eq!(stated, expected, "{field}");
