@@ -367,7 +367,7 @@ mod tests {
     async fn a_connection_for_one_request_is_not_replaced_if_that_request_gets_no_body() {
         let answer = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
         let (network, settings) = network_to(answer, Duration::ZERO);
-        let clock = NetworkClock::default();
+        let (clock, is_known) = (NetworkClock::default(), AtomicBool::new(false));
         let request = WireRequest {
             node: 0,
             method: Method::GET,
@@ -375,10 +375,12 @@ mod tests {
             headers: HeaderMap::new(),
             body: None,
             limits: Limits::new(&clock, Duration::from_millis(300)),
-            may_be_multiplexed: true,
+            patience: Duration::MAX,
+            may_be_multiplexed: &|| !is_known.load(Ordering::Relaxed),
         };
         let response = network.send(request).await.unwrap();
-        assert!(!response.is_multiplexed && response.body.is_err());
+        is_known.store(true, Ordering::Relaxed);
+        assert!(!response.is_multiplexed && response.body.await.is_err());
         assert!(!network.clients.0.current().must_replace);
     }
 

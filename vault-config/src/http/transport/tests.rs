@@ -503,7 +503,7 @@ impl Network for InMemory {
             status,
             headers,
             is_multiplexed: false,
-            body,
+            body: Box::pin(std::future::ready(body)),
         })))
     }
 }
