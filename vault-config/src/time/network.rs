@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
+use tokio::task::unconstrained;
+
 use super::clock::{Clock, SystemClock};
 
 /// Measures and limits what is waited for from outside: the network, a disk, a server that starts.
@@ -45,14 +47,15 @@ impl NetworkClock {
         waiting: impl Future<Output = T>,
     ) -> Option<T> {
         let mut waiting = pin!(waiting);
-        // Most requests wait for nothing here: a timer is made for those that do.
+        // Most requests wait for nothing here: a timer is made for those that do. It is outside of the runtime's
+        // budget for a task, which a future that is always busy consumes.
         let mut timer = None;
         poll_fn(|context| {
             if let Poll::Ready(output) = waiting.as_mut().poll(context) {
                 return Poll::Ready(Some(output));
             }
-            let timer = timer.get_or_insert_with(|| self.0.sleep(limit));
-            timer.as_mut().poll(context).map(|()| None)
+            let timer = timer.get_or_insert_with(|| unconstrained(self.0.sleep(limit)));
+            pin!(timer).poll(context).map(|()| None)
         })
         .await
     }
