@@ -179,13 +179,12 @@ impl Field {
         }
     }
 
-    /// The engine's, where it decides the shape of the value; otherwise the field's own type decides.
+    /// That of the field's own type; if that type is not known, of the engine, where it decides the shape of the value.
     fn json_type(&self) -> Option<&'static str> {
-        let of_engine = match &self.origin {
+        json_type(self.ty).or_else(|| match &self.origin {
             Origin::Vault(declaration) => declaration.shape().json_type(),
             _ => None,
-        };
-        of_engine.or_else(|| json_type(self.ty))
+        })
     }
 
     fn property(&self) -> Value {
@@ -217,6 +216,7 @@ fn json_type(ty: &str) -> Option<&'static str> {
         "String" | "SecretString" | "PathBuf" | "IpAddr" | "SocketAddr" | "Url" | "char" => {
             Some("string")
         }
+        "DatabaseCredentials" | "Certificate" | "SignedSshKey" => Some("object"),
         _ if ty.starts_with("HashMap<") || ty.starts_with("BTreeMap<") => Some("object"),
         _ if ty.starts_with("Vec<") => Some("array"),
         _ => None,
@@ -293,10 +293,15 @@ mod tests {
         pair: OwnType,
         #[vault(transit = "app", plain)]
         plaintext: OwnType,
+        local: crate::DatabaseCredentials,
+        #[vault(kv = "app")]
+        stored: crate::DatabaseCredentials,
+        #[vault(read = "cubbyhole/app")]
+        text: SecretString,
     }
 
     #[test]
-    fn the_engine_decides_the_json_type_before_the_fields_own_type() {
+    fn the_fields_own_type_decides_the_json_type_and_the_engine_that_of_any_other() {
         let schema: serde_json::Value =
             serde_json::from_str(&Config::schema().json_schema()).unwrap();
         for (field, expected) in [
@@ -309,6 +314,9 @@ mod tests {
             ("map", Some("object")),
             ("pair", Some("object")),
             ("plaintext", None),
+            ("local", Some("object")),
+            ("stored", Some("object")),
+            ("text", Some("string")),
         ] {
             let stated = schema["properties"][field]["type"].as_str();
             assert_eq!(stated, expected, "{field}");

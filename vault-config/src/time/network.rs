@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
+use tokio::task::unconstrained;
+
 use super::clock::{Clock, SystemClock};
 
 /// Measures and limits what is waited for from outside: the network, a disk, a server that starts.
@@ -45,14 +47,15 @@ impl NetworkClock {
         waiting: impl Future<Output = T>,
     ) -> Option<T> {
         let mut waiting = pin!(waiting);
-        // Most requests wait for nothing here: a timer is made for those that do.
+        // Most requests wait for nothing here: a timer is made for those that do. It is outside of the runtime's
+        // budget for a task, which a future that is always busy consumes.
         let mut timer = None;
         poll_fn(|context| {
             if let Poll::Ready(output) = waiting.as_mut().poll(context) {
                 return Poll::Ready(Some(output));
             }
-            let timer = timer.get_or_insert_with(|| self.0.sleep(limit));
-            timer.as_mut().poll(context).map(|()| None)
+            let timer = timer.get_or_insert_with(|| unconstrained(self.0.sleep(limit)));
+            pin!(timer).poll(context).map(|()| None)
         })
         .await
     }
@@ -87,6 +90,19 @@ mod tests {
         let clock = NetworkClock::default();
         assert_eq!(clock.within(Duration::ZERO, async { 1 }).await, Some(1));
         assert_eq!(clock.within(Duration::ZERO, std::future::pending::<()>()).await, None);
+    }
+
+    /// It takes all the work that the runtime allows a task before another one is polled.
+    #[tokio::test]
+    async fn what_is_always_busy_ends_at_the_limit() {
+        let clock = NetworkClock::default();
+        let began = clock.now();
+        let busy = async {
+            while clock.now().since(began) < Duration::from_secs(2) {
+                tokio::task::consume_budget().await;
+            }
+        };
+        assert_eq!(clock.within(Duration::from_millis(20), busy).await, None);
     }
 
     #[test]

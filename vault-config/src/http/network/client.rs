@@ -272,8 +272,17 @@ fn client_for(settings: &Settings, tls: &Tls) -> Result<Client, Cause> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use reqwest::Method;
+    use reqwest::header::HeaderMap;
+
     use super::*;
+    use crate::http::network::{Network, ReqwestNetwork, WireFuture, WireRequest};
     use crate::http::settings::Addresses;
+    use crate::http::{Call, Http};
+    use crate::time::Timing;
 
     fn clients() -> Clients {
         let addresses = Addresses::parse("http://127.0.0.1:1", "a test").unwrap();
@@ -327,6 +336,76 @@ mod tests {
         let before = connection(&clients).await;
         clients.abandon(&before, 0, clients.0.clock.now());
         assert_eq!(connection(&clients).await.edition, before.edition);
+    }
+
+    /// Its network, and what the network serves.
+    #[derive(Debug)]
+    struct Kept(Arc<ReqwestNetwork>);
+
+    impl Network for Kept {
+        fn send<'a>(&'a self, request: WireRequest<'a>) -> WireFuture<'a> {
+            self.0.send(request)
+        }
+    }
+
+    /// A network to a server that answers each connection once, after this time.
+    fn network_to(answer: &'static str, after: Duration) -> (Arc<ReqwestNetwork>, Settings) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let mut open = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                std::thread::sleep(after);
+                let _ = stream.write_all(answer.as_bytes());
+                open.push(stream);
+            }
+        });
+        let settings = Settings::new(Addresses::parse(&address, "a test").unwrap());
+        let network = ReqwestNetwork::new(&settings, None, NetworkClock::default()).unwrap();
+        (Arc::new(network), settings)
+    }
+
+    /// The first requests are sent before it is known whether connections carry several requests at once.
+    #[tokio::test]
+    async fn a_connection_for_one_request_is_not_replaced_if_that_request_gets_no_body() {
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
+        let (network, settings) = network_to(answer, Duration::ZERO);
+        let (clock, is_known) = (NetworkClock::default(), AtomicBool::new(false));
+        let request = WireRequest {
+            node: 0,
+            method: Method::GET,
+            url: settings.addresses.first.url.clone(),
+            headers: HeaderMap::new(),
+            body: None,
+            limits: Limits::new(&clock, Duration::from_millis(300)),
+            patience: Duration::MAX,
+            may_be_multiplexed: &|| !is_known.load(Ordering::Relaxed),
+        };
+        let response = network.send(request).await.unwrap();
+        is_known.store(true, Ordering::Relaxed);
+        assert!(!response.is_multiplexed && response.body.await.is_err());
+        assert!(!network.clients.0.current().must_replace);
+    }
+
+    /// An attempt may take 2 s to show that a node is healthy.
+    #[tokio::test]
+    async fn the_time_of_an_attempt_begins_when_its_client_is_ready() {
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+        let (network, settings) = network_to(answer, Duration::from_secs(1));
+        let shared = Arc::clone(&network.clients.0);
+        let http = Http::new(Box::new(Kept(network)), settings, Timing::default());
+        shared.current().must_replace = true;
+        let turn = shared.replacing.lock().await;
+        let other = async {
+            NetworkClock::default().sleep(Duration::from_millis(1500)).await;
+            drop(turn);
+        };
+        let (call, clock) = (Call::get("app"), NetworkClock::default());
+        let limits = Limits::new(&clock, Duration::from_secs(60));
+        let (health, ()) = tokio::join!(http.health(0, &call, limits), other);
+        assert_eq!(health, Some(200));
     }
 
     #[test]

@@ -11,12 +11,12 @@ use crate::error::{Cause, Delivery, ErrorKind};
 use crate::http::reply::MAX_BYTES;
 use crate::http::retry::AttemptOutcome;
 use crate::http::settings::Settings;
-use crate::time::NetworkClock;
+use crate::time::{Moment, NetworkClock};
 
 /// The real network, by reqwest.
 #[derive(Debug)]
 pub(crate) struct ReqwestNetwork {
-    clients: Clients,
+    pub(super) clients: Clients,
     clock: NetworkClock,
     connect_timeout: Duration,
     /// The setting that the addresses come from, and the addresses: for messages.
@@ -44,10 +44,13 @@ impl ReqwestNetwork {
         })
     }
 
-    async fn send_one(&self, request: WireRequest<'_>) -> Result<WireResponse, WireError> {
+    async fn send_one<'a>(
+        &'a self,
+        request: WireRequest<'a>,
+    ) -> Result<WireResponse<'a>, WireError> {
         let limits = request.limits;
         let connection = self.clients.current(limits).await;
-        let left = limits.remaining();
+        let left = limits.for_one_attempt(request.patience).remaining();
         let Some(connection) = connection.filter(|_| !left.is_zero()) else {
             return Err(no_connection(&self.shown, limits.in_all));
         };
@@ -59,43 +62,46 @@ impl ReqwestNetwork {
         if let Some(body) = request.body {
             builder = builder.header(CONTENT_TYPE, "application/json").body(body.to_vec());
         }
-        self.exchange(&request, &connection, builder).await
+        let exchange = Exchange { network: self, request, connection, sent: self.clock.now() };
+        exchange.run(builder).await
     }
+}
 
-    async fn exchange(
-        &self,
-        request: &WireRequest<'_>,
-        connection: &Connection,
-        builder: RequestBuilder,
-    ) -> Result<WireResponse, WireError> {
-        let sent = self.clock.now();
-        let failed = |error: reqwest::Error, may_be_multiplexed: bool| {
-            if error.is_timeout() && !error.is_connect() && may_be_multiplexed {
-                self.clients.abandon(connection, request.node, sent);
-            }
-            self.diagnose(&error, request)
-        };
-        let mut response =
-            builder.send().await.map_err(|error| failed(error, request.may_be_multiplexed))?;
-        let is_multiplexed = response.version() == Version::HTTP_2;
-        let body = read(&mut response).await;
-        if body.is_ok() {
-            self.clients.answered(request.node);
-        }
+/// One request under way.
+struct Exchange<'a> {
+    network: &'a ReqwestNetwork,
+    request: WireRequest<'a>,
+    connection: Connection,
+    sent: Moment,
+}
+
+impl<'a> Exchange<'a> {
+    async fn run(self, builder: RequestBuilder) -> Result<WireResponse<'a>, WireError> {
+        let mut response = builder.send().await.map_err(|error| self.failed(&error))?;
         Ok(WireResponse {
             status: response.status().as_u16(),
             headers: std::mem::take(response.headers_mut()),
-            is_multiplexed,
-            body: body.map_err(|error| failed(error, request.may_be_multiplexed || is_multiplexed)),
+            is_multiplexed: response.version() == Version::HTTP_2,
+            body: Box::pin(self.body(response)),
         })
     }
 
-    fn diagnose(&self, error: &reqwest::Error, request: &WireRequest<'_>) -> WireError {
+    async fn body(self, mut response: Response) -> Result<WireBody, WireError> {
+        let body = read(&mut response).await.map_err(|error| self.failed(&error))?;
+        self.network.clients.answered(self.request.node);
+        Ok(body)
+    }
+
+    fn failed(&self, error: &reqwest::Error) -> WireError {
+        let Self { network, request, connection, sent } = self;
+        if error.is_timeout() && !error.is_connect() && (request.may_be_multiplexed)() {
+            network.clients.abandon(connection, request.node, *sent);
+        }
         let sent = Sent {
             url: &request.url,
             limit: request.limits.in_all,
-            connect_timeout: self.connect_timeout,
-            origin: &self.origin,
+            connect_timeout: network.connect_timeout,
+            origin: &network.origin,
         };
         diagnose(error, &sent)
     }

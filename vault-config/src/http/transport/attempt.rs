@@ -103,18 +103,20 @@ impl Transport {
         self.wait_for_rate(call.lane, node, limits).await?;
         self.respect_pause(call, node)?;
         let headers = self.headers(call).map_err(AttemptError::unsendable)?;
+        let may_be_multiplexed = || self.may_be_multiplexed();
         let request = WireRequest {
             node,
             method: call.method.clone(),
             url,
             headers,
             body: call.body.as_ref(),
-            limits: limits.for_one_attempt(patience),
-            may_be_multiplexed: self.may_be_multiplexed(),
+            limits,
+            patience,
+            may_be_multiplexed: &may_be_multiplexed,
         };
         let response =
             self.network.send(request).await.map_err(|error| self.broken(node, error))?;
-        let answered = self.answered(node, response)?;
+        let answered = self.answered(node, response).await?;
         if call.method != Method::GET && answered.reply.ok() {
             self.written.remember(answered.written.clone(), self.timing.network.now());
         }
@@ -214,13 +216,19 @@ impl Transport {
         self.multiplexed.load(Ordering::Relaxed) || self.wants_one_first()
     }
 
-    fn answered(&self, node: usize, response: WireResponse) -> Result<HttpResponse, AttemptError> {
+    /// Everything that the headers state is recorded before the body is waited for: it binds the other requests, and
+    /// the caller may stop waiting.
+    async fn answered(
+        &self,
+        node: usize,
+        response: WireResponse<'_>,
+    ) -> Result<HttpResponse, AttemptError> {
+        let WireResponse { status, headers, is_multiplexed, body } = response;
         self.connected.store(true, Ordering::Relaxed);
-        if response.is_multiplexed {
+        if is_multiplexed {
             self.multiplexed.store(true, Ordering::Relaxed);
         }
-        let status = response.status;
-        let header = |name| response.headers.get(name).and_then(|value| value.to_str().ok());
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let date = header(DATE).and_then(|text| httpdate::parse_http_date(text).ok());
         let now = self.timing.clock.now();
         // `Retry-After` as a date is by the server's clock.
@@ -232,8 +240,8 @@ impl Transport {
         let content_type = header(CONTENT_TYPE)
             .map(|text| text.split(';').next().unwrap_or(text).to_owned())
             .unwrap_or_else(|| "no content type".to_owned());
-        let written = response.headers.get(INDEX).cloned();
-        let body = match response.body.map_err(|error| self.broken(node, error))? {
+        let written = headers.get(INDEX).cloned();
+        let body = match body.await.map_err(|error| self.broken(node, error))? {
             WireBody::TooLarge => Body::TooLarge,
             WireBody::Whole(bytes) => parse(&bytes, content_type),
         };

@@ -20,7 +20,7 @@ impl<'a> Limits<'a> {
     }
 
     /// For one attempt that must leave time for others.
-    pub(super) fn for_one_attempt(self, patience: Duration) -> Self {
+    pub(in crate::http) fn for_one_attempt(self, patience: Duration) -> Self {
         Self { deadline: self.deadline.min(self.clock.now() + patience), ..self }
     }
 

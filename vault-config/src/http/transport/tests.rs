@@ -327,6 +327,32 @@ async fn any_answer_may_ask_to_wait_and_for_an_hour_at_most() {
     }
 }
 
+/// The body of the first answer never comes.
+#[tokio::test]
+async fn what_was_asked_to_wait_is_not_sent_while_the_body_of_that_answer_is_under_way() {
+    let server = Server::start(|path| {
+        let endless = "HTTP/1.1 429 Scripted\r\nRetry-After: 60\r\nContent-Length: 100\r\n\r\n";
+        Some(if path == "/v1/limited" { endless.to_owned() } else { good() })
+    });
+    let (http, _) = http_to(&[&server], |_| {});
+    let other = async {
+        is_asked(&server, 1).await;
+        http.timing().network.sleep(Duration::from_millis(200)).await;
+        http.send(&single("app")).await
+    };
+    let limited = async { http.send(&single("limited")).await };
+    let cause = while_it_hangs(limited, other).await.unwrap_err();
+    assert_eq!(cause.kind, ErrorKind::RateLimited);
+    assert_eq!(server.asked(), ["/v1/limited"]);
+
+    // Nor if the request is given up meanwhile.
+    let (http, _) = http_to(&[&server], |_| {});
+    let limited = single("limited");
+    let given_up = http.timing().network.within(Duration::from_millis(200), http.send(&limited));
+    assert!(given_up.await.is_none());
+    assert_eq!(http.send(&single("app")).await.unwrap_err().kind, ErrorKind::RateLimited);
+}
+
 #[tokio::test]
 async fn retries_wait_as_long_as_was_asked() {
     let count = Mutex::new(0);
@@ -477,7 +503,7 @@ impl Network for InMemory {
             status,
             headers,
             is_multiplexed: false,
-            body,
+            body: Box::pin(std::future::ready(body)),
         })))
     }
 }
