@@ -206,8 +206,8 @@ impl Administrator {
         text(&answer.expect("the server answers JSON")["wrap_info"]["token"])
     }
 
-    /// Mounts the PKI engine with an authority of its own, whose role `web` issues certificates for any
-    /// name that are good for `ttl`; the authority's certificate, to trust.
+    /// Mounts the PKI engine with its own authority. Its role `web` issues certificates for any name, valid for `ttl`.
+    /// Returns the authority's certificate, which clients have to trust.
     pub async fn certificate_authority(&self, ttl: &str) -> String {
         self.mount("pki", "pki", json!({ "config": { "max_lease_ttl": "8760h" } })).await;
         let root = json!({ "common_name": "test authority", "ttl": "8760h", "key_type": "ec" });

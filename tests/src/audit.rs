@@ -18,11 +18,11 @@ pub struct AuditRequest {
     pub path: String,
     /// The namespace's path; empty for the root namespace.
     pub namespace: String,
-    /// Who asked, for example `approle` or `token`; empty without a valid token.
+    /// The login of the caller, for example `approle` or `token`; empty without a valid token.
     pub display_name: String,
     /// The caller's port: one connection's requests share it.
     pub remote_port: u64,
-    /// Why the request was turned down before it was looked at, for example `permission denied`.
+    /// Why the server refused the request before it handled it, for example `permission denied`.
     pub error: Option<String>,
 }
 

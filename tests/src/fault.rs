@@ -255,8 +255,7 @@ enum Direction {
 /// Bytes on their way, and when they arrive.
 type Chunk = (Instant, Vec<u8>);
 
-/// One direction of a connection. Reading and writing are apart, so that bytes which are on
-/// their way do not hold up those behind them.
+/// One direction of a connection. One half reads and the other writes, so that bytes that wait do not delay the bytes after them.
 async fn line(
     from: impl AsyncRead + Unpin,
     to: impl AsyncWrite + Unpin,

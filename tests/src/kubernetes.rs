@@ -26,7 +26,7 @@ impl Kubernetes {
         Self { issuer: Issuer::new(), invalidated, server }
     }
 
-    /// A token of this service account for the Kubernetes API, good for `seconds`.
+    /// Issues a token of this service account for the Kubernetes API, valid for `seconds`.
     #[must_use]
     pub fn token(&self, namespace: &str, service_account: &str, seconds: i64) -> String {
         let audience = "https://kubernetes.default.svc.cluster.local";

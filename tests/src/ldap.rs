@@ -181,7 +181,7 @@ fn prepare(directory: &std::path::Path, seed: &str, port: u16) -> Program {
     }
 }
 
-/// It says nothing when it is ready.
+/// Waits until the server listens: it prints no line when it is ready.
 async fn listening(process: &mut Process, port: u16) -> Result<(), String> {
     let end = Instant::now() + READY_BOUND;
     while TcpStream::connect(("127.0.0.1", port)).await.is_err() {

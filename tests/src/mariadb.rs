@@ -84,8 +84,8 @@ fn statements() -> Vec<u8> {
     let tables = ["_system_tables.sql", "_system_tables_data.sql"].map(script);
     let [administrator, legacy] = [SUPERUSER, LEGACY_USER]
         .map(|(name, password)| format!("CREATE USER '{name}'@'%' IDENTIFIED BY '{password}';"));
-    // Those that come with it log in without a password. The tables are read anew before users
-    // can be made.
+    // The users that MariaDB brings along log in without a password. It must read the tables again before it can
+    // create users.
     let own = format!(
         "\nDELETE FROM global_priv WHERE user IN ('', 'root');\n\
          DELETE FROM proxies_priv;\n\

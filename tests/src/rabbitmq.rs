@@ -65,7 +65,7 @@ impl RabbitMq {
         bao.write("rabbitmq/roles/app", json!({ "tags": "management" })).await;
     }
 
-    /// Who the management API says this is; `None` if it does not let them in.
+    /// The name of the user by the management API; `None` if it refuses the credentials.
     ///
     /// # Panics
     ///

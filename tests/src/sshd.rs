@@ -135,7 +135,7 @@ fn generate(file: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Who the server runs as and lets in; the user is none where it is who runs the tests.
+/// The account that the server runs as and accepts logins for. The user is `None` if it is the one that runs the tests.
 fn account() -> (String, Option<User>) {
     if User::unprivileged().is_some() {
         let user = User::named(ACCOUNT);

@@ -48,7 +48,7 @@ async fn user(State(pool): State<PgPool>) -> Result<String, StatusCode> {
     user.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// For readiness: to start a service anew when Vault is away would only cost it what it has.
+/// For a readiness probe, not for a liveness probe: a restart while Vault is away would lose credentials that are still valid.
 async fn health(State(live): State<Live<AppConfig>>) -> (StatusCode, Json<Status>) {
     let status = live.status();
     let failing = status.health >= Health::Failing;
@@ -65,10 +65,10 @@ async fn connect(live: &Live<AppConfig>) -> Result<PgPool, sqlx::Error> {
     let mut database = live.select(|config| &config.database);
     let pool = PgPoolOptions::new().max_lifetime(Duration::from_millis(750));
     let pool = pool.connect_with(logged_in_as(&database.seen())).await?;
-    let told = pool.clone();
+    let updated = pool.clone();
     tokio::spawn(async move {
         while let Some(user) = database.changed().await {
-            told.set_connect_options(logged_in_as(&user));
+            updated.set_connect_options(logged_in_as(&user));
         }
     });
     Ok(pool)

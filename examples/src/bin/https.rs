@@ -31,7 +31,7 @@ impl ResolvesServerCert for Newest {
     }
 }
 
-/// Connections whose handshake is over. One that is slow holds up none of the others.
+/// Accepts connections after their TLS handshake. Handshakes run concurrently, so that a slow client does not delay the others.
 struct Https(SocketAddr, Receiver<(TlsStream<TcpStream>, SocketAddr)>);
 
 impl Https {

@@ -39,7 +39,7 @@ impl FromProgram {
         })?;
         match String::from_utf8(output.stdout) {
             Ok(text) if output.status.success() => Ok(text.trim().into()),
-            // What it printed may be the secret, so it is not told.
+            // The output may contain the secret, so the message does not show it.
             _ => Err(LoginError::new(format!("{program} prints no id"), "run it by hand")),
         }
     }

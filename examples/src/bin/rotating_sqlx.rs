@@ -38,10 +38,10 @@ async fn connect(live: &Live<AppConfig>) -> Result<PgPool, sqlx::Error> {
     let mut database = live.select(|config| &config.database);
     let pool = PgPoolOptions::new().max_connections(4).max_lifetime(CONNECTION);
     let pool = pool.connect_with(logged_in_as(&database.seen())).await?;
-    let told = pool.clone();
+    let updated = pool.clone();
     tokio::spawn(async move {
         while let Some(user) = database.changed().await {
-            told.set_connect_options(logged_in_as(&user));
+            updated.set_connect_options(logged_in_as(&user));
         }
     });
     Ok(pool)

@@ -25,7 +25,7 @@ async fn the_fields_of_one_secret_change_together_and_unchanged_data_is_not_read
     let mut events = live.events();
     let mut subscription = live.subscribe();
     bao.clear_audit();
-    until("looked at", async || asked(&bao, "secret/metadata/app") >= 3).await;
+    until("metadata is read", async || asked(&bao, "secret/metadata/app") >= 3).await;
     assert_eq!(asked(&bao, "secret/data/app"), 0);
     bao.kv_put("secret", "app", json!({ "key": "k2", "other": "o2" })).await;
     let config = subscription.changed().await.unwrap();
@@ -112,11 +112,11 @@ async fn without_permission_for_metadata_the_data_is_read() {
     assert_eq!(live.status().health, Health::Healthy);
     // With a corrected policy the readings are saved.
     bao.policy("app", POLICY).await;
-    until("looked at again", async || asked(&bao, "secret/metadata/app") >= 4).await;
+    until("metadata is read again", async || asked(&bao, "secret/metadata/app") >= 4).await;
     let readings = asked(&bao, "secret/data/app");
     assert!((12..20).contains(&readings), "{readings} readings");
     let looks = asked(&bao, "secret/metadata/app");
-    until("looked at", async || asked(&bao, "secret/metadata/app") >= looks + 3).await;
+    until("metadata is read", async || asked(&bao, "secret/metadata/app") >= looks + 3).await;
     assert_eq!(asked(&bao, "secret/data/app"), readings);
 }
 
@@ -146,7 +146,7 @@ async fn what_was_absent_may_come_and_what_is_never_refreshed_is_not_read() {
 
 /// Its versions begin at 1 again.
 #[tokio::test]
-async fn a_secret_whose_metadata_was_deleted_and_that_was_written_anew_is_seen() {
+async fn a_secret_that_is_written_again_after_its_metadata_was_deleted_is_seen() {
     let bao = bao().await;
     #[derive(Debug, VaultConfig)]
     struct Config {
@@ -155,8 +155,8 @@ async fn a_secret_whose_metadata_was_deleted_and_that_was_written_anew_is_seen()
     }
     let live = loader::<Config>(&bao, json!({})).await.watch().await.unwrap();
     bao.delete("secret/metadata/app").await;
-    bao.kv_put("secret", "app", json!({ "key": "anew" })).await;
-    until("it is seen", async || live.current().key.expose_secret() == "anew").await;
+    bao.kv_put("secret", "app", json!({ "key": "k2" })).await;
+    until("it is seen", async || live.current().key.expose_secret() == "k2").await;
 }
 
 #[tokio::test]
