@@ -14,30 +14,28 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::port;
 
-/// What goes wrong. A fault holds for open connections as well as for new ones, from the moment
-/// it is set until another is.
+/// A failure of the network. It applies to open and new connections, from the moment it is set until another is set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Fault {
-    /// Nothing.
+    /// No failure.
     #[default]
     None,
-    /// Every byte arrives this much later, in each direction; a longer line, not a thinner one.
+    /// Every byte arrives this much later, in each direction. The bandwidth stays the same.
     Delay(Duration),
-    /// Connections are refused, and open ones closed, as if the server had ended.
+    /// Connections are refused, and open ones are closed, as if the server had stopped.
     Refuse,
     /// Connections are closed as soon as they are accepted, and open ones too.
     CloseOnAccept,
-    /// A connection is closed after this many bytes of answers. The server gets every request.
+    /// A connection is closed after this many bytes of answers. The server receives every request.
     CutAfter(usize),
     /// Answers arrive one byte at a time.
     ByteByByte,
-    /// These bytes arrive in place of an answer, then the connection is closed. The server gets
-    /// the request.
+    /// These bytes arrive in place of an answer, then the connection is closed. The server receives the request.
     Garbage(Vec<u8>),
-    /// Nothing moves in either direction; it does again when another fault is set.
+    /// No byte passes in either direction, until another fault is set.
     Stall,
-    /// Nothing moves any more in either direction of connections that are open now, whatever fault
-    /// is set later, and they stay open; new ones work. So a firewall forgets a connection.
+    /// Connections that are open now stay open, but no byte passes any more, also after another fault is set. New
+    /// connections work. This is how a firewall forgets a connection.
     Forget,
 }
 
@@ -56,7 +54,7 @@ pub struct FaultProxy {
 type Order = (Fault, oneshot::Sender<()>);
 
 impl FaultProxy {
-    /// A proxy in front of a server, named as `127.0.0.1:8200` or `http://127.0.0.1:8200`.
+    /// Starts a proxy in front of a server, given as `127.0.0.1:8200` or `http://127.0.0.1:8200`.
     ///
     /// # Panics
     ///
@@ -83,7 +81,7 @@ impl FaultProxy {
         Self { scheme, address, orders, connections, closed, task }
     }
 
-    /// The proxy's address, written like the server's: `http://127.0.0.1:port` for example.
+    /// The proxy's address, with the scheme of the server's, for example `http://127.0.0.1:port`.
     #[must_use]
     pub fn address(&self) -> String {
         format!("{}{}", self.scheme, self.address)
@@ -95,7 +93,7 @@ impl FaultProxy {
         self.address.port()
     }
 
-    /// Sets the fault, which holds when this returns; [`Fault::None`] ends it.
+    /// Sets the fault. It applies when this returns; [`Fault::None`] ends it.
     ///
     /// # Panics
     ///
@@ -107,13 +105,13 @@ impl FaultProxy {
         is_done.await.expect("the proxy keeps its port");
     }
 
-    /// How many connections were accepted so far.
+    /// The number of connections that were accepted so far.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// How many of them their clients have closed so far.
+    /// The number of connections that their clients have closed so far.
     #[must_use]
     pub fn closed_by_clients(&self) -> usize {
         self.closed.load(Ordering::SeqCst)
@@ -126,7 +124,7 @@ impl Drop for FaultProxy {
     }
 }
 
-/// The proxy's port.
+/// The state of the proxy's port.
 enum Door {
     Open(TcpListener),
     /// Bound without listening: connections are refused, and no other process can take the port.
@@ -145,11 +143,11 @@ impl Door {
 #[derive(Debug, Default)]
 struct Weather {
     fault: Fault,
-    /// Connections before this one are.
+    /// The connections before this number are forgotten: see [`Fault::Forget`].
     forgotten: usize,
 }
 
-/// The weather on one connection.
+/// The faults of one connection.
 #[derive(Clone)]
 struct Forecast {
     number: usize,
@@ -158,7 +156,7 @@ struct Forecast {
 }
 
 impl Forecast {
-    /// The fault, as soon as something moves; none when the proxy is gone.
+    /// Waits until bytes may pass, and returns the fault; `None` after the proxy was dropped.
     async fn moves(&mut self) -> Option<Fault> {
         let number = self.number;
         let stands =
@@ -174,7 +172,7 @@ struct Doorkeeper {
     weather: watch::Sender<Weather>,
     connections: Arc<AtomicUsize>,
     closed: Arc<AtomicUsize>,
-    /// The connections end with the proxy.
+    /// The tasks of the connections, which stop with the proxy.
     open: JoinSet<()>,
 }
 
@@ -236,7 +234,7 @@ async fn connection(client: TcpStream, server: SocketAddr, forecast: Forecast) {
     let requests = line(from_client, to_server, forecast.clone(), Direction::Request);
     let answers = line(from_server, to_client, forecast, Direction::Answer);
     tokio::select! {
-        // A client may close its half and still wait for the answer, not the other way round.
+        // A client may close its half and still wait for the answer. If the server closes, the connection ends.
         () = async { requests.await; std::future::pending().await } => {}
         () = answers => {}
     }
@@ -252,10 +250,11 @@ enum Direction {
     Answer,
 }
 
-/// Bytes on their way, and when they arrive.
+/// Bytes in transit, and their time of arrival.
 type Chunk = (Instant, Vec<u8>);
 
-/// One direction of a connection. One half reads and the other writes, so that bytes that wait do not delay the bytes after them.
+/// One direction of a connection. One half reads and the other writes, so that bytes that wait do not delay the bytes
+/// after them.
 async fn line(
     from: impl AsyncRead + Unpin,
     to: impl AsyncWrite + Unpin,
@@ -284,7 +283,7 @@ async fn depart(
             Fault::Delay(delay) => delay,
             _ => Duration::ZERO,
         };
-        // The end of the stream travels like everything else, as an empty chunk.
+        // The end of the stream is delayed too, as an empty chunk.
         let sent = line.send((Instant::now() + delay, buffer[..read].to_vec()));
         if read == 0 && direction == Direction::Request {
             forecast.closed.fetch_add(1, Ordering::SeqCst);

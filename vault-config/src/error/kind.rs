@@ -28,7 +28,8 @@ pub enum ErrorKind {
     LeaseLost,
     /// The server refused the login.
     LoginRefused,
-    /// A wrapping token was unwrapped before, or was created elsewhere: the secret in it may have been read or replaced.
+    /// A wrapping token was unwrapped before, or was created elsewhere: the secret in it may have been read or
+    /// replaced.
     Tampered,
     /// Nothing to log in with was found.
     NoLogin,

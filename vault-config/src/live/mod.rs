@@ -176,8 +176,8 @@ impl<T> Live<T> {
         status.evaluated_at(self.shared.clock.now().wall)
     }
 
-    /// Reads every secret and renews every lease now, and waits until that is done. A credential that cannot be renewed,
-    /// such as a certificate, is issued again.
+    /// Reads every secret and renews every lease now, and waits until that is done. A credential that cannot be
+    /// renewed, such as a certificate, is issued again.
     ///
     /// # Errors
     /// The problem of each source that cannot be refreshed. Its last value stays published.
@@ -194,9 +194,9 @@ impl<T> Live<T> {
         }
     }
 
-    /// Stops the background task and revokes the token, and with it all credentials that were issued under it. Takes at
-    /// most 5 s, and continues if the future is dropped. The server deletes the users of a database shortly after it has
-    /// answered.
+    /// Stops the background task and revokes the token, and with it all credentials that were issued under it. Takes
+    /// at most 5 s, and continues if the future is dropped. The server deletes the users of a database shortly after
+    /// it has answered.
     ///
     /// Two kinds of token are not revoked: one that was supplied to the process (`VAULT_TOKEN`, a file, an agent's),
     /// and one that another watched configuration still uses. Then every renewable lease of this configuration is

@@ -181,8 +181,8 @@ impl<T> Subscription<T> {
         Self(cursor)
     }
 
-    /// Returns the configuration that [`changed`](Self::changed) returned last, or the one at the time of the subscription.
-    /// [`Live::current`](super::Live::current) may have a newer one.
+    /// Returns the configuration that [`changed`](Self::changed) returned last, or the one at the time of the
+    /// subscription. [`Live::current`](super::Live::current) may have a newer one.
     #[must_use]
     pub fn seen(&self) -> Arc<T> {
         Arc::clone(&self.0.edition.config)

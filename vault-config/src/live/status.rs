@@ -31,8 +31,8 @@ pub enum Health {
     Healthy,
     /// An action fails, and the last value is still valid.
     Degraded,
-    /// The last value has expired, or an action fails and less than a sixth of the value's lifetime remains. The password
-    /// of a static role is valid until its next rotation.
+    /// The last value has expired, or an action fails and less than a sixth of the value's lifetime remains. The
+    /// password of a static role is valid until its next rotation.
     Failing,
     /// Nothing is refreshed any more: the configuration was [shut down](crate::Live::shutdown), which revokes its
     /// credentials, or its runtime has ended. A service in this state is not ready.

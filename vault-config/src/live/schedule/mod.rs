@@ -1,5 +1,5 @@
-//! When stored secrets are read again, and how many credentials may be issued ahead of schedule. Pure: no clock, no I/O,
-//! and all randomness is passed in.
+//! When stored secrets are read again, and how many credentials may be issued ahead of schedule. Pure: no clock, no
+//! I/O, and all randomness is passed in.
 //!
 //! When a lease is renewed or replaced is decided by [`Lifetime`](crate::time::Lifetime).
 
@@ -68,8 +68,8 @@ impl MetadataProbe {
     }
 }
 
-/// Limits how many credentials of one role are issued ahead of schedule. A role whose credentials are revoked as soon as
-/// they are issued must not fill the server and the database with them.
+/// Limits how many credentials of one role are issued ahead of schedule. A role whose credentials are revoked as soon
+/// as they are issued must not fill the server and the database with them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct IssueBudget {
     /// When credentials were issued ahead of schedule.
@@ -80,8 +80,8 @@ pub(crate) struct IssueBudget {
     lost_responses: VecDeque<Reading>,
 }
 
-/// A replacement before a third of the lifetime has passed is ahead of schedule. This many are allowed within the window, so
-/// that one revocation by an administrator is repaired at once.
+/// A replacement before a third of the lifetime has passed is ahead of schedule. This many are allowed within the
+/// window, so that one revocation by an administrator is repaired at once.
 const MAX_EARLY_ISSUES: usize = 3;
 /// Each lost response may have left a credential at the server that nothing can revoke. More of them are allowed,
 /// because they are mostly harmless and a flaky network must not exhaust the budget.
