@@ -149,7 +149,7 @@ async fn many_denied_paths_delay_no_renewal() {
     world
         .pass(seconds(65 * 60), |now| {
             let user = live.current().database.username().to_owned();
-            if !world.server().is_alive(&user, now) {
+            if !world.server().is_valid(&user, now) {
                 dead.get_or_insert(now);
             }
         })

@@ -138,7 +138,7 @@ fn first(pair: &DatabaseCredentials) -> Result<(), String> {
 }
 
 #[derive(Debug, VaultConfig)]
-struct CheckedPair {
+struct CheckedCredential {
     #[vault(database = "app", validate = first)]
     database: DatabaseCredentials,
 }
@@ -146,7 +146,7 @@ struct CheckedPair {
 #[tokio::test]
 async fn a_renewal_does_not_hide_that_the_new_credential_is_rejected() {
     let servers = Servers::start("1h", "24h").await;
-    let live = loader::<CheckedPair>(&servers.bao, json!({})).await.watch().await.unwrap();
+    let live = loader::<CheckedCredential>(&servers.bao, json!({})).await.watch().await.unwrap();
     let mut events = live.events();
     let revoked = json!({ "sync": true });
     servers.bao.write("sys/leases/revoke-prefix/database/creds/app", revoked).await;

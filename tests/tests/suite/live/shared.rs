@@ -45,7 +45,7 @@ async fn a_revoked_token_costs_one_login_in_total_and_one_credential_each() {
     for live in others.iter().chain([&world.live]) {
         let status = live.status();
         assert_eq!(status.health, Health::Healthy, "{status:#?}");
-        assert!(world.server().is_alive(live.current().database.username(), world.clock.real()));
+        assert!(world.server().is_valid(live.current().database.username(), world.clock.real()));
     }
 }
 

@@ -28,7 +28,7 @@ fn errors(status: u16, words: &str) -> ScriptedAnswer {
     ScriptedAnswer::json(status, &json!({ "errors": [words] }))
 }
 
-fn is_alive(server: &ServerState, token: &str, now: Duration) -> bool {
+fn is_valid(server: &ServerState, token: &str, now: Duration) -> bool {
     server.tokens.get(token).is_some_and(|validity| now < validity.end)
 }
 
@@ -45,11 +45,11 @@ async fn an_outage_shorter_than_the_lifetime_of_the_token_costs_no_token() {
     world.pass(seconds(37 * MINUTE), |_| {}).await;
     world.server().is_down = false;
     assert!(
-        is_alive(&world.server(), "s.supplied", world.clock.real()),
+        is_valid(&world.server(), "s.supplied", world.clock.real()),
         "otherwise this tests nothing"
     );
     world.pass(seconds(5 * HOUR), |_| {}).await;
-    assert!(is_alive(&world.server(), "s.supplied", world.clock.real()));
+    assert!(is_valid(&world.server(), "s.supplied", world.clock.real()));
     assert!(world.is_healthy(), "{:#?}", world.live.status());
 }
 
@@ -67,7 +67,7 @@ async fn a_renewal_refused_by_a_gateway_or_a_directory_costs_no_token() {
             is_first.then(|| answer.clone())
         });
         world.pass(seconds(4 * HOUR), |_| {}).await;
-        assert!(is_alive(&world.server(), "s.supplied", world.clock.real()));
+        assert!(is_valid(&world.server(), "s.supplied", world.clock.real()));
         assert!(world.is_healthy(), "{:#?}", world.live.status());
     }
 }

@@ -185,7 +185,7 @@ pub(super) fn version(now: Duration) -> u64 {
 }
 
 impl ServerState {
-    pub(super) fn is_alive(&self, lease: &str, now: Duration) -> bool {
+    pub(super) fn is_valid(&self, lease: &str, now: Duration) -> bool {
         let alive = |validity: &Validity| now < validity.end;
         self.leases.get(lease).is_some_and(|(validity, token)| {
             alive(validity) && self.tokens.get(token).is_some_and(alive)
@@ -257,7 +257,7 @@ impl ServerState {
                 if let Some(why) = self.renews_nothing {
                     return refused(400, why);
                 }
-                if !self.is_alive(&id, now) {
+                if !self.is_valid(&id, now) {
                     return refused(400, "lease not found");
                 }
                 let granted = self.leases.get_mut(&id).unwrap().0.renew(now);
@@ -348,7 +348,7 @@ impl World {
     /// Whether the server accepts the published database user.
     pub(super) fn has_valid_credentials(&self) -> bool {
         let now = self.clock.real();
-        self.server().is_alive(self.live.current().database.username(), now)
+        self.server().is_valid(self.live.current().database.username(), now)
     }
 
     pub(super) fn state(&self, source: &str) -> State {
