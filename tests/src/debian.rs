@@ -23,7 +23,7 @@ impl Root {
     ///
     /// # Panics
     ///
-    /// If the package cannot be had.
+    /// If the package can be neither found nor downloaded.
     #[must_use]
     pub fn of(package: &str, program: &str, override_by: &str) -> Self {
         Self::with_parts(package, &[], program, override_by)
@@ -34,7 +34,7 @@ impl Root {
     ///
     /// # Panics
     ///
-    /// If the package cannot be had.
+    /// If the package can be neither found nor downloaded.
     #[must_use]
     pub fn with_parts(package: &str, parts: &[&str], program: &str, override_by: &str) -> Self {
         if let Some(named) = env::var_os(override_by).map(PathBuf::from) {

