@@ -301,7 +301,7 @@ async fn in_local_mode_it_is_two_texts() {
     assert!(config.client.is_none());
     let error = local("no certificate", &key).await.unwrap_err();
     assert_snapshot!(problems(&error, ErrorKind::WrongType), @"
-    env SERVER_CERTIFICATE, SERVER_PRIVATE_KEY: invalid value: something else that does not fit, expected a certificate in PEM
+    env SERVER_CERTIFICATE, SERVER_PRIVATE_KEY: invalid value: a value that does not fit, expected a certificate in PEM
     help: set a value that can be read as Certificate
     ");
     let error = local(&chain, "hunter2-hunter2").await.unwrap_err();

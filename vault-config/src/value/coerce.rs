@@ -122,11 +122,17 @@ pub struct Fault {
     /// The type's own message. It may quote the value, as that of `Url` does, so that only plain fields
     /// show it.
     own: Option<Zeroizing<String>>,
+    /// Whether the type is read from JSON if the value is text.
+    wants_json: bool,
 }
 
 impl Fault {
     fn safe(message: impl Into<String>) -> Self {
-        Self { safe: message.into(), own: None }
+        Self { safe: message.into(), own: None, wants_json: false }
+    }
+
+    fn not_json(message: impl Into<String>) -> Self {
+        Self { wants_json: true, ..Self::safe(message) }
     }
 
     /// The message for a plain field: the type's own, if it has one.
@@ -135,7 +141,7 @@ impl Fault {
     }
 
     pub(crate) fn wants_json(&self) -> bool {
-        self.safe.contains("in text is JSON")
+        self.wants_json
     }
 
     /// The message for a field marked for Vault.
@@ -157,6 +163,7 @@ impl de::Error for Fault {
                 "the type refused the value (its own message is withheld: it may quote the value)"
                     .to_owned(),
             own: Some(Zeroizing::new(message.to_string())),
+            wants_json: false,
         }
     }
 
@@ -206,7 +213,7 @@ fn kind(found: Unexpected<'_>) -> &'static str {
         Unexpected::NewtypeVariant | Unexpected::TupleVariant | Unexpected::StructVariant => {
             "a variant with data"
         }
-        Unexpected::Other(_) => "something else",
+        Unexpected::Other(_) => "a value",
     }
 }
 
@@ -380,7 +387,7 @@ impl<'de> Deserializer<'de> for FieldDeserializer<'_> {
         let input = self.structured(&['['])?;
         match input.value() {
             Value::List(items) => visit_list(self.within(&input), items, visitor),
-            other => Err(Fault::safe(format!(
+            other => Err(Fault::not_json(format!(
                 "invalid type: found {}, expected {}; a list in text is JSON, such as [\"a\", \"b\"]",
                 other.kind(),
                 &visitor as &dyn Expected
@@ -407,7 +414,7 @@ impl<'de> Deserializer<'de> for FieldDeserializer<'_> {
             Value::Map(entries) => visit_map(self.within(&input), entries, visitor),
             // serde reads a struct from a list of its fields, too.
             Value::List(items) => visit_list(self.within(&input), items, visitor),
-            other => Err(Fault::safe(format!(
+            other => Err(Fault::not_json(format!(
                 "invalid type: found {}, expected {}; a map in text is JSON, such as {{\"key\": \"value\"}}",
                 other.kind(),
                 &visitor as &dyn Expected

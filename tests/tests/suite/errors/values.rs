@@ -68,6 +68,25 @@ async fn a_value_of_the_wrong_type_is_never_quoted() {
 }
 
 #[tokio::test]
+async fn a_list_in_a_dotenv_file_is_json() {
+    #[derive(VaultConfig)]
+    #[vault(env_prefix = "APP")]
+    struct Lists {
+        #[expect(dead_code)]
+        hosts: Vec<String>,
+        #[expect(dead_code)]
+        port: u16,
+    }
+    let error = local_failure::<Lists>("APP_HOSTS=a\nAPP_PORT=a\n").await;
+    let [hosts, port] = error.problems() else { panic!("{error}") };
+    assert_eq!(
+        hosts.help(),
+        "set a value that can be read as Vec<String>; in .env, put JSON in single quotes"
+    );
+    assert_eq!(port.help(), "set a value that can be read as u16");
+}
+
+#[tokio::test]
 async fn the_message_of_a_validator_is_reported() {
     fn even(port: &u16) -> Result<(), String> {
         if port.is_multiple_of(2) {
