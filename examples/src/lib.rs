@@ -14,18 +14,18 @@ pub struct AppConfig {
     /// Port to listen on.
     #[vault(default = 8080)]
     pub port: u16,
-    /// Where the database is.
+    /// Host of the database.
     pub database_host: String,
     /// Key of the payment provider.
     #[vault(kv = "billing/api-keys")]
     pub payment_key: SecretString,
-    /// Key of the currency rates, if there is a contract for them.
+    /// Key of the currency rates' provider, if there is a contract.
     #[vault(kv = "billing/api-keys", key = "rates")]
     pub rates_key: Option<SecretString>,
-    /// A password from before the move to KV version 2.
+    /// Password that is still stored in KV version 1.
     #[vault(kv = "mainframe", mount = "old-secrets", kv_version = 1)]
     pub mainframe_password: SecretString,
-    /// Made for this process, with a lease.
+    /// User name and password, which Vault issues to each process with a lease.
     #[vault(database = "readonly")]
     pub database: DatabaseCredentials,
     /// Outgoing mail.

@@ -1,4 +1,4 @@
-//! The administrator of a server: the root token and a call for each usual part of a set-up.
+//! The administrator of a server: the root token, and a method for each usual step of a set-up.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub struct Administrator {
     namespace: Option<String>,
 }
 
-/// What an application logs in with.
+/// The ids with which a service logs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are Vault's")]
 pub struct AppRoleIds {
@@ -73,7 +73,7 @@ impl Administrator {
         &self.token
     }
 
-    /// Makes a namespace with a KV v2 engine at `secret/`, and returns its administrator.
+    /// Creates a namespace with a KV v2 engine at `secret/`, and returns its administrator.
     pub async fn namespace(&self, name: &str) -> Self {
         self.write(&format!("sys/namespaces/{name}"), json!({})).await;
         let parent = self.namespace.iter().map(|parent| format!("{parent}/")).collect::<String>();
@@ -97,7 +97,8 @@ impl Administrator {
         self.expect(Method::DELETE, path, None).await;
     }
 
-    /// Any request with any token (empty for none): status and body, `null` if it is not JSON.
+    /// Sends any request with any token (empty for none). Returns the status code and the body, `null` if it is not
+    /// JSON.
     ///
     /// # Panics
     ///
@@ -132,7 +133,7 @@ impl Administrator {
         self.until_kv_v2(path).await;
     }
 
-    /// A new engine refuses everything for a moment, which it calls an upgrade.
+    /// Waits until a new engine is usable. For a moment it refuses every request, with a message about an upgrade.
     pub(crate) async fn until_kv_v2(&self, path: &str) {
         let config = format!("{path}/config");
         for _ in 0..2000 {
@@ -145,7 +146,7 @@ impl Administrator {
         panic!("the KV engine at {path}/ does not become usable")
     }
 
-    /// Switches an auth method on at its usual path, if it is not on yet.
+    /// Enables an auth method at its usual path, if it is not enabled yet.
     pub async fn enable_auth(&self, method: &str) {
         let body = json!({ "type": method });
         let path = format!("sys/auth/{method}");
@@ -166,8 +167,8 @@ impl Administrator {
         self.write(&format!("sys/policies/acl/{name}"), json!({ "policy": hcl })).await;
     }
 
-    /// Writes an AppRole (switching the method on first) with further settings, `json!({})` for
-    /// none, and returns what to log in with.
+    /// Enables the method and writes an AppRole with further settings, `json!({})` for none. Returns the ids to log
+    /// in with.
     pub async fn approle(&self, role: &str, policies: &[&str], extra: Value) -> AppRoleIds {
         self.enable_auth("approle").await;
         let path = format!("auth/approle/role/{role}");
@@ -177,13 +178,13 @@ impl Administrator {
         AppRoleIds { role_id, secret_id: self.new_secret_id(role, json!({})).await }
     }
 
-    /// A further secret id of an AppRole, with settings such as `num_uses`.
+    /// Issues another secret_id of an AppRole, with settings such as `num_uses`.
     pub async fn new_secret_id(&self, role: &str, settings: Value) -> String {
         let path = format!("auth/approle/role/{role}/secret-id");
         text(&self.write(&path, settings).await["data"]["secret_id"])
     }
 
-    /// Makes a token with settings such as `ttl`, `num_uses`, `type`.
+    /// Issues a token with settings such as `ttl`, `num_uses`, `type`.
     pub async fn token(&self, policies: &[&str], extra: Value) -> String {
         let body = with(json!({ "policies": policies }), &extra);
         text(&self.write("auth/token/create", body).await["auth"]["client_token"])
@@ -194,7 +195,7 @@ impl Administrator {
         self.write_wrapped("sys/wrapping/wrap", secret, ttl).await
     }
 
-    /// Writes and has the answer wrapped: returns the wrapping token.
+    /// Writes, and returns the wrapping token of the answer.
     ///
     /// # Panics
     ///
@@ -206,8 +207,8 @@ impl Administrator {
         text(&answer.expect("the server answers JSON")["wrap_info"]["token"])
     }
 
-    /// Mounts the PKI engine with an authority of its own, whose role `web` issues certificates for any
-    /// name that are good for `ttl`; the authority's certificate, to trust.
+    /// Mounts the PKI engine with its own authority. Its role `web` issues certificates for any name, valid for `ttl`.
+    /// Returns the authority's certificate, which clients have to trust.
     pub async fn certificate_authority(&self, ttl: &str) -> String {
         self.mount("pki", "pki", json!({ "config": { "max_lease_ttl": "8760h" } })).await;
         let root = json!({ "common_name": "test authority", "ttl": "8760h", "key_type": "ec" });
@@ -218,8 +219,8 @@ impl Administrator {
         text(&root["data"]["certificate"])
     }
 
-    /// Mounts the SSH engine as an authority, whose role `deploy` signs keys for the
-    /// users `deploy`, by default, and `alice`.
+    /// Mounts the SSH engine with its own authority. Its role `deploy` signs keys for the users `deploy` (the
+    /// default) and `alice`.
     pub async fn ssh_authority(&self) {
         self.mount("ssh", "ssh", json!({})).await;
         let key = json!({ "generate_signing_key": true, "key_type": "ed25519" });
@@ -231,7 +232,7 @@ impl Administrator {
         self.write("ssh/roles/deploy", role).await;
     }
 
-    /// Mounts the transit engine with a key, and returns what that makes of each text.
+    /// Mounts the transit engine with a key, and returns the ciphertext of each text.
     pub async fn encrypt<const N: usize>(&self, key: &str, texts: [&str; N]) -> [String; N] {
         self.mount("transit", "transit", json!({})).await;
         self.write(&format!("transit/keys/{key}"), json!({})).await;
@@ -243,13 +244,13 @@ impl Administrator {
         std::array::from_fn(|index| text(&results[index]["ciphertext"]))
     }
 
-    /// Mounts the database engine with `postgres` behind it: the dynamic role `readonly` (one
-    /// hour, at most a day) and the static role `legacy`, rotated every hour.
+    /// Mounts the database engine for `postgres`, with the dynamic role `readonly` (one hour, at most a day) and the
+    /// static role `legacy`, rotated every hour.
     pub async fn connect_database(&self, postgres: &Postgres) {
         self.connect_database_at(&postgres.address()).await;
     }
 
-    /// [`connect_database`](Self::connect_database) by way of `host:port`, a proxy's for example.
+    /// As [`connect_database`](Self::connect_database), through `host:port`, such as a proxy.
     pub async fn connect_database_at(&self, address: &str) {
         self.mount("database", "database", json!({})).await;
         let url = format!(
@@ -274,7 +275,7 @@ impl Administrator {
         self.write("database/static-roles/legacy", role).await;
     }
 
-    /// A further dynamic role of the connected database, for example with short times.
+    /// Adds a dynamic role of the connected database, for example with short lifetimes.
     pub async fn database_role(&self, name: &str, ttl: &str, max_ttl: &str) {
         let role = json!({
             "db_name": "postgres",
@@ -285,8 +286,8 @@ impl Administrator {
         self.write(&format!("database/roles/{name}"), role).await;
     }
 
-    /// Mounts the database engine at `mariadb/` with `mariadb` behind it: the dynamic role
-    /// `readonly` (one hour, at most a day) and the static role `legacy`, rotated every hour.
+    /// Mounts the database engine at `mariadb/` for `mariadb`, with the dynamic role `readonly` (one hour, at most a
+    /// day) and the static role `legacy`, rotated every hour.
     pub async fn connect_mariadb(&self, mariadb: &MariaDb) {
         self.mount("mariadb", "database", json!({})).await;
         let address = format!("127.0.0.1:{}", mariadb.port());
@@ -308,7 +309,7 @@ impl Administrator {
         self.write("mariadb/static-roles/legacy", role).await;
     }
 
-    /// A further dynamic role of the connected MariaDB, for example with short times.
+    /// Adds a dynamic role of the connected MariaDB, for example with short lifetimes.
     pub async fn mariadb_role(&self, name: &str, ttl: &str, max_ttl: &str) {
         let role = json!({
             "db_name": "mariadb",
@@ -322,9 +323,8 @@ impl Administrator {
         self.write(&format!("mariadb/roles/{name}"), role).await;
     }
 
-    /// Mounts the database engine with `redis` behind it, by way of this plugin
-    /// (`redis-database-plugin` or `valkey-database-plugin`): the dynamic role `readonly` (one
-    /// hour, at most a day) and the static role `legacy`, rotated every hour.
+    /// Mounts the database engine for `redis` with this plugin (`redis-database-plugin` or `valkey-database-plugin`),
+    /// with the dynamic role `readonly` (one hour, at most a day) and the static role `legacy`, rotated every hour.
     pub async fn connect_redis(&self, mount: &str, plugin: &str, redis: &Redis) {
         self.mount(mount, "database", json!({})).await;
         let config = json!({
@@ -345,8 +345,8 @@ impl Administrator {
         self.write(&format!("{mount}/static-roles/legacy"), role).await;
     }
 
-    /// A further dynamic role of the connected Redis, for example with short times. Its users may
-    /// read and ask who they are.
+    /// Adds a dynamic role of the connected Redis, for example with short lifetimes. Its users may read, and ask for
+    /// their own name.
     pub async fn redis_role(&self, mount: &str, name: &str, ttl: &str, max_ttl: &str) {
         let role = json!({
             "db_name": "redis",
@@ -357,8 +357,8 @@ impl Administrator {
         self.write(&format!("{mount}/roles/{name}"), role).await;
     }
 
-    /// Rotates the password of a static role. The server refuses while it is just looking through its
-    /// roles itself.
+    /// Rotates the password of a static role. Repeats the request while the server refuses it because it is checking
+    /// the roles for due rotations itself.
     pub async fn rotate_role(&self, mount: &str, role: &str) {
         let path = format!("{mount}/rotate-role/{role}");
         for _ in 0..50 {

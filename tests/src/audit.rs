@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
-/// Set by the administrator and shown in the audit log, so that its requests can be left out.
+/// A header that the administrator sends. The audit log contains it, so that the administrator's requests can be left
+/// out.
 pub(crate) const ADMINISTRATOR_HEADER: &str = "x-test-administrator";
 
 /// One request that the server received.
@@ -18,15 +19,15 @@ pub struct AuditRequest {
     pub path: String,
     /// The namespace's path; empty for the root namespace.
     pub namespace: String,
-    /// Who asked, for example `approle` or `token`; empty without a valid token.
+    /// The login of the caller, for example `approle` or `token`; empty without a valid token.
     pub display_name: String,
-    /// The caller's port: one connection's requests share it.
+    /// The caller's port. Requests of one TCP connection have the same.
     pub remote_port: u64,
-    /// Why the request was turned down before it was looked at, for example `permission denied`.
+    /// Why the server refused the request before it handled it, for example `permission denied`.
     pub error: Option<String>,
 }
 
-/// A server's audit log and the mark up to which it has been read.
+/// A server's audit log, and the mark from which requests are returned.
 #[derive(Debug)]
 pub(crate) struct AuditLog {
     file: PathBuf,
@@ -38,7 +39,7 @@ impl AuditLog {
         Self { file, mark: AtomicUsize::new(0) }
     }
 
-    /// The requests since the mark. A request is in the log before its answer is sent.
+    /// The requests since the mark. The server writes a request to the log before it sends the answer.
     pub(crate) fn requests(&self) -> Vec<AuditRequest> {
         let log = fs::read_to_string(&self.file).unwrap_or_default();
         let new = log.get(self.mark.load(Ordering::SeqCst)..).unwrap_or_default();
@@ -54,7 +55,7 @@ impl AuditLog {
 fn request(entry: &Value) -> Option<AuditRequest> {
     let request = &entry["request"];
     let of_the_administrator = !request["headers"][ADMINISTRATOR_HEADER].is_null();
-    // The server's own requests to itself come from nowhere.
+    // The server's requests to itself have no port.
     if entry["type"] != "request" || of_the_administrator || request["remote_port"].is_null() {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Certificates for https: good ones, and ones that are bad on purpose.
+//! Certificates for https: valid ones, and invalid ones for tests of the refusal.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub struct Authority {
     directory: Arc<TempDir>,
 }
 
-/// A server's certificate as PEM files, which last as long as any copy of this.
+/// A server's certificate as PEM files. They are deleted with the last clone.
 #[derive(Debug, Clone)]
 pub struct ServerCertificate {
     /// The certificate.
@@ -34,7 +34,7 @@ pub struct ServerCertificate {
     _directory: Option<Arc<TempDir>>,
 }
 
-/// A client's certificate as PEM files, which last as long as any copy of this.
+/// A client's certificate as PEM files. They are deleted with the last clone.
 #[derive(Debug, Clone)]
 pub struct ClientCertificate {
     /// The certificate.
@@ -45,7 +45,7 @@ pub struct ClientCertificate {
 }
 
 impl Authority {
-    /// A new authority, which no client trusts yet.
+    /// Creates an authority. No client trusts it yet.
     ///
     /// # Panics
     ///
@@ -63,19 +63,19 @@ impl Authority {
         Self { issuer, ca, count: AtomicUsize::new(0), directory: Arc::new(directory) }
     }
 
-    /// The authority's own certificate, to trust.
+    /// The authority's own certificate, for clients that have to trust it.
     #[must_use]
     pub fn ca_cert(&self) -> &Path {
         &self.ca
     }
 
-    /// A good certificate for 127.0.0.1 and localhost.
+    /// A valid certificate for 127.0.0.1 and localhost.
     #[must_use]
     pub fn server(&self) -> ServerCertificate {
         self.sign_server(server_params(&["localhost", "127.0.0.1"]))
     }
 
-    /// A certificate that ran out years ago.
+    /// A certificate that expired years ago.
     #[must_use]
     pub fn expired(&self) -> ServerCertificate {
         let mut params = server_params(&["localhost", "127.0.0.1"]);
@@ -84,7 +84,7 @@ impl Authority {
         self.sign_server(params)
     }
 
-    /// A good certificate for `other.example` only.
+    /// A valid certificate for `other.example` only.
     #[must_use]
     pub fn wrong_name(&self) -> ServerCertificate {
         self.sign_server(server_params(&["other.example"]))
@@ -118,7 +118,7 @@ impl Authority {
 }
 
 impl ServerCertificate {
-    /// The certificate that a dev server makes for itself.
+    /// The certificate that a dev server has created for itself.
     pub(crate) fn of_dev_server(directory: &Path) -> Self {
         let [cert, key, ca] =
             ["vault-cert.pem", "vault-key.pem", "vault-ca.pem"].map(|file| directory.join(file));

@@ -1,5 +1,5 @@
-//! Servers that come as Debian packages: the machine's own, or fetched and taken apart without
-//! being installed, which needs no root.
+//! Servers from Debian packages: installed ones, or packages that are downloaded and unpacked without an installation,
+//! which needs no root.
 
 use std::collections::{HashSet, VecDeque};
 use std::env;
@@ -13,28 +13,28 @@ use crate::provision;
 #[derive(Debug, Clone)]
 pub struct Root {
     path: PathBuf,
-    /// Besides the machine's own.
+    /// Folders with libraries that the machine does not have.
     libraries: Vec<PathBuf>,
 }
 
 impl Root {
-    /// The package's root: the directory that `override_by` names, the machine's if it has the
-    /// package, or else one of its own with the package and the libraries that are missing.
+    /// The package's root: the directory in the variable `override_by`; `/` if the package is installed; or else a new
+    /// directory with the package and the missing libraries.
     ///
     /// # Panics
     ///
-    /// If the package cannot be had.
+    /// If the package can be neither found nor downloaded.
     #[must_use]
     pub fn of(package: &str, program: &str, override_by: &str) -> Self {
         Self::with_parts(package, &[], program, override_by)
     }
 
-    /// [`of`](Self::of) a package that comes apart: what it depends on is fetched, too, when its
-    /// name begins like one of `parts`, even if the machine has it.
+    /// As [`of`](Self::of), for a server in several packages: a dependency whose name begins with one of `parts` is
+    /// downloaded too, even if it is installed.
     ///
     /// # Panics
     ///
-    /// If the package cannot be had.
+    /// If the package can be neither found nor downloaded.
     #[must_use]
     pub fn with_parts(package: &str, parts: &[&str], program: &str, override_by: &str) -> Self {
         if let Some(named) = env::var_os(override_by).map(PathBuf::from) {
@@ -59,7 +59,7 @@ impl Root {
         self.path.join(path)
     }
 
-    /// The environment that lets its programs find their libraries.
+    /// The environment with which its programs find their libraries.
     #[must_use]
     pub fn environment(&self) -> Vec<(String, String)> {
         let libraries = env::join_paths(&self.libraries).expect("no library is below a colon");
@@ -85,8 +85,7 @@ impl Root {
     }
 }
 
-/// Downloads the package and those it needs that the machine does not have, and unpacks them all
-/// into one directory.
+/// Downloads the package and its missing dependencies, and unpacks all of them into one directory.
 fn fetch(package: &str, own: &[&str], override_by: &str, staging: &Path) -> PathBuf {
     let root = staging.join("root");
     let mut queue = VecDeque::from([package.to_owned()]);
@@ -115,7 +114,7 @@ fn fetch(package: &str, own: &[&str], override_by: &str, staging: &Path) -> Path
     root
 }
 
-/// The package's own parts among what it depends on, and the libraries that are not installed.
+/// The dependencies to download: parts of the package itself, and libraries that are not installed.
 fn missing(depends: &str, own: &[&str]) -> Vec<String> {
     let names = depends.split(',').filter_map(|one| one.split_whitespace().next());
     let names = names.map(|name| name.split(':').next().unwrap_or(name));

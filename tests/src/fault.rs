@@ -14,30 +14,28 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::port;
 
-/// What goes wrong. A fault holds for open connections as well as for new ones, from the moment
-/// it is set until another is.
+/// A failure of the network. It applies to open and new connections, from the moment it is set until another is set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Fault {
-    /// Nothing.
+    /// No failure.
     #[default]
     None,
-    /// Every byte arrives this much later, in each direction; a longer line, not a thinner one.
+    /// Every byte arrives this much later, in each direction. The bandwidth stays the same.
     Delay(Duration),
-    /// Connections are refused, and open ones closed, as if the server had ended.
+    /// Connections are refused, and open ones are closed, as if the server had stopped.
     Refuse,
     /// Connections are closed as soon as they are accepted, and open ones too.
     CloseOnAccept,
-    /// A connection is closed after this many bytes of answers. The server gets every request.
+    /// A connection is closed after this many bytes of answers. The server receives every request.
     CutAfter(usize),
     /// Answers arrive one byte at a time.
     ByteByByte,
-    /// These bytes arrive in place of an answer, then the connection is closed. The server gets
-    /// the request.
+    /// These bytes arrive in place of an answer, then the connection is closed. The server receives the request.
     Garbage(Vec<u8>),
-    /// Nothing moves in either direction; it does again when another fault is set.
+    /// No byte passes in either direction, until another fault is set.
     Stall,
-    /// Nothing moves any more in either direction of connections that are open now, whatever fault
-    /// is set later, and they stay open; new ones work. So a firewall forgets a connection.
+    /// Connections that are open now stay open, but no byte passes any more, also after another fault is set. New
+    /// connections work. This is how a firewall forgets a connection.
     Forget,
 }
 
@@ -56,7 +54,7 @@ pub struct FaultProxy {
 type Order = (Fault, oneshot::Sender<()>);
 
 impl FaultProxy {
-    /// A proxy in front of a server, named as `127.0.0.1:8200` or `http://127.0.0.1:8200`.
+    /// Starts a proxy in front of a server, given as `127.0.0.1:8200` or `http://127.0.0.1:8200`.
     ///
     /// # Panics
     ///
@@ -71,19 +69,19 @@ impl FaultProxy {
         let (listener, address) = first_listener();
         let (orders, orders_given) = unbounded_channel();
         let (connections, closed) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
-        let doorkeeper = Doorkeeper {
+        let proxy = ProxyTask {
             server,
             address,
-            weather: watch::Sender::default(),
+            state: watch::Sender::default(),
             connections: connections.clone(),
             closed: closed.clone(),
             open: JoinSet::new(),
         };
-        let task = tokio::spawn(doorkeeper.run(Door::Open(listener), orders_given));
+        let task = tokio::spawn(proxy.run(PortState::Open(listener), orders_given));
         Self { scheme, address, orders, connections, closed, task }
     }
 
-    /// The proxy's address, written like the server's: `http://127.0.0.1:port` for example.
+    /// The proxy's address, with the scheme of the server's, for example `http://127.0.0.1:port`.
     #[must_use]
     pub fn address(&self) -> String {
         format!("{}{}", self.scheme, self.address)
@@ -95,7 +93,7 @@ impl FaultProxy {
         self.address.port()
     }
 
-    /// Sets the fault, which holds when this returns; [`Fault::None`] ends it.
+    /// Sets the fault. It applies when this returns; [`Fault::None`] ends it.
     ///
     /// # Panics
     ///
@@ -107,13 +105,13 @@ impl FaultProxy {
         is_done.await.expect("the proxy keeps its port");
     }
 
-    /// How many connections were accepted so far.
+    /// The number of connections that were accepted so far.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// How many of them their clients have closed so far.
+    /// The number of connections that their clients have closed so far.
     #[must_use]
     pub fn closed_by_clients(&self) -> usize {
         self.closed.load(Ordering::SeqCst)
@@ -126,14 +124,14 @@ impl Drop for FaultProxy {
     }
 }
 
-/// The proxy's port.
-enum Door {
+/// The state of the proxy's port.
+enum PortState {
     Open(TcpListener),
     /// Bound without listening: connections are refused, and no other process can take the port.
     Shut(TcpSocket),
 }
 
-impl Door {
+impl PortState {
     async fn accept(&self) -> std::io::Result<TcpStream> {
         match self {
             Self::Open(listener) => listener.accept().await.map(|(client, _)| client),
@@ -143,48 +141,48 @@ impl Door {
 }
 
 #[derive(Debug, Default)]
-struct Weather {
+struct ProxyState {
     fault: Fault,
-    /// Connections before this one are.
+    /// The connections before this number are forgotten: see [`Fault::Forget`].
     forgotten: usize,
 }
 
-/// The weather on one connection.
+/// The faults of one connection.
 #[derive(Clone)]
-struct Forecast {
+struct ConnectionFaults {
     number: usize,
     closed: Arc<AtomicUsize>,
-    weather: watch::Receiver<Weather>,
+    state: watch::Receiver<ProxyState>,
 }
 
-impl Forecast {
-    /// The fault, as soon as something moves; none when the proxy is gone.
-    async fn moves(&mut self) -> Option<Fault> {
+impl ConnectionFaults {
+    /// Waits until bytes may pass, and returns the fault; `None` after the proxy was dropped.
+    async fn wait_until_open(&mut self) -> Option<Fault> {
         let number = self.number;
-        let stands =
-            |weather: &Weather| number < weather.forgotten || weather.fault == Fault::Stall;
-        let moves = self.weather.wait_for(|weather| !stands(weather)).await;
-        moves.ok().map(|weather| weather.fault.clone())
+        let is_blocked =
+            |state: &ProxyState| number < state.forgotten || state.fault == Fault::Stall;
+        let state = self.state.wait_for(|state| !is_blocked(state)).await;
+        state.ok().map(|state| state.fault.clone())
     }
 }
 
-struct Doorkeeper {
+struct ProxyTask {
     server: SocketAddr,
     address: SocketAddr,
-    weather: watch::Sender<Weather>,
+    state: watch::Sender<ProxyState>,
     connections: Arc<AtomicUsize>,
     closed: Arc<AtomicUsize>,
-    /// The connections end with the proxy.
+    /// The tasks of the connections, which stop with the proxy.
     open: JoinSet<()>,
 }
 
-impl Doorkeeper {
-    async fn run(mut self, mut door: Door, mut orders: UnboundedReceiver<Order>) {
+impl ProxyTask {
+    async fn run(mut self, mut port: PortState, mut orders: UnboundedReceiver<Order>) {
         loop {
             tokio::select! {
-                Ok(client) = door.accept() => self.let_in(client),
+                Ok(client) = port.accept() => self.accept(client),
                 Some((fault, done)) = orders.recv() => {
-                    door = self.obey(fault, door).await;
+                    port = self.apply(fault, port).await;
                     let _receiver_is_gone = done.send(());
                 }
                 Some(_) = self.open.join_next() => {}
@@ -192,51 +190,53 @@ impl Doorkeeper {
         }
     }
 
-    fn let_in(&mut self, client: TcpStream) {
+    fn accept(&mut self, client: TcpStream) {
         let number = self.connections.fetch_add(1, Ordering::SeqCst);
-        if !closes(&self.weather.borrow().fault) {
-            let (closed, weather) = (self.closed.clone(), self.weather.subscribe());
-            let forecast = Forecast { number, closed, weather };
-            let connection = connection(client, self.server, forecast);
+        if !closes(&self.state.borrow().fault) {
+            let (closed, state) = (self.closed.clone(), self.state.subscribe());
+            let faults = ConnectionFaults { number, closed, state };
+            let connection = connection(client, self.server, faults);
             self.open.spawn(connection);
         }
     }
 
-    async fn obey(&mut self, fault: Fault, door: Door) -> Door {
+    async fn apply(&mut self, fault: Fault, port: PortState) -> PortState {
         let refuse = fault == Fault::Refuse;
         if closes(&fault) {
             self.open.shutdown().await;
         }
-        self.weather.send_modify(|weather| {
+        self.state.send_modify(|state| {
             if fault == Fault::Forget {
-                weather.forgotten = self.connections.load(Ordering::SeqCst);
+                state.forgotten = self.connections.load(Ordering::SeqCst);
             }
-            weather.fault = fault;
+            state.fault = fault;
         });
-        match door {
-            Door::Open(listener) if refuse => {
+        match port {
+            PortState::Open(listener) if refuse => {
                 drop(listener);
-                Door::Shut(socket(self.address).expect("the port just left can be bound again"))
+                PortState::Shut(
+                    socket(self.address).expect("the port just left can be bound again"),
+                )
             }
-            Door::Shut(socket) if !refuse => {
-                Door::Open(socket.listen(1024).expect("a bound port can listen"))
+            PortState::Shut(socket) if !refuse => {
+                PortState::Open(socket.listen(1024).expect("a bound port can listen"))
             }
             as_it_is => as_it_is,
         }
     }
 }
 
-async fn connection(client: TcpStream, server: SocketAddr, forecast: Forecast) {
+async fn connection(client: TcpStream, server: SocketAddr, faults: ConnectionFaults) {
     let Ok(server) = TcpStream::connect(server).await else {
         return;
     };
     let _best_effort = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let requests = line(from_client, to_server, forecast.clone(), Direction::Request);
-    let answers = line(from_server, to_client, forecast, Direction::Answer);
+    let requests = line(from_client, to_server, faults.clone(), Direction::Request);
+    let answers = line(from_server, to_client, faults, Direction::Answer);
     tokio::select! {
-        // A client may close its half and still wait for the answer, not the other way round.
+        // A client may close its half and still wait for the answer. If the server closes, the connection ends.
         () = async { requests.await; std::future::pending().await } => {}
         () = answers => {}
     }
@@ -252,27 +252,27 @@ enum Direction {
     Answer,
 }
 
-/// Bytes on their way, and when they arrive.
+/// Bytes in transit, and their time of arrival.
 type Chunk = (Instant, Vec<u8>);
 
-/// One direction of a connection. Reading and writing are apart, so that bytes which are on
-/// their way do not hold up those behind them.
+/// One direction of a connection. One half reads and the other writes, so that bytes that wait do not delay the bytes
+/// after them.
 async fn line(
     from: impl AsyncRead + Unpin,
     to: impl AsyncWrite + Unpin,
-    forecast: Forecast,
+    faults: ConnectionFaults,
     direction: Direction,
 ) {
     let (sender, receiver) = unbounded_channel();
-    tokio::join!(depart(from, sender, forecast.clone(), direction), async {
-        arrive(to, receiver, forecast, direction).await.unwrap_or_default()
+    tokio::join!(depart(from, sender, faults.clone(), direction), async {
+        arrive(to, receiver, faults, direction).await.unwrap_or_default()
     },);
 }
 
 async fn depart(
     mut from: impl AsyncRead + Unpin,
     line: UnboundedSender<Chunk>,
-    forecast: Forecast,
+    faults: ConnectionFaults,
     direction: Direction,
 ) {
     let mut buffer = vec![0; 64 * 1024];
@@ -281,14 +281,14 @@ async fn depart(
             read = from.read(&mut buffer) => read.unwrap_or(0),
             () = line.closed() => return,
         };
-        let delay = match forecast.weather.borrow().fault {
+        let delay = match faults.state.borrow().fault {
             Fault::Delay(delay) => delay,
             _ => Duration::ZERO,
         };
-        // The end of the stream travels like everything else, as an empty chunk.
+        // The end of the stream is delayed too, as an empty chunk.
         let sent = line.send((Instant::now() + delay, buffer[..read].to_vec()));
         if read == 0 && direction == Direction::Request {
-            forecast.closed.fetch_add(1, Ordering::SeqCst);
+            faults.closed.fetch_add(1, Ordering::SeqCst);
         }
         if read == 0 || sent.is_err() {
             return;
@@ -299,13 +299,13 @@ async fn depart(
 async fn arrive(
     mut to: impl AsyncWrite + Unpin,
     mut line: UnboundedReceiver<Chunk>,
-    mut forecast: Forecast,
+    mut faults: ConnectionFaults,
     direction: Direction,
 ) -> std::io::Result<()> {
     let (mut sent, mut last) = (0, Fault::None);
     while let Some((due, mut bytes)) = line.recv().await {
         sleep_until(due).await;
-        let Some(fault) = forecast.moves().await else { return Ok(()) };
+        let Some(fault) = faults.wait_until_open().await else { return Ok(()) };
         if fault != last {
             (sent, last) = (0, fault.clone());
         }

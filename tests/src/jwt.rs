@@ -1,4 +1,4 @@
-//! JWTs of an issuer of its own.
+//! An issuer of JWTs.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
 
-/// Signs with a key of its own (ES256).
+/// Signs JWTs with its own key (ES256).
 #[derive(Debug)]
 pub struct Issuer {
     key: EcdsaKeyPair,
@@ -17,11 +17,11 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// A new issuer, which no server trusts yet.
+    /// Creates an issuer. No server trusts it yet.
     ///
     /// # Panics
     ///
-    /// If no key can be made.
+    /// If no key can be generated.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "each is another one")]
     pub fn new() -> Self {
@@ -31,13 +31,13 @@ impl Issuer {
         Self { key: key.expect("the key is of this kind"), public_key: pair.public_key_pem() }
     }
 
-    /// The public key as PEM, for the one who is to trust it.
+    /// The public key as PEM, for a server that has to trust it.
     #[must_use]
     pub fn public_key(&self) -> &str {
         &self.public_key
     }
 
-    /// A JWT with these claims, good from now for `seconds` (for none, if negative).
+    /// Signs a JWT with these claims, valid for `seconds` from now on (expired, if negative).
     ///
     /// # Panics
     ///
@@ -59,7 +59,7 @@ impl Issuer {
     }
 }
 
-/// What a JWT says of itself; nothing is verified.
+/// The claims of a JWT, without any verification.
 pub(crate) fn claims(jwt: &str) -> Option<Value> {
     let claims = URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1)?).ok()?;
     serde_json::from_slice(&claims).ok()

@@ -1,5 +1,5 @@
-//! The one call of Kubernetes that a login with a service account makes: the server asks it
-//! whether a token is good.
+//! The one call of Kubernetes' API that a login with a service account needs: the server asks it whether a token is
+//! valid.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,14 +26,14 @@ impl Kubernetes {
         Self { issuer: Issuer::new(), invalidated, server }
     }
 
-    /// A token of this service account for the Kubernetes API, good for `seconds`.
+    /// Issues a token of this service account for the Kubernetes API, valid for `seconds`.
     #[must_use]
     pub fn token(&self, namespace: &str, service_account: &str, seconds: i64) -> String {
         let audience = "https://kubernetes.default.svc.cluster.local";
         self.token_for(audience, namespace, service_account, seconds)
     }
 
-    /// A token of this service account for another audience.
+    /// Issues a token of this service account for another audience.
     #[must_use]
     pub fn token_for(
         &self,
@@ -55,25 +55,25 @@ impl Kubernetes {
         self.issuer.sign(&claims, seconds)
     }
 
-    /// Has a token refused from now on, as when its pod is gone.
+    /// Refuses a token from now on, as Kubernetes does after its pod was deleted.
     pub fn invalidate(&self, token: &str) {
         let mut invalidated = self.invalidated.lock().unwrap_or_else(PoisonError::into_inner);
         invalidated.insert(token.to_owned());
     }
 
-    /// How many tokens it was asked about.
+    /// The number of tokens that servers have asked about.
     #[must_use]
     pub fn reviews(&self) -> usize {
         self.server.requests().len()
     }
 
-    /// Switches the method on at its usual path and points it here.
+    /// Enables the method at its usual path, with this as its Kubernetes.
     pub async fn connect(&self, bao: &Administrator) {
         bao.enable_auth("kubernetes").await;
         let ca = std::fs::read_to_string(Authority::new().ca_cert()).expect("it was just written");
         let config = json!({
             "kubernetes_host": self.server.address(),
-            // Not used over plain http, and wanted all the same.
+            // The server requires it, although it is not used over plain http.
             "kubernetes_ca_cert": ca,
             "disable_local_ca_jwt": true,
         });

@@ -19,17 +19,17 @@ const READY_BOUND: Duration = Duration::from_secs(30);
 const SUFFIX: &str = "dc=example,dc=org";
 const ADMINISTRATOR_PASSWORD: &str = "adminpw";
 
-/// A running directory with some people in it, ended and removed when dropped.
+/// A running directory with some users. Dropping it stops the server and deletes its data.
 #[derive(Debug)]
 pub struct Ldap {
-    // Declared before the directory it uses, so that it ends first.
+    // Declared before the directory that it uses, so that it is dropped first.
     _process: Process,
     port: u16,
     _directory: TempDir,
 }
 
 impl Ldap {
-    /// Starts one with these users (name and password).
+    /// Starts a directory with these users (name and password).
     ///
     /// # Panics
     ///
@@ -47,13 +47,13 @@ impl Ldap {
         .await
     }
 
-    /// Switches the method on at its usual path and points it here.
+    /// Enables the method at its usual path, with this directory.
     pub async fn connect(&self, bao: &Administrator) {
         bao.enable_auth("ldap").await;
         bao.write("auth/ldap/config", self.config()).await;
     }
 
-    /// How a server finds this directory and the users in it.
+    /// The settings with which a server finds this directory and its users.
     fn config(&self) -> Value {
         json!({
             "url": format!("ldap://127.0.0.1:{}", self.port),
@@ -64,9 +64,8 @@ impl Ldap {
         })
     }
 
-    /// Mounts the secrets engine at `ldap/` with this directory behind it: the dynamic role `app`
-    /// with these times, and for each of these users a static role of that name, rotated this
-    /// often.
+    /// Mounts the secrets engine at `ldap/` for this directory: with the dynamic role `app` with these lifetimes, and
+    /// with a static role for each of these users, with the same name and this rotation period.
     pub async fn connect_secrets(
         &self,
         bao: &Administrator,
@@ -98,7 +97,7 @@ impl Ldap {
         }
     }
 
-    /// Whether this user's password is right.
+    /// Whether the directory accepts this password of the user.
     ///
     /// # Panics
     ///
@@ -113,7 +112,7 @@ impl Ldap {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await;
         let mut stream = stream.expect("the directory takes connections");
         stream.write_all(&message).await.expect("the directory reads");
-        // A message whose number is 1 and whose body begins with the code: zero is success.
+        // The answer to message 1 begins with the result code: zero is success.
         let mut answer = [0; 10];
         stream.read_exact(&mut answer).await.expect("the directory answers");
         assert_eq!((answer[5], &answer[7..9]), (0x61, &[0x0a, 1][..]), "{answer:?}");
@@ -121,7 +120,7 @@ impl Ldap {
     }
 }
 
-/// In ASN.1's basic encoding.
+/// An element in the basic encoding rules (BER) of ASN.1.
 fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = u16::try_from(content.len()).expect("names and passwords are short");
     let [high, low] = length.to_be_bytes();
@@ -142,7 +141,7 @@ fn seed(users: &[(&str, &str)]) -> String {
     seed
 }
 
-/// Writes the configuration and the people, and says how to start it.
+/// Writes the configuration and the users, and returns the program to start.
 fn prepare(directory: &std::path::Path, seed: &str, port: u16) -> Program {
     let root = Root::of("slapd", "usr/sbin/slapd", "SLAPD_ROOT");
     let schema = |name: &str| root.join(&format!("etc/ldap/schema/{name}.schema"));
@@ -181,7 +180,7 @@ fn prepare(directory: &std::path::Path, seed: &str, port: u16) -> Program {
     }
 }
 
-/// It says nothing when it is ready.
+/// Waits until the server listens: it prints no line when it is ready.
 async fn listening(process: &mut Process, port: u16) -> Result<(), String> {
     let end = Instant::now() + READY_BOUND;
     while TcpStream::connect(("127.0.0.1", port)).await.is_err() {

@@ -1,9 +1,9 @@
 //! Real servers for tests, benchmarks and examples: OpenBao, PostgreSQL, MariaDB, Redis, RabbitMQ,
 //! OpenLDAP, FreeRADIUS, OpenSSH, and servers that fail.
 //!
-//! Each is private to the test that starts it: a free port on 127.0.0.1, its own data directory, ended
-//! and removed when dropped, and also when the test process is killed. A server that cannot be
-//! had panics with what is missing; nothing is skipped.
+//! Each server belongs to the test that starts it, with a free port on 127.0.0.1 and its own data directory. It is
+//! stopped and its data deleted when the value is dropped, and also when the test process is killed. If a server cannot
+//! be found or downloaded, its start panics with the reason; no test is skipped.
 //!
 //! ```no_run
 //! # async fn example() {

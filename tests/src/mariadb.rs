@@ -15,19 +15,19 @@ use crate::provision::blocking;
 /// The administrator's name and password.
 pub const SUPERUSER: (&str, &str) = ("root", "rootpw");
 
-/// The name and first password of a plain user, for a static role to take over.
+/// The name and the first password of a plain user, for a static role.
 pub const LEGACY_USER: (&str, &str) = ("legacy", "legacypw");
 
-/// The one database.
+/// The name of the database.
 pub const DATABASE: &str = "app";
 
 const SERVER: &str = "usr/sbin/mariadbd";
 
-/// A running MariaDB server, ended and removed when dropped. It has the database `app`, the
-/// administrator `root` and the user `legacy`.
+/// A running MariaDB server with the database `app`, the administrator `root` and the user `legacy`. Dropping it stops
+/// the server and deletes its data.
 #[derive(Debug)]
 pub struct MariaDb {
-    // Declared before the directory it uses, so that it ends first.
+    // Declared before the directory that it uses, so that it is dropped first.
     _process: Process,
     port: u16,
     _directory: TempDir,
@@ -58,7 +58,7 @@ impl MariaDb {
 }
 
 fn root() -> Root {
-    // The package `mariadb-server` adds what starts it with the machine, and several times the size.
+    // The package `mariadb-server` is several times larger, and only adds the start at boot.
     Root::of("mariadb-server-core", SERVER, "MARIADB_ROOT")
 }
 
@@ -79,13 +79,13 @@ fn prepared() -> TempDir {
     directory
 }
 
-/// What makes the tables of the server's own, the users and the database, a statement a line.
+/// The statements, one a line, that create the server's own tables, the users and the database.
 fn statements() -> Vec<u8> {
     let tables = ["_system_tables.sql", "_system_tables_data.sql"].map(script);
     let [administrator, legacy] = [SUPERUSER, LEGACY_USER]
         .map(|(name, password)| format!("CREATE USER '{name}'@'%' IDENTIFIED BY '{password}';"));
-    // Those that come with it log in without a password. The tables are read anew before users
-    // can be made.
+    // The users that MariaDB brings along log in without a password. It must read the tables again before it can
+    // create users.
     let own = format!(
         "\nDELETE FROM global_priv WHERE user IN ('', 'root');\n\
          DELETE FROM proxies_priv;\n\
@@ -101,7 +101,7 @@ fn statements() -> Vec<u8> {
     [first, &*tables[0], &*tables[1], own.as_bytes()].concat()
 }
 
-/// One of the server's own, by how its name ends: it begins with `mysql` or `mariadb`.
+/// One of the server's own scripts, by the end of its name. The name begins with `mysql` or `mariadb`.
 fn script(end: &str) -> Vec<u8> {
     let share = share();
     let entries = fs::read_dir(&share).into_iter().flatten().flatten();
@@ -122,14 +122,14 @@ fn options(directory: &Path) -> Vec<String> {
     let messages = share();
     vec![
         "--no-defaults".to_owned(),
-        // It runs as root only if asked to; for other users the option has no effect.
+        // Without this option the server does not run as root. For other users it has no effect.
         "--user=root".to_owned(),
         format!("--datadir={here}/data"),
         format!("--lc-messages-dir={}", messages.display()),
         format!("--plugin-dir={here}"),
-        // Each server clears the directory of temporary files as it starts.
+        // At its start, a server deletes the temporary files in this directory, so it must not share it.
         format!("--tmpdir={here}"),
-        // A host name would be looked up for each connection.
+        // Otherwise the server looks up a host name for each connection.
         "--skip-name-resolve".to_owned(),
         "--innodb-use-native-aio=0".to_owned(),
         "--innodb-flush-method=nosync".to_owned(),

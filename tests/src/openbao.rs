@@ -20,12 +20,12 @@ use crate::{port, provision};
 const READY_BOUND: Duration = Duration::from_secs(30);
 const ROOT_TOKEN: &str = "root";
 
-/// A running OpenBao server, ended and removed when dropped.
+/// A running OpenBao server. Dropping it stops the server and deletes its data.
 ///
 /// It is its own [`Administrator`]: `bao.kv_put(…)`, `bao.policy(…)`.
 #[derive(Debug)]
 pub struct OpenBao {
-    // Declared before the directory it uses, so that it ends first.
+    // Declared before the directory that it uses, so that it is dropped first.
     process: Mutex<Option<Process>>,
     administrator: Administrator,
     audit: AuditLog,
@@ -40,10 +40,10 @@ pub struct OpenBao {
 struct Setup {
     mode: Mode,
     certificate: Option<ServerCertificate>,
-    /// The authority of the clients' certificates, which the server then demands.
+    /// With an authority, every client has to present a certificate of it.
     client_ca: Option<PathBuf>,
     administrator: Option<ClientCertificate>,
-    /// An older version, with what the newer one has no more.
+    /// An older version, which still has the auth methods ldap and radius.
     with_ldap: bool,
 }
 
@@ -67,7 +67,7 @@ impl OpenBao {
         Self::set_up(Setup { with_ldap: true, ..Setup::default() }).await
     }
 
-    /// A dev server on https with a certificate of its own making: see [`ca_cert`](Self::ca_cert).
+    /// A dev server on https with a certificate that it creates itself: see [`ca_cert`](Self::ca_cert).
     pub async fn dev_tls() -> Self {
         Self::set_up(Setup { mode: Mode::DevTls, ..Setup::default() }).await
     }
@@ -78,8 +78,7 @@ impl OpenBao {
         Self::set_up(Setup { mode: Mode::InMemory, certificate, ..Setup::default() }).await
     }
 
-    /// Like [`dev`](Self::dev), on https, and every client must show a certificate of this
-    /// authority.
+    /// Like [`dev`](Self::dev), on https, and every client has to present a certificate of this authority.
     pub async fn with_mutual_tls(authority: &Authority) -> Self {
         Self::set_up(Setup {
             mode: Mode::InMemory,
@@ -91,7 +90,7 @@ impl OpenBao {
         .await
     }
 
-    /// Like [`dev`](Self::dev), with data that outlives [`stop`](Self::stop). Slower to start.
+    /// Like [`dev`](Self::dev), but keeps its data after [`stop`](Self::stop). Starts more slowly.
     pub async fn durable() -> Self {
         Self::set_up(Setup { mode: Mode::Raft, ..Setup::default() }).await
     }
@@ -114,34 +113,34 @@ impl OpenBao {
         self.port
     }
 
-    /// The authority to trust for this server's https.
+    /// The authority that clients have to trust for this server's https.
     ///
     /// # Panics
     ///
-    /// If the server speaks plain http.
+    /// If the server uses plain http.
     #[must_use]
     pub fn ca_cert(&self) -> &Path {
         let certificate = self.setup.certificate.as_ref();
         &certificate.expect("a server on plain http has no certificate").ca
     }
 
-    /// The server's unix socket, which it serves as well, in plain http.
+    /// A Unix socket on which the server also answers, in plain http.
     #[must_use]
     pub fn unix_socket(&self) -> PathBuf {
         self.directory.path().join("bao.sock")
     }
 
-    /// The administrator, to keep apart from the server: clone it.
+    /// The administrator. Clone it to use it apart from the server.
     #[must_use]
     pub fn administrator(&self) -> &Administrator {
         &self.administrator
     }
 
-    /// The requests received since the start or the last [`clear_audit`](Self::clear_audit),
-    /// those with no valid token too, but not the administrator's.
+    /// The requests since the start or the last [`clear_audit`](Self::clear_audit), including those without a valid
+    /// token, but without the administrator's.
     ///
-    /// A request is in it once its answer has arrived. Health checks and other requests that
-    /// need no login are not in it, except logins; nor is anything while the server is sealed.
+    /// A request is in the list at the latest when its answer has arrived. Requests that need no token, such as health
+    /// checks, are not in it, except logins. Neither are requests to a sealed server.
     #[must_use]
     pub fn audit_requests(&self) -> Vec<AuditRequest> {
         self.audit.requests()
@@ -152,7 +151,7 @@ impl OpenBao {
         self.audit.clear();
     }
 
-    /// Initialises a server that is not, unseals it and sets it up like [`dev`](Self::dev).
+    /// Initialises the server, unseals it and sets it up like [`dev`](Self::dev).
     pub async fn initialise(&mut self) {
         let shares = json!({ "secret_shares": 1, "secret_threshold": 1 });
         let keys = self.write("sys/init", shares).await;
@@ -164,9 +163,9 @@ impl OpenBao {
         self.mount_kv_v2("secret").await;
     }
 
-    /// Seals the server: everything answers 503 from now on.
+    /// Seals the server: it answers every request with 503 from now on.
     pub async fn seal(&self) {
-        // A standby that is just turning to a new leader refuses.
+        // A standby refuses this while it connects to a new leader.
         let body = || Some(json!({}));
         self.until("sealed", || self.send(Method::POST, "sys/seal", body(), self.root_token()))
             .await;
@@ -176,19 +175,19 @@ impl OpenBao {
     ///
     /// # Panics
     ///
-    /// If the server is not initialised, or does not come up.
+    /// If the server is not initialised, or does not become usable.
     pub async fn unseal(&self) {
         self.give_key().await;
         self.until("unsealed", || self.send(Method::GET, "sys/health", None, "")).await;
     }
 
-    /// Ends the server, as an operator would, and keeps its port for
+    /// Stops the server, as an operator would, and keeps its port for
     /// [`start_again`](Self::start_again).
     pub fn stop(&self) {
         self.end(Signal::Terminate);
     }
 
-    /// Ends the server at once, as a crash would, and keeps its port for
+    /// Kills the server, as a crash would, and keeps its port for
     /// [`start_again`](Self::start_again).
     pub fn kill(&self) {
         self.end(Signal::Kill);
@@ -210,14 +209,14 @@ impl OpenBao {
         }
     }
 
-    /// Stops the server in its tracks: it accepts connections and answers nothing.
+    /// Freezes the server: it accepts connections and does not answer.
     pub fn freeze(&self) {
         if let Some(process) = self.process().as_mut() {
             process.freeze();
         }
     }
 
-    /// Lets a frozen server go on.
+    /// Continues a frozen server.
     pub fn thaw(&self) {
         if let Some(process) = self.process().as_mut() {
             process.signal(Signal::Thaw);
@@ -230,12 +229,12 @@ impl OpenBao {
         self.process().as_ref().map(Process::id)
     }
 
-    /// A server to be one of several: neither initialised nor joined.
+    /// A server for a cluster: not initialised, and not joined yet.
     pub(crate) async fn raft_node() -> Self {
         Self::launch(Setup { mode: Mode::Raft, ..Setup::default() }).await
     }
 
-    /// Makes a server that is not initialised a standby of `leader`, unsealed.
+    /// Joins a server that is not initialised to `leader`, as an unsealed standby.
     pub(crate) async fn join(&mut self, leader: &Self) {
         let body = json!({ "leader_api_addr": leader.address() });
         self.write("sys/storage/raft/join", body).await;
@@ -246,15 +245,14 @@ impl OpenBao {
 
     /// Unseals the server and waits until it serves, as the active one or a standby.
     pub(crate) async fn unseal_in_cluster(&self) {
-        // Once only: given again while a join is under way, the key unseals the server twice, and
-        // one that was cannot step down.
+        // Once only: a second key during a join unseals the server twice, and then it cannot step down.
         self.give_key().await;
         let health = "sys/health?standbyok=true";
         self.until("unsealed", || self.send(Method::GET, health, None, "")).await;
         self.until_kv_v2("secret").await;
     }
 
-    /// Starts a stopped server on the same port and leaves it as it comes up.
+    /// Starts a stopped server on the same port, and does not unseal it.
     pub(crate) async fn start_sealed(&self) {
         self.stop();
         let process = Process::start(&self.setup.program(self.directory.path(), self.port));
@@ -280,7 +278,7 @@ impl OpenBao {
         bao
     }
 
-    /// Starts a server, on other ports if another process was quicker to take the first ones.
+    /// Starts a server. Uses other ports if another process has taken the first ones meanwhile.
     async fn launch(mut setup: Setup) -> Self {
         for _ in 0..10 {
             let directory = temporary_directory("bao-");
@@ -309,8 +307,8 @@ impl OpenBao {
         panic!("OpenBao found its port taken ten times in a row: see what takes ports on 127.0.0.1")
     }
 
-    /// Has the audit log show whose requests the administrator's are. Just after the start the
-    /// server may not take requests yet.
+    /// Makes the audit log contain the administrator's header. Repeats the request, since the server may refuse
+    /// requests just after its start.
     async fn settle(&self) {
         let path = format!("sys/config/auditing/request-headers/{ADMINISTRATOR_HEADER}");
         let body = || Some(json!({ "hmac": false }));
@@ -338,7 +336,7 @@ impl OpenBao {
         }
     }
 
-    /// A dev server makes a new one at each start, and prints it.
+    /// The unseal key of a dev server, which creates a new one at each start and prints it.
     fn dev_unseal_key(&self) -> Option<String> {
         let output = self.process().as_ref().map(Process::output)?;
         let key = output.lines().find_map(|line| line.strip_prefix("Unseal Key: "))?;
@@ -388,17 +386,17 @@ impl Setup {
                 false => provision::openbao(),
             },
             arguments,
-            // It would keep a server that joins from voting for its first ten seconds.
+            // Autopilot would not let a server vote in its first ten seconds after the join.
             environment: vec![("BAO_RAFT_AUTOPILOT_DISABLE".into(), "true".into())],
             directory: directory.to_owned(),
             user: None,
-            // Nothing of it is worth the half second of an orderly end.
+            // An orderly stop takes half a second, and the data is deleted anyway.
             last: Signal::Kill,
         }
     }
 
-    /// The audit log can be switched on here only: the API refuses. Its path is relative, since
-    /// the servers of a cluster must agree on it.
+    /// The configuration file. Only this file can enable the audit log, since the API refuses to. Its path is
+    /// relative, because all servers of a cluster must have the same.
     fn config(&self, directory: &Path, port: u16) -> String {
         let path = directory.display();
         let common = format!(
@@ -458,7 +456,7 @@ cluster_addr = "https://127.0.0.1:{cluster}"
     fn administrator(&self, port: u16) -> Administrator {
         let address = format!("{}://127.0.0.1:{port}", self.scheme());
         let token = if self.is_dev() { ROOT_TOKEN } else { "" };
-        // The administrator gets in even where the server's certificate is bad on purpose.
+        // The administrator does not verify the certificate, because some tests give the server an invalid one.
         let mut client =
             crate::administrator::client_builder().no_proxy().tls_danger_accept_invalid_certs(true);
         if let Some(ClientCertificate { cert, key, .. }) = &self.administrator {

@@ -3,17 +3,17 @@
 use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
 
-/// Below the ephemeral range, so that no client's socket sits there.
+/// Below the ephemeral range, so that no client's socket uses these ports.
 const FIRST: u16 = 20_000;
 const PAIRS: u64 = 6_000;
 
-/// A port P that is free together with P+1, on 127.0.0.1.
+/// Returns a port P such that P and P+1 are free on 127.0.0.1.
 ///
-/// Another process may take them before they are used; the caller then tries again.
+/// Another process may take them before they are used; then the caller has to try again.
 ///
 /// # Panics
 ///
-/// If there is none.
+/// If no such port is free.
 #[must_use]
 pub fn free_pair() -> u16 {
     for _ in 0..500 {
@@ -26,7 +26,7 @@ pub fn free_pair() -> u16 {
     panic!("no two adjacent ports are free from {FIRST} up on 127.0.0.1: end whatever holds them")
 }
 
-/// Starts a server on a free port, and on another one if the port is taken meanwhile.
+/// Starts a server on a free port, or on another one if the port was taken meanwhile.
 pub(crate) async fn on_free_port<T>(
     name: &str,
     start: impl AsyncFn(u16) -> Result<T, String>,

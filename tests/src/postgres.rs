@@ -19,17 +19,17 @@ use crate::{port, provision};
 /// The superuser's name and password.
 pub const SUPERUSER: (&str, &str) = ("postgres", "rootpw");
 
-/// The name and first password of a plain role, for a static role to take over.
+/// The name and the first password of a plain user, for a static role.
 pub const LEGACY_ROLE: (&str, &str) = ("legacy", "legacypw");
 
-/// The one database.
+/// The name of the database.
 pub const DATABASE: &str = "app";
 
-/// A running PostgreSQL server, ended and removed when dropped. It has the database `app`, the
-/// superuser `postgres` and the role `legacy`.
+/// A running PostgreSQL server with the database `app`, the superuser `postgres` and the role `legacy`. Dropping it
+/// stops the server and deletes its data.
 #[derive(Debug)]
 pub struct Postgres {
-    // Declared before the directory it uses, so that it ends first.
+    // Declared before the directory that it uses, so that it is dropped first.
     process: Mutex<Option<Process>>,
     port: u16,
     programs: PathBuf,
@@ -42,7 +42,7 @@ impl Postgres {
         Self::start_from(&blocking(provision::postgres).await).await
     }
 
-    /// Starts a server of the PostgreSQL whose programs are in this directory.
+    /// Starts a server with the PostgreSQL programs in this directory.
     ///
     /// # Panics
     ///
@@ -108,7 +108,7 @@ impl Postgres {
             .collect()
     }
 
-    /// Ends the server, cutting its connections, and keeps its data and port.
+    /// Stops the server, which closes its connections, and keeps its data and port.
     pub fn stop(&self) {
         if let Some(mut process) = self.process().take() {
             process.stop(Signal::Interrupt);
@@ -127,12 +127,12 @@ impl Postgres {
         *self.process() = Some(process);
     }
 
-    /// Stops the server in its tracks: logins hang. Sessions that are open already go on.
+    /// Freezes the server's main process: logins hang, and open sessions continue.
     pub fn freeze(&self) {
         self.signal(Signal::Freeze);
     }
 
-    /// Lets a frozen server go on.
+    /// Continues a frozen server.
     pub fn thaw(&self) {
         self.signal(Signal::Thaw);
     }
@@ -166,15 +166,15 @@ async fn started(programs: &Path, directory: &Path, port: u16) -> Result<Process
         environment: Vec::new(),
         directory: directory.to_owned(),
         user: User::unprivileged(),
-        // Killed outright it would leave its shared memory behind.
+        // After a SIGKILL its shared memory would be left behind.
         last: Signal::Quit,
     });
     process.says("ready to accept connections").await?;
     Ok(process)
 }
 
-/// A fresh directory with a database in `data`: a copy of one that is made once for each version
-/// of PostgreSQL, since making it takes a second.
+/// A new directory with a database in `data`. It is copied from one that is created once for each version of
+/// PostgreSQL, because that takes a second.
 fn data_directory(programs: &Path) -> TempDir {
     let version = run(&programs.join("postgres"), &["--version"], "", Path::new("/"));
     let version = version.split_whitespace().nth(2).unwrap_or("unknown");
@@ -186,7 +186,7 @@ fn data_directory(programs: &Path) -> TempDir {
 }
 
 fn make_template(programs: &Path, staging: &Path) -> PathBuf {
-    // Made elsewhere and copied: the server's user may have no way into the target directory.
+    // Created elsewhere and copied, because the server's user may not have access to the target directory.
     let directory = private_directory();
     let password = directory.path().join("password");
     fs::write(&password, SUPERUSER.1).expect("the server's directory is ours");
@@ -198,7 +198,7 @@ fn make_template(programs: &Path, staging: &Path) -> PathBuf {
     arguments.extend(["-D", &data, &password]);
     run(&programs.join("initdb"), &arguments, "", directory.path());
     let (role, password) = LEGACY_ROLE;
-    // Without the templates, which nothing needs, there is a third left to copy.
+    // No test needs the templates; without them, only a third of the data has to be copied.
     let no_templates = "update pg_database set datistemplate = false";
     let rename = format!("alter database postgres rename to {DATABASE}");
     let create = format!("create role {role} login password '{password}'");
@@ -221,8 +221,7 @@ fn private_directory() -> TempDir {
     directory
 }
 
-/// In memory where there is plenty: a database is some hundred files, which a disk may take
-/// half a second to make.
+/// In memory, if there is enough of it: a disk may take half a second to create the hundreds of files of a database.
 fn temporary() -> &'static Path {
     static TEMPORARY: OnceLock<PathBuf> = OnceLock::new();
     TEMPORARY.get_or_init(|| {

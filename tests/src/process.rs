@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// How long a server may take to end before it is killed outright.
+/// How long a server may take to stop before it is killed.
 const END_BOUND: Duration = Duration::from_secs(3);
 
 /// How long a server may take until it is ready.
@@ -20,13 +20,13 @@ const READY_BOUND: Duration = Duration::from_secs(60);
 /// The name of the log file in a server's private directory.
 const LOG: &str = "server.log";
 
-/// A file that says the owner ended without stopping its server.
+/// A file whose existence shows that the owner ended without stopping its server.
 const OWNER_GONE: &str = "owner-gone";
 
-/// Runs the server and obeys its standard input: every line is the name of a signal to pass on.
+/// A script that runs the server, and passes on the signals whose names it reads from its standard input, one a line.
 ///
-/// The end of the input means that the owner is gone, however it went (the kernel closes the
-/// pipe even after a SIGKILL), so the server goes too, and its private directory with it.
+/// The end of the input means that the owner has ended, also after a SIGKILL, since the kernel closes the pipe. Then
+/// the script stops the server and deletes its private directory.
 const WATCHER: &str = r#"
 directory=$1 log=$2 last=$3 gone=$4
 shift 4
@@ -49,25 +49,24 @@ wait "$reader" 2>/dev/null
 exit "$status"
 "#;
 
-/// What to run.
+/// A program to run as a server.
 #[derive(Debug, Clone)]
 pub struct Program {
     /// The executable.
     pub path: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// Its environment, besides `PATH` and `HOME`: nothing else of the test's own reaches it.
+    /// Its environment, besides `PATH` and `HOME`. It inherits no other variable of the test.
     pub environment: Vec<(String, String)>,
-    /// Its private directory: working directory, home and place of the log.
-    /// It is removed if the owner is killed.
+    /// Its private directory: working directory, home and place of the log. It is deleted if the owner is killed.
     pub directory: PathBuf,
     /// The user to run as; `None` for the test's own.
     pub user: Option<User>,
-    /// What ends it at once without leaving anything behind.
+    /// The signal that stops it at once and leaves nothing behind.
     pub last: Signal,
 }
 
-/// A signal a server can be sent.
+/// A signal for a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Signal {
@@ -101,8 +100,8 @@ pub struct User {
 }
 
 impl User {
-    /// The unprivileged user for a server that refuses to run as root: `None` when the tests do
-    /// not run as root anyway, else `postgres` if there is such a user, else `nobody`.
+    /// The user for a server that refuses to run as root: `None` if the tests do not run as root; otherwise
+    /// `postgres`, or `nobody` if there is no such user.
     #[must_use]
     pub fn unprivileged() -> Option<Self> {
         static USER: OnceLock<Option<User>> = OnceLock::new();
@@ -126,7 +125,7 @@ impl User {
     }
 }
 
-/// A running server, ended when dropped, and also when the test process is killed or aborts.
+/// A running server. It is stopped when it is dropped, and also when the test process is killed or aborts.
 #[derive(Debug)]
 pub struct Process {
     watcher: Child,
@@ -139,7 +138,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program`. It is running when this returns, which says nothing about being ready.
+    /// Starts `program`. When this returns, it runs, but it may not be ready yet.
     ///
     /// # Panics
     ///
@@ -176,13 +175,13 @@ impl Process {
         self.id
     }
 
-    /// Sends a signal; a server that is gone already is left in peace.
+    /// Sends a signal, unless the server has ended already.
     pub fn signal(&mut self, signal: Signal) {
         let order = format!("{}\n", signal.name());
         let _gone_already = self.orders.write_all(order.as_bytes());
     }
 
-    /// Freezes the server and returns when it is frozen: a signal takes a moment to arrive.
+    /// Freezes the server, and waits until it is frozen, since a signal takes a moment to arrive.
     pub fn freeze(&mut self) {
         self.signal(Signal::Freeze);
         let end = Instant::now() + END_BOUND;
@@ -191,12 +190,12 @@ impl Process {
         }
     }
 
-    /// Whether the server has not ended yet.
+    /// Whether the server runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.watcher.try_wait(), Ok(None))
     }
 
-    /// Sends `signal`, waits for the end, and kills a server that has not ended in three seconds.
+    /// Sends `signal`, waits for the end, and kills a server that has not ended after three seconds.
     pub fn stop(&mut self, signal: Signal) {
         self.signal(signal);
         self.signal(Signal::Thaw);
@@ -207,15 +206,15 @@ impl Process {
         self.ends_within(END_BOUND);
     }
 
-    /// What this process has written so far (not what an earlier one wrote to the same log).
+    /// The output of this process so far, without that of an earlier process in the same log.
     #[must_use]
     pub fn output(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(log.get(self.log_start..).unwrap_or_default()).into_owned()
     }
 
-    /// Waits until the output has this text; the error has the end of the output. A request to the
-    /// server's port might be answered by another server that took the port first.
+    /// Waits until the output contains this text. The error contains the end of the output. A request to the port
+    /// would not be enough: another server may have taken the port before, and answer it.
     pub(crate) async fn says(&mut self, text: &str) -> Result<(), String> {
         let end = Instant::now() + READY_BOUND;
         while !self.output().contains(text) {
@@ -240,7 +239,7 @@ impl Process {
         format!("{program} wrote to {log}, at the end:\n{}", tail.join("\n"))
     }
 
-    /// Where the system has no such file, the process counts as frozen.
+    /// If the system has no such file, the process counts as frozen.
     fn is_frozen(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id));
         // The state follows the program's name, which is in parentheses.
@@ -288,8 +287,7 @@ fn watcher(program: &Program, log: &Path) -> Command {
         .current_dir(&program.directory)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        // A Ctrl-C in the terminal reaches the test, whose end then reaches the watcher;
-        // it must not end the watcher first.
+        // A Ctrl-C in the terminal must not end the watcher: it has to stop the server after the test has ended.
         .process_group(0);
     if let Some(user) = program.user {
         command.uid(user.uid).gid(user.gid);

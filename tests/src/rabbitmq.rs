@@ -15,18 +15,18 @@ use crate::{Administrator, client_builder, port};
 /// The administrator's name and password.
 pub const SUPERUSER: (&str, &str) = ("root", "rootpw");
 
-/// What `erl` would be given by RabbitMQ's own scripts, which take their paths for granted. One
-/// node needs no daemon that knows where the others are.
+/// The arguments of `erl` in RabbitMQ's own scripts, which cannot be used because they have fixed paths. A single
+/// node needs no daemon to find other nodes.
 const START: &str = "-noinput -s rabbit boot -boot start_sasl +W w +sbwt none +sbwtdcpu none \
                      +sbwtdio none -syslog logger [] -syslog syslog_error_logger false \
                      -kernel prevent_overlapping_partitions false -sname rabbit@localhost \
                      -start_epmd false -kernel inet_dist_use_interface {127,0,0,1}";
 
-/// A running RabbitMQ server with its management API and nothing else, ended and removed when
-/// dropped. It takes ten seconds to start.
+/// A running RabbitMQ server with its management API. It takes ten seconds to start. Dropping it stops the server and
+/// deletes its data.
 #[derive(Debug)]
 pub struct RabbitMq {
-    // Declared before the directory it uses, so that it ends first.
+    // Declared before the directory that it uses, so that it is dropped first.
     _process: Process,
     port: u16,
     client: Client,
@@ -51,8 +51,8 @@ impl RabbitMq {
         .await
     }
 
-    /// Mounts the engine at `rabbitmq/` with this server behind it: the role `app`, whose users
-    /// may ask the management API who they are, with these times in seconds for all roles.
+    /// Mounts the engine at `rabbitmq/` for this server, with these lifetimes in seconds for all roles. Users of its
+    /// role `app` may ask the management API for their own name.
     pub async fn connect(&self, bao: &Administrator, ttl: u64, max_ttl: u64) {
         bao.mount("rabbitmq", "rabbitmq", json!({})).await;
         let connection = json!({
@@ -65,7 +65,7 @@ impl RabbitMq {
         bao.write("rabbitmq/roles/app", json!({ "tags": "management" })).await;
     }
 
-    /// Who the management API says this is; `None` if it does not let them in.
+    /// The name of the user by the management API; `None` if it refuses the credentials.
     ///
     /// # Panics
     ///
@@ -75,7 +75,7 @@ impl RabbitMq {
         answer["name"].as_str().map(str::to_owned)
     }
 
-    /// The names of the users, but the administrator's.
+    /// The names of the users, without the administrator.
     ///
     /// # Panics
     ///
@@ -155,7 +155,7 @@ fn program(directory: &Path, port: u16) -> Program {
     }
 }
 
-/// The directory whose name begins so and ends in a version.
+/// The directory whose name is this prefix and a version.
 fn the_one(parent: &Path, prefix: &str) -> PathBuf {
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
     let mut paths = entries.map(|entry| entry.path());

@@ -14,17 +14,17 @@ use crate::provision::blocking;
 
 const SHARED_SECRET: &str = "radius-shared";
 
-/// A running RADIUS server, ended and removed when dropped.
+/// A running RADIUS server. Dropping it stops the server and deletes its data.
 #[derive(Debug)]
 pub struct Radius {
-    // Declared before the directory it uses, so that it ends first.
+    // Declared before the directory that it uses, so that it is dropped first.
     _process: Process,
     port: u16,
     _directory: TempDir,
 }
 
 impl Radius {
-    /// Starts one with these users (name and password).
+    /// Starts a server with these users (name and password).
     ///
     /// # Panics
     ///
@@ -51,7 +51,7 @@ impl Radius {
         panic!("FreeRADIUS found its port taken ten times in a row: see what takes ports")
     }
 
-    /// Switches the method on at its usual path and points it here.
+    /// Enables the method at its usual path, with this server.
     pub async fn connect(&self, bao: &Administrator) {
         bao.enable_auth("radius").await;
         let config = json!({

@@ -12,20 +12,20 @@ use crate::{Administrator, AuditRequest, OpenBao};
 /// An election takes up to five seconds on an idle machine, two step-downs in a row up to ten.
 const LEADER_BOUND: Duration = Duration::from_secs(30);
 
-/// How long a node may take to report its state: a frozen one never does.
+/// How long a node may take to report its state. A frozen node never does.
 const ANSWER_BOUND: Duration = Duration::from_secs(1);
 
-/// Three OpenBao servers on plain http that share their data by raft, ended and removed when
-/// dropped. Node 0 is the leader at first.
+/// Three OpenBao servers on plain http that share their data by raft. Node 0 is the leader at first. Dropping the
+/// cluster stops the servers and deletes their data.
 ///
-/// A standby serves reads itself and passes the rest on to the leader.
+/// A standby answers reads itself, and forwards other requests to the leader.
 #[derive(Debug)]
 pub struct RaftCluster {
     nodes: [OpenBao; 3],
 }
 
 impl RaftCluster {
-    /// Starts a cluster: every node unsealed, KV v2 at `secret/` usable at every node.
+    /// Starts a cluster. Every node is unsealed, and KV v2 at `secret/` is usable at every node.
     pub async fn start() -> Self {
         let nodes = tokio::join!(OpenBao::raft_node(), OpenBao::raft_node(), OpenBao::raft_node());
         let (mut first, mut second, mut third) = nodes;
@@ -59,7 +59,7 @@ impl RaftCluster {
         self.nodes[node].administrator()
     }
 
-    /// The node that says that it is active; `None` while there is none.
+    /// The node that reports that it is active; `None` while there is none.
     pub async fn leader(&self) -> Option<usize> {
         let mut asked = JoinSet::new();
         for (number, node) in self.nodes.iter().enumerate() {
@@ -90,8 +90,8 @@ impl RaftCluster {
         }
     }
 
-    /// Writes a secret below `secret/`, at the leader. On a slow machine the first that is elected is
-    /// not always the last, and may lose its place while it writes.
+    /// Writes a secret below `secret/`, at the leader. Tries again if that fails: on a slow machine, a new leader may
+    /// be replaced by another one while it writes.
     ///
     /// # Panics
     ///
@@ -111,39 +111,39 @@ impl RaftCluster {
         }
     }
 
-    /// Ends a node at once, as a crash would.
+    /// Kills a node, as a crash would.
     pub fn kill(&self, node: usize) {
         self.nodes[node].kill();
     }
 
-    /// Ends a node, as an operator would.
+    /// Stops a node, as an operator would.
     pub fn stop(&self, node: usize) {
         self.nodes[node].stop();
     }
 
-    /// Stops a node in its tracks: it accepts connections and answers nothing.
+    /// Freezes a node: it accepts connections and does not answer.
     pub fn freeze(&self, node: usize) {
         self.nodes[node].freeze();
     }
 
-    /// Lets a frozen node go on. One that was the leader says for a moment that it still is.
+    /// Continues a frozen node. If it was the leader, it reports for a moment that it still is.
     pub fn thaw(&self, node: usize) {
         self.nodes[node].thaw();
     }
 
-    /// Starts a stopped node on the same port with its data, unseals it and waits until it
-    /// serves, as a standby or the leader. At first a standby may be behind the leader.
+    /// Starts a stopped node on the same port with its data, unseals it, and waits until it answers, as a standby or
+    /// the leader. A standby may be behind the leader at first.
     pub async fn start_again(&self, node: usize) {
         self.nodes[node].start_sealed().await;
         self.unseal(node).await;
     }
 
-    /// Has the leader step down and returns when it has. Another node takes over, usually in less
-    /// than a second; one that stepped down itself is not active again for ten seconds.
+    /// Makes the leader step down, and waits until it has. Another node becomes the leader, usually in less than a
+    /// second. The old one cannot become the leader again for ten seconds.
     ///
     /// # Panics
     ///
-    /// If it stays active for half a minute.
+    /// If the leader is still active after half a minute.
     pub async fn step_down(&self) {
         let leader = self.administrator().await;
         leader.write("sys/step-down", json!({})).await;
@@ -159,13 +159,12 @@ impl RaftCluster {
         self.nodes[node].seal().await;
     }
 
-    /// Unseals a node and waits until it serves, as a standby or the leader.
+    /// Unseals a node, and waits until it answers, as a standby or the leader.
     pub async fn unseal(&self, node: usize) {
         self.nodes[node].unseal_in_cluster().await;
     }
 
-    /// Like [`OpenBao::audit_requests`], of this node. What a standby passes on is in the
-    /// leader's log as well.
+    /// As [`OpenBao::audit_requests`], of this node. A request that a standby forwards is in the leader's log as well.
     #[must_use]
     pub fn audit_requests(&self, node: usize) -> Vec<AuditRequest> {
         self.nodes[node].audit_requests()

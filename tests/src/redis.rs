@@ -16,14 +16,14 @@ use crate::provision::blocking;
 /// The administrator's name and password.
 pub const SUPERUSER: (&str, &str) = ("default", "rootpw");
 
-/// The name and first password of a user for a static role to take over.
+/// The name and the first password of a user, for a static role.
 pub const LEGACY_USER: (&str, &str) = ("legacy", "legacypw");
 
-/// A running Redis server that keeps nothing, ended and removed when dropped. It has the
-/// administrator `default` and the user `legacy`, who may do everything, too.
+/// A running Redis server without persistence, with the administrator `default` and the user `legacy`, who has every
+/// permission too. Dropping it stops the server.
 #[derive(Debug)]
 pub struct Redis {
-    // Declared before the directory it uses, so that it ends first.
+    // Declared before the directory that it uses, so that it is dropped first.
     _process: Process,
     port: u16,
     _directory: TempDir,
@@ -68,7 +68,7 @@ impl Redis {
 ///
 /// # Errors
 ///
-/// If it is no URL, or the server refuses.
+/// If the URL is invalid, or the server refuses the login.
 pub async fn connect(url: &str) -> RedisResult<MultiplexedConnection> {
     Client::open(url)?.get_multiplexed_async_connection().await
 }

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 server that answers what the test says, for answers no real server gives.
+//! An HTTP/1.1 server that sends the answers of a test, for answers that no real server sends.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -39,21 +39,21 @@ impl ScriptedRequest {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    /// A header's value, whatever the case of `name`.
+    /// A header's value. The case of `name` does not matter.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let same = |(header, _): &&(String, String)| header.eq_ignore_ascii_case(name);
         self.headers.iter().find(same).map(|(_, value)| value.as_str())
     }
 
-    /// The body as JSON; `null` if it is none.
+    /// The body as JSON; `null` if it is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 }
 
-/// What to answer.
+/// An answer to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptedAnswer {
     after: Duration,
@@ -69,37 +69,37 @@ enum Kind {
 }
 
 impl ScriptedAnswer {
-    /// A status without a body, to add to.
+    /// A status code, without headers and body at first.
     #[must_use]
     pub fn status(status: u16) -> Self {
         Self::of(Kind::Http { status, headers: Vec::new(), body: Vec::new() })
     }
 
-    /// A status with a JSON body.
+    /// A status code with a JSON body.
     #[must_use]
     pub fn json(status: u16, body: &Value) -> Self {
         Self::status(status).header("Content-Type", "application/json").body(body.to_string())
     }
 
-    /// These bytes as they are, then the end of the connection.
+    /// Sends these bytes as they are, then closes the connection.
     #[must_use]
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         Self::of(Kind::Raw(bytes.into()))
     }
 
-    /// The end of the connection.
+    /// Closes the connection without an answer.
     #[must_use]
     pub fn close() -> Self {
         Self::of(Kind::Close)
     }
 
-    /// Silence, on a connection that stays open.
+    /// Sends no answer, and keeps the connection open.
     #[must_use]
     pub fn never() -> Self {
         Self::of(Kind::Never)
     }
 
-    /// Adds a header to a status.
+    /// Adds a header to an answer with a status code.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         if let Kind::Http { headers, .. } = &mut self.kind {
@@ -108,7 +108,7 @@ impl ScriptedAnswer {
         self
     }
 
-    /// Sets the body of a status.
+    /// Sets the body of an answer with a status code.
     #[must_use]
     pub fn body(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         if let Kind::Http { body, .. } = &mut self.kind {
@@ -142,7 +142,7 @@ impl Script {
 }
 
 impl ScriptedServer {
-    /// Starts a server that answers what `answer` returns.
+    /// Starts a server that sends the answer that `answer` returns for a request.
     ///
     /// # Panics
     ///
@@ -161,7 +161,7 @@ impl ScriptedServer {
         Self { address, script, task }
     }
 
-    /// Starts a server that gives this answer to every request.
+    /// Starts a server that sends this answer to every request.
     ///
     /// # Panics
     ///
@@ -182,7 +182,7 @@ impl ScriptedServer {
         self.script.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many connections were accepted so far.
+    /// The number of connections that were accepted so far.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.script.connections.load(Ordering::SeqCst)
@@ -202,7 +202,7 @@ impl fmt::Debug for ScriptedServer {
 }
 
 async fn accept(listener: TcpListener, script: Arc<Script>) {
-    // Its own, so that the connections end with the server.
+    // The server's own set of tasks, so that the connections are closed with it.
     let mut open = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -230,7 +230,7 @@ async fn serve(stream: TcpStream, script: Arc<Script>) {
     }
 }
 
-/// Writes the answer and returns whether the connection goes on.
+/// Writes the answer. Returns whether the connection stays open.
 async fn write_answer(to: &mut OwnedWriteHalf, kind: Kind) -> std::io::Result<bool> {
     let (status, headers, body) = match kind {
         Kind::Http { status, headers, body } => (status, headers, body),
@@ -253,7 +253,7 @@ async fn write_answer(to: &mut OwnedWriteHalf, kind: Kind) -> std::io::Result<bo
     Ok(true)
 }
 
-/// The next request; none at the end of the connection, or if it is no request.
+/// Reads the next request. `None` at the end of the connection, or if the bytes are no request.
 async fn read_request(from: &mut BufReader<OwnedReadHalf>) -> Option<ScriptedRequest> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

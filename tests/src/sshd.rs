@@ -13,23 +13,23 @@ use crate::port;
 use crate::process::{Process, Program, Signal, User, temporary_directory};
 use crate::provision::blocking;
 
-/// The account that logs in where the tests run as root; every Debian system has it. As root the
-/// server needs an account of its own and a directory in `/run`. As another user it needs neither,
-/// and accepts only that user.
+/// The account that logs in if the tests run as root; every Debian system has it. A server that runs as root needs
+/// another account and a directory in `/run`. A server that runs as another user needs neither, and accepts that user
+/// only.
 const ACCOUNT: &str = "daemon";
 
 const SERVER: &str = "usr/sbin/sshd";
 
-/// What the server is made of, in newer versions, and the option that says where it is.
+/// The further programs of the server in newer versions, each with the option for its path.
 const PARTS: [(&str, &str); 2] = [
     ("usr/lib/openssh/sshd-session", "SshdSessionPath"),
     ("usr/lib/openssh/sshd-auth", "SshdAuthPath"),
 ];
 
-/// A running OpenSSH server, ended and removed when dropped.
+/// A running OpenSSH server. Dropping it stops the server and deletes its files.
 #[derive(Debug)]
 pub struct Sshd {
-    // Declared before the directory it uses, so that it ends first.
+    // Declared before the directory that it uses, so that it is dropped first.
     process: Process,
     port: u16,
     account: String,
@@ -37,8 +37,8 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Starts a server that accepts only certificates of this authority (its public key, as one
-    /// line) for one of these principals.
+    /// Starts a server that accepts only certificates of this authority for one of these principals. `authority` is
+    /// its public key, on one line.
     ///
     /// # Panics
     ///
@@ -67,13 +67,13 @@ impl Sshd {
     ///
     /// # Errors
     ///
-    /// What `ssh` says when it is not let in.
+    /// The output of `ssh` if the server refuses the login.
     ///
     /// # Panics
     ///
     /// If `ssh` cannot be run.
     pub async fn login(&self, private_key: &str, certificate: &str) -> Result<(), String> {
-        // A private key that others may read is refused, and temporary files are their owner's.
+        // `ssh` refuses a private key that other users may read. A temporary file is readable by its owner only.
         let [key, certificate] = [private_key, certificate].map(file_of);
         let mut command = Command::new(root().join("usr/bin/ssh"));
         command.envs(root().environment());
@@ -90,7 +90,7 @@ impl Sshd {
         ] {
             command.args(["-o", option]);
         }
-        // A subsystem, since the account may have no shell; without input it ends at once.
+        // A subsystem, because the account may have no shell. Without input it ends at once.
         command.arg(format!("{}@127.0.0.1", self.account)).args(["-s", "sftp"]);
         command.stdin(Stdio::null());
         let output = blocking(move || command.output()).await;
@@ -101,18 +101,18 @@ impl Sshd {
         }
     }
 
-    /// What the server has written so far: why it accepted or refused logins.
+    /// The server's output so far: why it accepted or refused logins.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.output()
     }
 }
 
-/// A new key pair without a passphrase: private and public.
+/// Generates a key pair without a passphrase: the private and the public key.
 ///
 /// # Panics
 ///
-/// If it cannot be made.
+/// If `ssh-keygen` fails.
 pub async fn key_pair() -> (String, String) {
     blocking(|| {
         let directory = tempfile::tempdir().expect("the temporary directory is writable");
@@ -135,7 +135,7 @@ fn generate(file: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Who the server runs as and lets in; the user is none where it is who runs the tests.
+/// The account that the server runs as and accepts logins for. The user is `None` if it is the one that runs the tests.
 fn account() -> (String, Option<User>) {
     if User::unprivileged().is_some() {
         let user = User::named(ACCOUNT);
@@ -161,7 +161,7 @@ fn prepare(
         here("authority").display(),
         here("principals").display(),
     );
-    // Copied, since the server's user may have no way to where they are.
+    // Copied, because the server's user may not have access to the originals.
     let copy = |from: &str| {
         let to = here(from.rsplit('/').next().unwrap_or(from));
         fs::copy(root().join(from), &to).ok().map(|_| to)
@@ -194,7 +194,7 @@ fn prepare(
     }
 }
 
-/// All of it.
+/// Gives the directory and everything in it to `user`.
 fn give(path: &Path, user: User) {
     chown(path, Some(user.uid), Some(user.gid)).expect("root can give a file away");
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {

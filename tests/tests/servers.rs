@@ -449,7 +449,7 @@ async fn a_proxy_breaks_the_connection_as_configured() {
 }
 
 #[tokio::test]
-async fn a_delay_does_not_hold_up_what_follows() {
+async fn a_delay_does_not_add_up() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = FaultProxy::in_front_of(&listener.local_addr().unwrap().to_string()).await;

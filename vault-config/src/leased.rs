@@ -7,15 +7,15 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use crate::Secret;
 
-/// A value from Vault with its time to live.
+/// A value from Vault with its lifetime (TTL).
 ///
 /// For a field of any engine: `Leased<DatabaseCredentials>`, `Leased<SecretString>`,
-/// `Leased<HashMap<String, SecretString>>`. A value that does not come from Vault or that does not
-/// expire has no time to live, and neither has one that is read through a figment of your own.
+/// `Leased<HashMap<String, SecretString>>`. A value has no lifetime if it does not come from Vault, if it does not
+/// expire, or if it is read through a figment of your own.
 ///
-/// The lease is described as it was when the value was issued. A [`Live`](crate::Live) configuration
-/// renews a lease without publishing anything, since the value stays the same; the current expiry
-/// time is in [`Live::status`](crate::Live::status).
+/// The lifetime is the one with which the value was issued. A [`Live`](crate::Live) configuration renews a lease
+/// without publishing anything, since the value stays the same: [`Live::status`](crate::Live::status) has the current
+/// time of expiry.
 ///
 /// ```
 /// use vault_config::{DatabaseCredentials, Leased, VaultConfig};
@@ -47,37 +47,37 @@ pub(crate) struct LeaseInfo {
 }
 
 impl<T> Leased<T> {
-    /// A value of your own, for tests.
+    /// Wraps a value of your own, without a lifetime. For tests.
     pub fn new(value: T) -> Self {
         Self { value, lease: LeaseInfo::default() }
     }
 
-    /// The value.
+    /// Returns the value.
     #[must_use]
     pub fn value(&self) -> &T {
         &self.value
     }
 
-    /// The value without its lease.
+    /// Returns the value without its lifetime.
     #[must_use]
     pub fn into_value(self) -> T {
         self.value
     }
 
-    /// The time to live that the value was issued with; `None` if it does not expire.
+    /// Returns the lifetime with which the value was issued; `None` if it does not expire.
     #[must_use]
     pub fn ttl(&self) -> Option<Duration> {
         self.lease.ttl
     }
 
-    /// When the value expires if its lease is not renewed, by this machine's clock; `None` if it does
-    /// not expire.
+    /// Returns when the value expires, by this machine's clock, if its lease is not renewed; `None` if it does not
+    /// expire.
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.lease.expires_at
     }
 
-    /// Whether the lease can be renewed.
+    /// Returns whether the lease can be renewed.
     #[must_use]
     pub fn is_renewable(&self) -> bool {
         self.lease.renewable
@@ -105,8 +105,8 @@ impl<T: fmt::Debug> fmt::Debug for Leased<T> {
 #[diagnostic::do_not_recommend]
 impl<T: Secret> Secret for Leased<T> {}
 
-/// The deserializer of fields knows a newtype by this name and adds the lease. Any other deserializer sees a plain
-/// newtype.
+/// The deserializer of fields recognises the type by this name, and adds the lease. Every other deserializer handles a
+/// plain newtype.
 pub(crate) const NAME: &str = "$vault_config::Leased";
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Leased<T> {
@@ -128,7 +128,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for LeasedVisitor<T> {
         T::deserialize(value).map(Leased::new)
     }
 
-    /// The value, then the lease.
+    /// From the deserializer of fields: the value, then its lease.
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
         let missing = || de::Error::invalid_length(0, &self);
         let value = parts.next_element()?.ok_or_else(missing)?;

@@ -19,7 +19,7 @@ use crate::source::dotenv::DotenvFile;
 use crate::source::env::Environment;
 use crate::vault::Vault;
 
-/// Loads a configuration from sources of your choice.
+/// Builds a load: chooses the sources, then loads.
 ///
 /// [`VaultConfig::loader`] returns it with the defaults: the process environment, `.env`, and the
 /// Vault that the environment describes. Each method changes one setting; one of
@@ -72,12 +72,12 @@ impl<T: VaultConfig> Loader<T> {
         }
     }
 
-    /// Reads plain values from files: TOML, JSON or any other figment provider, with profiles. The
-    /// environment and `.env` go before them.
+    /// Adds layers of plain values below the environment and `.env`: TOML, JSON or any other figment provider, with
+    /// profiles.
     ///
     /// With figment's feature `toml`, a file with a table for each profile is
-    /// `Figment::from(Toml::file("app.toml").nested()).select("production")`. figment takes a file
-    /// that does not exist for an empty one, and so it does a profile without a table.
+    /// `Figment::from(Toml::file("app.toml").nested()).select("production")`. For figment, a missing file is an empty
+    /// layer, and so is a profile without a table.
     pub fn figment(mut self, figment: Figment) -> Self {
         self.settings.figment = Some(figment);
         self
@@ -89,7 +89,7 @@ impl<T: VaultConfig> Loader<T> {
         self
     }
 
-    /// Reads these variables instead of the process environment, `VAULT_*` included.
+    /// Reads these variables in place of the process environment, `VAULT_*` included. For tests.
     pub fn env_source<K: Into<String>, V: Into<String>>(
         mut self,
         variables: impl IntoIterator<Item = (K, V)>,
@@ -103,7 +103,7 @@ impl<T: VaultConfig> Loader<T> {
         self
     }
 
-    /// Reads this `.env` file, which must exist. Default: `.env` in the working directory, if there is
+    /// Reads this `.env` file, and fails if it does not exist. Default: `.env` in the working directory, if there is
     /// one.
     ///
     /// It is a regular file of at most 1 MiB, or a pipe that is written to its end within 5 s.
@@ -118,21 +118,21 @@ impl<T: VaultConfig> Loader<T> {
         self
     }
 
-    /// Chooses between Vault and local sources for the fields marked for Vault. Default:
-    /// [`Mode::Auto`], for which `VAULT_CONFIG_MODE` (`auto`, `vault`, `local`) goes first.
+    /// Chooses between Vault and local sources for the fields marked for Vault. Default: [`Mode::Auto`], with which
+    /// the variable `VAULT_CONFIG_MODE` (`auto`, `vault`, `local`) has priority.
     pub fn mode(mut self, mode: Mode) -> Self {
         self.settings.mode = mode;
         self
     }
 
-    /// Uses this connection in place of the one that the environment describes.
+    /// Uses this connection, and shares its token with other configurations. Default: the connection that the
+    /// environment describes.
     pub fn vault(mut self, vault: Vault) -> Self {
         self.settings.vault = Some(vault);
         self
     }
 
-    /// Allows the process environment to override fields marked for Vault, or forbids it. Default:
-    /// allowed.
+    /// Sets whether the process environment may override a field marked for Vault. Default: `true`.
     pub fn env_overrides(mut self, allowed: bool) -> Self {
         self.settings.env_overrides = allowed;
         self
@@ -146,8 +146,8 @@ impl<T: VaultConfig> Loader<T> {
 
     /// Sets how long a load waits for a server that is not up yet. Default: 30 s; at most 24 h.
     ///
-    /// A server is not up yet if it refuses connections, is sealed, is a standby or has no leader. Any
-    /// other problem fails at once. With zero, these do too.
+    /// A server is not up yet if it refuses connections, is sealed, is a standby or has no leader. With every other
+    /// problem the load fails at once; with zero, it does so with these too.
     pub fn startup_deadline(mut self, deadline: Duration) -> Self {
         self.settings.startup_deadline = deadline.min(settings::LONGEST_TIMEOUT);
         self
@@ -156,24 +156,23 @@ impl<T: VaultConfig> Loader<T> {
     /// Sets how often [`watch`](Self::watch) reads KV secrets again. Default: 5 min; at least 1 s, at
     /// most 24 h.
     ///
-    /// Each interval varies by up to a tenth, and a field's own `refresh = ".."` goes before this.
+    /// Each interval varies by up to a tenth. A field's own `refresh = ".."` has priority.
     pub fn refresh_every(mut self, interval: Duration) -> Self {
         self.watch.every = interval.clamp(Duration::from_secs(1), settings::LONGEST_TIMEOUT);
         self
     }
 
-    /// Sets how long a credential that [`watch`](Self::watch) has replaced stays valid. Default: until
-    /// it expires.
+    /// Sets how long an old credential stays valid after [`watch`](Self::watch) has published the new one. Default:
+    /// until it expires.
     ///
-    /// The time begins when the new credential is published. If a subscriber has not taken the new
-    /// one by then, the old one stays valid until all have, or until it expires.
+    /// If a subscriber has not taken the new one after this time, the old one stays valid until every subscriber has,
+    /// but not beyond its own expiry.
     pub fn overlap(mut self, overlap: Duration) -> Self {
         self.watch.overlap = Some(overlap);
         self
     }
 
-    /// Loads the configuration and keeps it fresh in the background; see [`Live`]. In local mode it
-    /// stays as it was loaded.
+    /// Loads the configuration and keeps it fresh in the background; see [`Live`]. In local mode it never changes.
     ///
     /// A load that fails, or whose future is dropped, leaves nothing behind: see
     /// [`load`](Self::load).
@@ -206,16 +205,14 @@ impl<T: VaultConfig> Loader<T> {
 
     /// Loads the configuration once.
     ///
-    /// This is for a program that has no credentials, or that ends before they expire: nothing renews
-    /// the token and the leases. If something expires, the load logs one warning (by `tracing`) with
-    /// the fields, their sources and the time that is left. [`watch`](Self::watch) keeps a
-    /// configuration fresh; otherwise load it again before that time.
+    /// This is for a program that has no credentials, or that ends before they expire: nothing renews the token and the
+    /// leases. If a value expires, the load logs one warning (by `tracing`) with the fields, their sources and the
+    /// remaining time. [`watch`](Self::watch) keeps a configuration fresh; without it, load again before that time.
     ///
-    /// A load that fails leaves nothing behind. Neither does one whose future is dropped, or one that
-    /// ends by a panic in a validator or in a type's `Deserialize`. The token that it logged in for
-    /// is revoked, and with it everything that was issued under it. A token that you supplied, or that
-    /// a [`Vault`] shares with others, stays; then each lease of the load is shortened. A load that
-    /// fails waits for this, at most 5 s. For one that is dropped, a task of its runtime does it.
+    /// A load leaves nothing behind if it fails, if its future is dropped, or if a validator or a type's `Deserialize`
+    /// panics: it revokes the token that it logged in for, and every credential that was issued under it. A supplied
+    /// token, or one that a [`Vault`] shares with others, stays valid: then the load shortens each of its leases. A
+    /// load that fails waits for this, at most 5 s; one that is dropped leaves it to a task of its runtime.
     ///
     /// # Errors
     /// Every problem at once; see [`Error`].
@@ -223,8 +220,7 @@ impl<T: VaultConfig> Loader<T> {
         self.load_with_report().await.map(|(config, _)| config)
     }
 
-    /// Loads the configuration once, in a program without an async runtime; see
-    /// [`load`](Self::load).
+    /// Loads the configuration once, from a program without an async runtime; see [`load`](Self::load).
     ///
     /// # Errors
     /// As [`load`](Self::load). Inside an async runtime, which it would block, it fails with
@@ -249,8 +245,7 @@ impl<T: VaultConfig> Loader<T> {
         runtime.block_on(self.load())
     }
 
-    /// Loads the configuration once, with a report of where every field came from; see
-    /// [`load`](Self::load).
+    /// Loads the configuration once, and returns a report of where every field came from; see [`load`](Self::load).
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -267,14 +262,14 @@ impl<T: VaultConfig> Loader<T> {
         guard.commit_on_success(load).await
     }
 
-    /// Checks that the configuration would load, without requesting any credential.
+    /// Checks a deployment without requesting a credential: logs in, reads every secret, and asks the server whether
+    /// the token may request each credential.
     ///
-    /// It logs in, reads every secret, and asks the server whether the token may request each
-    /// credential. The values are checked against their types and dropped. The token that it logged
-    /// in for is revoked at the end, unless a [`Vault`] shares it with others.
+    /// The values are checked against their types and dropped. At the end the check revokes the token that it logged in
+    /// for, unless a [`Vault`] shares it with others.
     ///
-    /// Validators of structs that hold a credential are not run. A check cannot show that an engine
-    /// is mounted or that a role exists: a token with access to every path passes.
+    /// Validators of structs that hold a credential do not run. A check cannot show that an engine is mounted or that a
+    /// role exists: a token that may read every path passes.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -299,8 +294,8 @@ impl<T: VaultConfig> Loader<T> {
     /// [`load`](Self::load).
     ///
     /// # Errors
-    /// As [`load`](Self::load), for the fields marked for Vault. A value that does not fit its field's
-    /// type is an error of figment's `extract` instead.
+    /// As [`load`](Self::load), for the fields marked for Vault. For a value that does not fit the type of its field,
+    /// figment's `extract` returns the error.
     pub async fn resolve(mut self) -> Result<Resolved, Error> {
         self.settings.mode = Mode::Vault;
         let (mut prepared, guard) = Box::pin(self.settings.prepare::<T>(Purpose::Provide)).await?;

@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 use crate::leased::LeaseInfo;
 use crate::text::{self, printable, sentence};
 
-/// Where the value of one field came from. Never the value.
+/// Where the value of one field came from. Never contains the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Provenance {
-    /// A variable of the process environment (two for a pair).
+    /// A variable of the process environment, or two for a user name and a password.
     Env {
         /// The variable's name, or both joined by a comma.
         variable: String,
@@ -33,22 +33,21 @@ pub enum Provenance {
         source: String,
         /// The version of a KV v2 secret.
         version: Option<u64>,
-        /// The time to live in seconds, of a lease or of a value that expires without one, such as a
-        /// certificate.
+        /// The lifetime in seconds, of a lease or of a value that expires without one, such as a certificate.
         ttl_seconds: Option<u64>,
-        /// When it expires, if it is not renewed.
+        /// When the value expires, if it is not renewed.
         expires_at: Option<SystemTime>,
         /// Whether its lease can be renewed.
         renewable: bool,
     },
-    /// Vault or OpenBao, in a check: no credential was issued, and the token may request one.
+    /// Vault or OpenBao, in a check: the token may request the credential, and none was issued.
     NotMade {
         /// The source, such as `database database/creds/readonly`.
         source: String,
     },
     /// The field's own default.
     Default,
-    /// Nowhere: the field is `None`.
+    /// No source has a value: the field is `None`.
     Absent,
 }
 
@@ -107,9 +106,9 @@ impl fmt::Display for Provenance {
 
 /// Where every field of a loaded configuration came from, and which keys no field uses.
 ///
-/// `Display` and `Debug` print one line for each field. A report never holds a value. Names that come from outside of
-/// the program, such as those of keys, are on one line, and characters that are not printable are escaped as `{:?}`
-/// does.
+/// `Display` and `Debug` print one line for each field. A report never contains a value. In names that come from
+/// outside of the program, such as those of keys, line breaks and characters that are not printable are escaped as by
+/// `{:?}`.
 #[derive(Clone)]
 pub struct Report {
     mode: String,
@@ -119,7 +118,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// `unused` are sources and keys, `unknown` are paths and layers.
+    /// `unused` has pairs of source and key, `unknown` pairs of path and layer.
     pub(crate) fn new(
         mode: String,
         fields: Vec<(String, Provenance)>,
@@ -137,29 +136,29 @@ impl Report {
         }
     }
 
-    /// The mode and why it was chosen, as a sentence.
+    /// Returns the mode and why it was chosen, as a sentence.
     #[must_use]
     pub fn mode(&self) -> &str {
         &self.mode
     }
 
-    /// Each field's path and the origin of its value, in the order of the struct.
+    /// Returns the path and the provenance of every field, in the order of the struct.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &Provenance)> {
         self.fields.iter().map(|(path, provenance)| (path.as_str(), provenance))
     }
 
-    /// Where one field's value came from.
+    /// Returns the provenance of one field; `None` if there is no such field.
     #[must_use]
     pub fn provenance(&self, field: &str) -> Option<&Provenance> {
         self.fields.iter().find(|(path, _)| path == field).map(|(_, provenance)| provenance)
     }
 
-    /// Keys of the secrets that no field uses: the secret's source and the key.
+    /// Returns the keys of secrets that no field uses: the secret's source and the key.
     pub fn unused_keys(&self) -> impl Iterator<Item = (&str, &str)> {
         self.unused.iter().map(|(source, key)| (source.as_str(), key.as_str()))
     }
 
-    /// Keys of figment layers that no field takes: the key's path and its layer.
+    /// Returns the keys of figment layers that no field uses: the key's path and its layer.
     pub fn unknown_keys(&self) -> impl Iterator<Item = (&str, &str)> {
         self.unknown.iter().map(|(path, layer)| (path.as_str(), layer.as_str()))
     }

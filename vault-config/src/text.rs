@@ -89,7 +89,8 @@ fn is_shown(c: char) -> bool {
 /// False for controls, formats (directions, no width), separators other than the blank, private and unassigned
 /// characters.
 pub(crate) fn is_printable(c: char) -> bool {
-    // Asks the standard library's own table. It escapes a mark at the beginning of a text: so a letter goes first.
+    // Uses the standard library's own table. It escapes a combining mark at the start of a text, so a letter stands
+    // before it.
     matches!(c, ' '..='~') || String::from_iter(['a', c]).escape_debug().nth(1) == Some(c)
 }
 

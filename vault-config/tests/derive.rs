@@ -1,6 +1,6 @@
 //! What the derive macro accepts, what it refuses, and what the generated code does.
 //!
-//! `TRYBUILD=overwrite cargo test -p vault-config --test derive` writes the `.stderr` files anew.
+//! `TRYBUILD=overwrite cargo test -p vault-config --test derive` writes the `.stderr` files again.
 
 #![allow(clippy::unwrap_used, dead_code, missing_docs)]
 

@@ -1,7 +1,7 @@
 //! An axum service with a health endpoint, whose database user is replaced while it serves.
 //!
-//! The program first plays the administrator: database users live for 5 s, and 15 s when renewed.
-//! Then it starts itself again as the service, calls it for 13 s, and ends it with SIGTERM.
+//! First the program does the administrator's part: database users are valid for 5 s, at most 15 s with renewals.
+//! Then it starts itself again as the service, sends it requests for 13 s, and stops it with SIGTERM.
 //!
 //! ```sh
 //! cargo run -p vault-config-examples --bin axum_service
@@ -21,9 +21,9 @@ mod administrator;
 #[derive(Debug, VaultConfig)]
 #[vault(env_prefix = "APP")]
 struct AppConfig {
-    /// Where to listen.
+    /// Address to listen on.
     listen: SocketAddr,
-    /// Where the database is, without a user: `postgres://host:port/name`.
+    /// URL of the database, without a user: `postgres://host:port/name`.
     database_url: String,
     #[vault(database = "readonly")]
     database: DatabaseCredentials,
@@ -38,7 +38,7 @@ async fn service() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(live.current().listen).await?;
     let mut term = signal::unix::signal(signal::unix::SignalKind::terminate())?;
     let stop = async move { tokio::select!(_ = term.recv() => {}, _ = signal::ctrl_c() => {}) };
-    axum::serve(listener, router).with_graceful_shutdown(stop).await?; // what has begun is answered
+    axum::serve(listener, router).with_graceful_shutdown(stop).await?; // it finishes open requests
     pool.close().await;
     Ok(live.shutdown().await?)
 }
@@ -48,7 +48,7 @@ async fn user(State(pool): State<PgPool>) -> Result<String, StatusCode> {
     user.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// For readiness: to start a service anew when Vault is away would only cost it what it has.
+/// For a readiness probe. A liveness probe would restart the service while Vault is away, and lose valid credentials.
 async fn health(State(live): State<Live<AppConfig>>) -> (StatusCode, Json<Status>) {
     let status = live.status();
     let failing = status.health >= Health::Failing;
@@ -56,7 +56,7 @@ async fn health(State(live): State<Live<AppConfig>>) -> (StatusCode, Json<Status
     (code, Json(status))
 }
 
-/// Connections are opened as the newest user; `rotating_sqlx` explains their age.
+/// A pool that opens connections as the newest user; `rotating_sqlx` explains the maximum age of connections.
 async fn connect(live: &Live<AppConfig>) -> Result<PgPool, sqlx::Error> {
     let address: PgConnectOptions = live.current().database_url.parse()?;
     let logged_in_as = move |user: &DatabaseCredentials| {
@@ -65,10 +65,10 @@ async fn connect(live: &Live<AppConfig>) -> Result<PgPool, sqlx::Error> {
     let mut database = live.select(|config| &config.database);
     let pool = PgPoolOptions::new().max_lifetime(Duration::from_millis(750));
     let pool = pool.connect_with(logged_in_as(&database.seen())).await?;
-    let told = pool.clone();
+    let updated = pool.clone();
     tokio::spawn(async move {
         while let Some(user) = database.changed().await {
-            told.set_connect_options(logged_in_as(&user));
+            updated.set_connect_options(logged_in_as(&user));
         }
     });
     Ok(pool)

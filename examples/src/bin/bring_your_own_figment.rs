@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .address(bao.address())
         .auth(AppRole::new(ids.role_id, ids.secret_id))
         .build()?;
-    // Once: this program ends before its database user does. `.watch()` would keep it fresh.
+    // Once, because this program ends before its database user expires. A service uses `AppConfig::loader().watch()`.
     let secrets = vault.resolve::<AppConfig>().await?;
     println!("{}", secrets.report());
 
@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What an administrator does once.
+/// The administrator's part, done once.
 async fn set_up(bao: &OpenBao, postgres: &Postgres) -> AppRoleIds {
     bao.connect_database(postgres).await;
     bao.mount_kv_v1("old-secrets").await;

@@ -1,5 +1,5 @@
-//! One struct with something of every engine. It is loaded in two round trips, whatever it holds: a
-//! login, then every distinct path once, all at the same time.
+//! One struct with fields of every engine. A load takes two round trips for any number of fields: the login, then one
+//! request for each distinct path, all at the same time.
 //!
 //! ```sh
 //! cargo run -p vault-config-examples --bin everything
@@ -38,7 +38,7 @@ struct AppConfig {
     #[vault(ssh = "deploy")]
     deploy: SignedSshKey,
     #[vault(transit = "app")]
-    license: SecretString, // both in the file, encrypted
+    license: SecretString, // the file has it and the next one, encrypted
     #[vault(transit = "app")]
     recovery_code: SecretString,
     #[vault(write = "transit/random/32", data(format = "hex"), key = "random_bytes")]
@@ -63,7 +63,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ("VAULT_ROLE_ID", ids.role_id),
         ("VAULT_SECRET_ID", ids.secret_id),
     ]);
-    // Once: this program ends before its credentials do. A service says `.watch()`.
+    // Once, because this program ends before its credentials expire. A service uses `.watch()`.
     let (config, report) = loader.load_with_report().await?;
     println!("{report}\n{config:#?}\n");
 
@@ -81,7 +81,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if asked.len() == 13 { Ok(()) } else { Err("a path was asked for twice, or not at all".into()) }
 }
 
-/// What administrators do once. The file with what is encrypted may lie in the repository.
+/// The administrator's part, done once. Returns the file with encrypted values, which may be kept in the repository.
 async fn prepare(bao: &OpenBao, postgres: &Postgres) -> String {
     bao.kv_put("secret", "billing/prod", json!({ "payment.key": "p", "timeout_ms": 500 })).await;
     bao.kv_put("secret", "billing/partners", json!({ "acme": "a", "globex": "g" })).await;

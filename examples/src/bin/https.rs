@@ -1,5 +1,5 @@
-//! HTTPS with axum and rustls: every connection is shown the newest certificate, which is issued
-//! again before it ends. A client connects without pause meanwhile, and never fails.
+//! HTTPS with axum and rustls: every handshake uses the newest certificate, which is issued again before it expires. A
+//! client connects again and again meanwhile, and no request fails.
 //! `cargo run -p vault-config-examples --bin https`
 
 use std::{collections::BTreeMap, error::Error, net::SocketAddr, sync::Arc, time::Duration};
@@ -31,7 +31,7 @@ impl ResolvesServerCert for Newest {
     }
 }
 
-/// Connections whose handshake is over. One that is slow holds up none of the others.
+/// Accepts connections after their TLS handshake. Handshakes run concurrently: a slow client does not delay the others.
 struct Https(SocketAddr, Receiver<(TlsStream<TcpStream>, SocketAddr)>);
 
 impl Https {
@@ -70,7 +70,7 @@ impl Listener for Https {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // What an administrator does once: an authority, and a role whose certificates live for 4 s.
+    // The administrator's part, done once: an authority, and a role whose certificates are valid for 4 s.
     let bao = OpenBao::dev().await;
     let authority = bao.certificate_authority("4s").await;
     let variables = [("VAULT_ADDR", bao.address()), ("VAULT_TOKEN", bao.root_token())];
@@ -87,7 +87,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = client_builder().no_proxy().tls_certs_only([authority]).pool_max_idle_per_host(0);
     let (client, mut seen, began) = (client.build()?, BTreeMap::new(), Instant::now());
     while began.elapsed() < Duration::from_secs(10) {
-        client.get(&url).send().await?.error_for_status()?; // a handshake each
+        client.get(&url).send().await?.error_for_status()?; // each request with a new handshake
         *seen.entry(live.current().tls.not_after()).or_insert(0) += 1;
         sleep(Duration::from_millis(5)).await;
     }

@@ -1,4 +1,4 @@
-//! A way to log in of your own: the secret_id comes from a program, such as a password manager's.
+//! A login method of your own: the secret_id comes from a program, such as a password manager.
 //!
 //! ```sh
 //! cargo run -p vault-config-examples --bin own_login
@@ -19,7 +19,7 @@ struct Config {
     payment_key: SecretString,
 }
 
-/// An AppRole whose secret_id a program prints.
+/// An AppRole login with the secret_id that a program prints.
 #[derive(Debug)]
 struct FromProgram {
     role_id: String,
@@ -39,7 +39,7 @@ impl FromProgram {
         })?;
         match String::from_utf8(output.stdout) {
             Ok(text) if output.status.success() => Ok(text.trim().into()),
-            // What it printed may be the secret, so it is not told.
+            // The output may contain the secret, so the message does not show it.
             _ => Err(LoginError::new(format!("{program} prints no id"), "run it by hand")),
         }
     }
@@ -47,7 +47,7 @@ impl FromProgram {
 
 impl AuthMethod for FromProgram {
     fn describe(&self) -> String {
-        // Not its arguments: here they hold the secret.
+        // Without the arguments, which contain the secret in this example.
         let program = self.program.first().map_or("no program", String::as_str);
         format!("approle with the secret_id of {program}")
     }
@@ -71,7 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let method = FromProgram {
         role_id: ids.role_id,
-        // Here it is `printf`; yours may be `pass show vault/secret_id`.
+        // `printf` stands for your own program, such as `pass show vault/secret_id`.
         program: ["printf", "%s", &ids.secret_id].map(str::to_owned).to_vec(),
     };
     let vault = Vault::builder().address(bao.address()).auth(method).build()?;

@@ -1,9 +1,9 @@
 //! A service that gets its secrets from a real OpenBao, and its database user from a real
 //! PostgreSQL.
 //!
-//! The program first plays the administrator: it starts both servers, stores secrets, makes a role.
-//! Then it starts itself again as the service, with nothing in the environment but an address and
-//! the two ids of an AppRole.
+//! First the program does the administrator's part: it starts both servers, stores secrets, and creates a role. Then
+//! it starts itself again as the service. The environment of the service has only the address and the two ids of an
+//! AppRole.
 //!
 //! ```sh
 //! cargo run -p vault-config-examples --bin production
@@ -27,9 +27,9 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
 }
 
-/// All that a service does: one line to load and to stay fresh, then its work.
+/// The whole service: one line loads the configuration and keeps it fresh, then it works.
 async fn service() -> Result<(), Box<dyn Error>> {
-    // Without Vault it does not start, whatever `.env` lies beside it.
+    // Without Vault the service does not start, even if there is an `.env` file.
     let live = AppConfig::loader().mode(Mode::Vault).watch().await?;
     let config = live.current();
     println!("{config:#?}");
@@ -49,7 +49,7 @@ async fn service() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What an administrator does once, with the vault command line or Terraform.
+/// The administrator's part, usually done once with Vault's command line or with Terraform.
 async fn administrator() -> Result<ExitCode, Box<dyn Error>> {
     let (bao, postgres) = tokio::join!(OpenBao::dev(), Postgres::start());
     bao.connect_database(&postgres).await; // the role `readonly`, among others
@@ -58,7 +58,7 @@ async fn administrator() -> Result<ExitCode, Box<dyn Error>> {
     bao.kv_put("secret", "billing/api-keys", json!({ "payment_key": "sk_live_1", "rates": "r-2" }))
         .await;
     bao.kv_put("secret", "billing/smtp", json!({ "password": "s3cr3t" })).await;
-    let policy = AppConfig::schema().policy(); // the struct itself says what it has to read
+    let policy = AppConfig::schema().policy(); // derived from the struct
     println!("the policy of the service:\n\n{policy}");
     bao.policy("billing", &policy).await;
     let ids = bao.approle("billing", &["billing"], json!({ "token_ttl": "1h" })).await;

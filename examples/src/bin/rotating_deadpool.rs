@@ -1,7 +1,7 @@
-//! A deadpool-postgres pool that asks for the newest database user whenever it opens a connection.
+//! A deadpool-postgres pool that opens every connection as the newest database user.
 //!
-//! The program first plays the administrator: database users live for 5 s, and 15 s when renewed.
-//! Then it starts itself again as the service. It fails if a query does, or if a user is left over.
+//! First the program does the administrator's part: database users are valid for 5 s, at most 15 s with renewals.
+//! Then it starts itself again as the service. It fails if a query fails, or if a database user is left at the end.
 //!
 //! ```sh
 //! cargo run -p vault-config-examples --bin rotating_deadpool
@@ -21,18 +21,18 @@ mod administrator;
 #[derive(Debug, VaultConfig)]
 #[vault(env_prefix = "APP")]
 struct AppConfig {
-    /// Where the database is, without a user: `postgres://host:port/name`.
+    /// URL of the database, without a user: `postgres://host:port/name`.
     database_url: String,
     #[vault(database = "readonly")]
     database: DatabaseCredentials,
 }
 
-/// When a user is replaced, a third of the role's TTL is left to it, or more.
+/// The maximum age of a connection: a replaced user stays valid for at least a third of the role's TTL, so for longer.
 const CONNECTION: Duration = Duration::from_millis(1500);
 
 type Connected = Result<(Client, JoinHandle<()>), tokio_postgres::Error>;
 
-/// Every connection is opened as the newest user.
+/// Opens every connection as the newest user.
 struct AsNewestUser(Live<AppConfig>);
 
 impl Connect for AsNewestUser {
@@ -56,10 +56,10 @@ fn connect(live: &Live<AppConfig>) -> Result<Pool, Box<dyn Error>> {
     });
     let pool = Pool::builder(manager).max_size(4).pre_recycle(is_young).build()?;
     let mut database = live.select(|config| &config.database);
-    let weak = pool.weak(); // the pool holds the configuration: together they would never end
+    let weak = pool.weak(); // the pool holds a `Live`, so with a strong reference neither would be dropped
     tokio::spawn(async move {
         while let (Some(_), Some(pool)) = (database.changed().await, weak.upgrade()) {
-            pool.retain(|_, _| false); // one that is in use is closed when it gets too old
+            pool.retain(|_, _| false); // `is_young` closes a connection that is in use now
         }
     });
     Ok(pool)

@@ -1,7 +1,7 @@
 //! A sqlx pool that serves without a failed query while its database user is replaced.
 //!
-//! The program first plays the administrator: database users live for 5 s, and 15 s when renewed.
-//! Then it starts itself again as the service. It fails if a query does, or if a user is left over.
+//! First the program does the administrator's part: database users are valid for 5 s, at most 15 s with renewals.
+//! Then it starts itself again as the service. It fails if a query fails, or if a database user is left at the end.
 //!
 //! ```sh
 //! cargo run -p vault-config-examples --bin rotating_sqlx
@@ -19,17 +19,17 @@ mod administrator;
 #[derive(Debug, VaultConfig)]
 #[vault(env_prefix = "APP")]
 struct AppConfig {
-    /// Where the database is, without a user: `postgres://host:port/name`.
+    /// URL of the database, without a user: `postgres://host:port/name`.
     database_url: String,
     #[vault(database = "readonly")]
     database: DatabaseCredentials,
 }
 
-/// When a user is replaced, a third of the role's TTL is left to it, or more. sqlx closes an idle
-/// connection at twice this age at the latest.
+/// The maximum age of a connection. A replaced user stays valid for at least a third of the role's TTL, and sqlx
+/// closes an idle connection at twice this age at the latest.
 const CONNECTION: Duration = Duration::from_millis(750);
 
-/// A pool whose connections are opened as the newest user.
+/// A pool that opens every connection as the newest user.
 async fn connect(live: &Live<AppConfig>) -> Result<PgPool, sqlx::Error> {
     let address: PgConnectOptions = live.current().database_url.parse()?;
     let logged_in_as = move |user: &DatabaseCredentials| {
@@ -38,10 +38,10 @@ async fn connect(live: &Live<AppConfig>) -> Result<PgPool, sqlx::Error> {
     let mut database = live.select(|config| &config.database);
     let pool = PgPoolOptions::new().max_connections(4).max_lifetime(CONNECTION);
     let pool = pool.connect_with(logged_in_as(&database.seen())).await?;
-    let told = pool.clone();
+    let updated = pool.clone();
     tokio::spawn(async move {
         while let Some(user) = database.changed().await {
-            told.set_connect_options(logged_in_as(&user));
+            updated.set_connect_options(logged_in_as(&user));
         }
     });
     Ok(pool)

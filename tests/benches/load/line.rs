@@ -64,7 +64,7 @@ async fn connect(client: TcpStream, server: u16, rtt: Duration) {
     );
 }
 
-/// One direction. Reading and writing are apart, so that bytes on their way do not hold up others.
+/// Carries one direction. Two tasks read and write, so that bytes that wait do not delay the bytes after them.
 async fn carry(
     from: impl AsyncRead + Unpin,
     to: impl AsyncWrite + Unpin,

@@ -9,7 +9,7 @@ use vault_config::secrecy::{ExposeSecret, SecretString};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// So many secrets of one value: 1, 10 or 100.
+    /// The number of secrets, of one value each: 1, 10 or 100.
     Paths(usize),
     /// 5 secrets of 20 values.
     Sections,

@@ -115,9 +115,9 @@ async fn half_a_credential_is_not_absence() {
     assert_eq!(load::<Half>(&server).await.unwrap_err().kind(), ErrorKind::Protocol);
 }
 
-/// A service that cannot start must not leave a credential behind at every try.
+/// A service that cannot start must not leave a credential behind at every attempt.
 #[tokio::test]
-async fn nothing_is_minted_for_a_load_that_cannot_succeed() {
+async fn no_credential_is_issued_for_a_load_that_cannot_succeed() {
     #[derive(Debug, VaultConfig)]
     struct Doomed {
         required: String,
@@ -138,7 +138,7 @@ async fn nothing_is_minted_for_a_load_that_cannot_succeed() {
 }
 
 #[tokio::test]
-async fn an_upgraded_mount_is_learned_anew() {
+async fn an_upgrade_of_a_mount_is_noticed() {
     let bao = OpenBao::dev().await;
     bao.mount_kv_v1("kv").await;
     bao.write("kv/app", json!({ "key": "k" })).await;

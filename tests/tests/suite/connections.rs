@@ -138,7 +138,7 @@ async fn a_path_that_hangs_does_not_cost_the_others_their_connection() {
 
 /// The file system of a certificate hangs: nothing is written into the pipe.
 #[tokio::test]
-async fn a_certificate_that_cannot_be_read_to_its_end_holds_up_no_request() {
+async fn a_certificate_file_that_hangs_delays_no_request() {
     let (bao, proxy) = bao().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ca.pem");
@@ -174,8 +174,8 @@ struct Secrets {
     two: SecretString,
 }
 
-/// A server whose tokens and leases last so many seconds. Every secret is answered once, and `later`
-/// from then on.
+/// A server whose tokens and leases last `ttl` seconds. It answers the first read of each secret, and sends `later`
+/// to every other.
 async fn server(ttl: u64, renewable: bool, later: ScriptedAnswer) -> ScriptedServer {
     let read = Mutex::new(Vec::new());
     let token = json!({ "client_token": "s.t", "lease_duration": ttl, "renewable": renewable });

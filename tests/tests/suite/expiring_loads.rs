@@ -71,7 +71,7 @@ fn warnings_blocking(load: impl FnOnce() + Send + 'static) -> Vec<String> {
     thread.join().unwrap()
 }
 
-/// One line that names the fields, their sources, how long they are good for, and the way out.
+/// One line that names the fields, their sources, how long they are valid, and the way to keep them fresh.
 #[track_caller]
 fn is_warned_once(warnings: &[String]) {
     let [warning] = warnings else { panic!("{warnings:?}") };
@@ -127,7 +127,7 @@ async fn a_load_of_what_does_not_expire_is_not_warned_of() {
     assert_eq!(warnings(async { drop(overridden.load().await.unwrap()) }).await, [""; 0]);
 }
 
-/// A lease dies with its token, whatever it says itself.
+/// A lease expires with its token, even if its own lifetime is longer.
 #[tokio::test]
 async fn the_end_of_the_token_is_named_when_it_comes_first() {
     #[derive(Debug, VaultConfig)]

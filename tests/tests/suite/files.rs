@@ -131,7 +131,7 @@ async fn an_env_file_may_be_a_pipe_that_answers() {
 }
 
 #[tokio::test]
-async fn an_env_pipe_that_nothing_writes_to_ends_with_words_and_holds_up_nothing() {
+async fn an_env_pipe_without_a_writer_ends_with_a_message_and_blocks_no_task() {
     let folder = TempDir::new().unwrap();
     let path = pipe(&folder, ".env");
     let load = load_error(local(&path));
@@ -285,7 +285,7 @@ async fn certificates_are_read_from_files_and_pipes_that_answer() {
     for _ in 0..2 {
         let loader = Config::loader().without_dotenv().env_source(NOTHING).vault(vault.clone());
         assert_eq!(loader.load().await.unwrap().password.expose_secret(), "of vault");
-        // Files are looked at again after a second.
+        // A file is checked at most once a second.
         tokio::time::sleep(Duration::from_millis(1100)).await;
     }
 }

@@ -351,7 +351,7 @@ async fn a_name_in_another_case_or_with_another_joint_is_near() {
     );
 }
 
-// ===== what was not looked at =====
+// ===== fields that were not checked =====
 
 #[derive(Debug, VaultConfig)]
 struct Credentials {

@@ -208,7 +208,7 @@ async fn certificates_are_replaced_under_load_and_no_handshake_fails() {
     live.shutdown().await.unwrap();
 }
 
-/// It does not die with the token that it was issued under, so that a login replaces nothing.
+/// A certificate stays valid when the token that it was issued under expires, so that a login issues no other.
 #[tokio::test]
 async fn a_certificate_outlives_its_token() {
     let server = Server::start("1h").await;

@@ -472,7 +472,7 @@ fn hides(shown: &dyn Debug) {
 }
 
 #[tokio::test]
-async fn debug_of_what_is_public_shows_no_value() {
+async fn debug_of_the_public_types_shows_no_value() {
     let bao = OpenBao::dev().await;
     bao.kv_put(
         "secret",

@@ -95,13 +95,13 @@ async fn openssh_accepts_it_until_it_ends() {
     assert!(refused.contains("Permission denied"), "{refused}");
     until("it is expired", async || login(&first.short).await.is_err()).await;
     assert!(sshd.log().contains("Certificate invalid: expired"), "{}", sshd.log());
-    // It was signed anew meanwhile.
+    // Another certificate was signed meanwhile.
     until("the newest is accepted", async || login(&live.current().short).await.is_ok()).await;
     live.shutdown().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_pair_is_made_anew_before_it_ends() {
+async fn a_key_pair_is_issued_again_before_it_expires() {
     #[derive(Debug, VaultConfig)]
     struct Short {
         #[vault(ssh = "deploy", ttl = "6s")]

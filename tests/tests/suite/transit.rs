@@ -280,7 +280,7 @@ async fn in_local_mode_no_ciphertext_is_taken_in_a_list_or_between_spaces() {
 
 /// An editor adds a line break, and a list is one ciphertext of its JSON text.
 #[tokio::test]
-async fn a_line_break_after_a_ciphertext_is_none_of_it() {
+async fn a_line_break_after_a_ciphertext_is_ignored() {
     #[derive(Debug, VaultConfig)]
     struct Many {
         #[vault(transit = "app")]

@@ -28,8 +28,8 @@ pub enum ErrorKind {
     LeaseLost,
     /// The server refused the login.
     LoginRefused,
-    /// What came wrapped was unwrapped before, or comes from elsewhere: somebody may have read or
-    /// replaced it.
+    /// A wrapping token was unwrapped before, or was created elsewhere: the secret in it may have been read or
+    /// replaced.
     Tampered,
     /// Nothing to log in with was found.
     NoLogin,

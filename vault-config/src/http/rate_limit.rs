@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_keeps_credentials_alive_goes_before_reads_that_wait() {
+    async fn renewals_have_priority_over_reads_that_wait() {
         let gate =
             Arc::new(RateGate::new(RateLimit::parse("20:1").unwrap(), NetworkClock::default()));
         let sent = Arc::new(Mutex::new(Vec::new()));

@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn every_malformed_variable_is_told() {
+    fn every_malformed_variable_is_reported() {
         let problems = settings(&[
             ("VAULT_ADDR", "x"),
             ("VAULT_MAX_RETRIES", "x"),

@@ -4,7 +4,7 @@ use tokio::sync::broadcast;
 
 use crate::error::Problem;
 
-/// Something that happened to a watched configuration, for logs and metrics. It never contains a value.
+/// A change of a watched configuration or of its health, for logs and metrics. Never contains a value.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
@@ -33,7 +33,7 @@ pub enum Event {
     Failing {
         /// `token`, or the source, such as `kv secret/my-app`.
         source: String,
-        /// What is wrong, and what to do.
+        /// The problem, and what to do.
         problem: Problem,
         /// When the published value expires; `None` if it does not expire.
         good_until: Option<SystemTime>,
@@ -48,7 +48,7 @@ pub enum Event {
     Rejected {
         /// The source, such as `kv secret/my-app`.
         source: String,
-        /// What is wrong with it.
+        /// The problems of the new configuration.
         problems: Vec<Problem>,
     },
     /// This receiver was too slow, and missed events before the next one. [`status`](crate::Live::status) has the

@@ -37,7 +37,8 @@ use crate::vault::Vault;
 ///
 /// A background task renews the token and all leases, replaces credentials before they expire, and reads secrets
 /// again. If something cannot be refreshed, its last value stays, and [`status`](Self::status) reports the failure.
-/// The task ends when the last clone is dropped; [`shutdown`](Self::shutdown) also revokes what the task was issued.
+/// The task stops when the last clone is dropped; [`shutdown`](Self::shutdown) also revokes the token and the
+/// credentials.
 ///
 /// ```no_run
 /// use vault_config::{DatabaseCredentials, VaultConfig};
@@ -137,19 +138,19 @@ impl<T: VaultConfig + Send + Sync + 'static> Live<T> {
 }
 
 impl<T> Live<T> {
-    /// The newest valid configuration. It never waits and never fails.
+    /// Returns the newest valid configuration. Never waits and never fails: call it for each use.
     #[must_use]
     pub fn current(&self) -> Arc<T> {
         self.shared.published.current()
     }
 
-    /// Waits for each new configuration, from now on.
+    /// Returns a reader that waits for each new configuration.
     #[must_use]
     pub fn subscribe(&self) -> Subscription<T> {
         Subscription::new(self.shared.published.subscribe())
     }
 
-    /// Waits for changes of one part only: `live.select(|c| &c.database)`.
+    /// Returns a reader that waits for changes of one part, such as `live.select(|c| &c.database)` for a pool.
     ///
     /// The part is a field, or a field of a nested struct. A part that lies elsewhere in memory, such as the content
     /// of a `Box` or a `Vec`, counts as changed with every change.
@@ -158,7 +159,7 @@ impl<T> Live<T> {
         View::new(self.shared.published.subscribe(), part)
     }
 
-    /// Receives renewals, rotations, failures and other events, from now on.
+    /// Returns the events from now on: renewals, rotations, failures and others, for logs and metrics.
     #[must_use]
     pub fn events(&self) -> Events {
         let events = lock(&self.shared.events);
@@ -168,18 +169,18 @@ impl<T> Live<T> {
         })
     }
 
-    /// The current state of the token and all sources: health, next actions, expiries and errors.
+    /// Returns the state of the token and of every source: health, next action, expiry and error.
     #[must_use]
     pub fn status(&self) -> Status {
         let status = lock(&self.shared.status).clone();
         status.evaluated_at(self.shared.clock.now().wall)
     }
 
-    /// Reads every secret and renews every lease now, and waits until that is done. What cannot be renewed, such as a
-    /// certificate, is issued again.
+    /// Reads every secret and renews every lease now, and waits until that is done. A credential that cannot be
+    /// renewed, such as a certificate, is issued again.
     ///
     /// # Errors
-    /// Every source that cannot be refreshed. Its last value stays published.
+    /// The problem of each source that cannot be refreshed. Its last value stays published.
     pub async fn refresh(&self) -> Result<(), Error> {
         let (reply, problems) = oneshot::channel();
         let is_sent = self.commands.send(TaskCommand::Refresh(reply)).is_ok();
@@ -193,14 +194,14 @@ impl<T> Live<T> {
         }
     }
 
-    /// Stops the refresh and revokes the token, and with it all credentials that were issued under it. It takes at most
-    /// 5 s, and continues if the future is dropped. The server removes the users of a database a moment after it has
-    /// responded.
+    /// Stops the background task and revokes the token, and with it all credentials that were issued under it. Takes
+    /// at most 5 s, and continues if the future is dropped. The server deletes the users of a database shortly after
+    /// it has answered.
     ///
     /// Two kinds of token are not revoked: one that was supplied to the process (`VAULT_TOKEN`, a file, an agent's),
     /// and one that another watched configuration still uses. Then every renewable lease of this configuration is
     /// shortened to one second by a renewal, which the `default` policy allows. A configuration that was loaded once
-    /// over the same [`Vault`] and is not watched does not count as a user of the token: its credentials are revoked.
+    /// over the same [`Vault`] and is not watched does not count as a user of the token: its credentials end with it.
     ///
     /// All clones still return the last configuration. Subscriptions and events end, and
     /// [`status`](Self::status) returns [`Health::Stopped`].

@@ -181,8 +181,8 @@ impl<T> Subscription<T> {
         Self(cursor)
     }
 
-    /// The configuration that [`changed`](Self::changed) returned last, or the one at the time of the subscription.
-    /// [`Live::current`](super::Live::current) may have a newer one.
+    /// Returns the configuration that [`changed`](Self::changed) returned last, or the one at the time of the
+    /// subscription. [`Live::current`](super::Live::current) may have a newer one.
     #[must_use]
     pub fn seen(&self) -> Arc<T> {
         Arc::clone(&self.0.edition.config)
@@ -227,7 +227,7 @@ impl<T, U: ?Sized> View<T, U> {
         Self { cursor, project: Arc::new(project), fields }
     }
 
-    /// The part that [`changed`](Self::changed) returned last, or the one at the time of the call of `select`.
+    /// Returns the part that [`changed`](Self::changed) returned last, or the one at the time of the call of `select`.
     /// [`Live::current`](super::Live::current) may have a newer one.
     #[must_use]
     pub fn seen(&self) -> Selected<T, U> {

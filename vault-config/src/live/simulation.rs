@@ -1,5 +1,6 @@
-//! A fleet of instances in virtual time, with the decisions of the real task. It prints its figures:
-//! `cargo test -p vault-config --lib fleet -- --nocapture`.
+//! Simulates the requests of many instances of a service in virtual time. The instances use the decisions of the real
+//! task: `Lifetime`, `schedule`, `backoff` and `Reachability`. `cargo test -p vault-config --lib fleet -- --nocapture`
+//! prints the figures.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,7 +15,7 @@ use crate::vault::{PlannedRequest, Reachability};
 
 const INSTANCES: usize = 1000;
 const DAY: u64 = 24 * 3600;
-/// One token, one database lease, three KV secrets.
+/// Each instance has this number of KV secrets, a token and a database lease.
 const KV_PATHS: usize = 3;
 const TTL: Duration = Duration::from_secs(3600);
 const MAX_TTL: Duration = Duration::from_secs(DAY - 2000);
@@ -23,9 +24,9 @@ const KV: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Client {
     Ours,
-    /// The official Go client's LifetimeWatcher, 10 to 20 % of grace.
+    /// `LifetimeWatcher` of the official Go client, with a grace of 10 to 20 %.
     Go,
-    /// A minute (lease) or five seconds (token) before the end, and no jitter.
+    /// Renews a minute (lease) or five seconds (token) before the expiry, without jitter.
     FixedTime,
 }
 
@@ -34,7 +35,7 @@ fn at(seconds: f64) -> Reading {
     Reading { monotonic: since_start, wall: SystemTime::UNIX_EPOCH + since_start }
 }
 
-/// Requests in each second of a day. All instances start in the first.
+/// The number of requests in each second of a day. All instances start in the first second.
 fn requests(client: Client, kv_paths: usize, outage: &Outage) -> Vec<u32> {
     match client {
         Client::Ours => ours(kv_paths, outage),
@@ -42,7 +43,7 @@ fn requests(client: Client, kv_paths: usize, outage: &Outage) -> Vec<u32> {
     }
 }
 
-/// The other clients send at fixed intervals, whatever happens.
+/// The other clients send at fixed intervals. Their simulation has no outage.
 fn others(client: Client, kv_paths: usize) -> Vec<u32> {
     let random = &mut fastrand::Rng::with_seed(1);
     let mut seconds = vec![0; DAY as usize];
@@ -76,8 +77,8 @@ struct Outage {
 
 const NONE: Outage = Outage { seconds: 0..0, answer: ErrorKind::Sealed };
 
-/// One instance, as the task runs it. It requests what is due. During an outage it sends one probe for all,
-/// and stored secrets wait for their next turn.
+/// One instance. It sends the requests that are due. During an outage it sends one probe for all sources, and stored
+/// secrets wait for their next scheduled read.
 struct Instance {
     reachability: Reachability,
     kept: Vec<Kept>,
@@ -183,7 +184,7 @@ impl Instance {
         Self { reachability: Reachability::default(), kept: kept.collect() }
     }
 
-    /// Sends what is due now. Returns the number of requests, and the time until something is due again.
+    /// Sends the requests that are due now. Returns their number, and the time until the next one is due.
     fn step(&mut self, now: f64, outage: &Outage, random: &mut fastrand::Rng) -> (u32, f64) {
         let mut sent = 0;
         if self.reachability.outage_cause().is_none() {
@@ -304,7 +305,7 @@ fn ours(kv_paths: usize, outage: &Outage) -> Vec<u32> {
         .enumerate()
         .map(|(index, instance)| Reverse((milliseconds(1.0 + instance.wait(1.0)), index)))
         .collect();
-    // Three hours after an outage its effects have ended.
+    // Three hours after an outage, its effects have ended.
     let end = if outage.seconds.is_empty() { DAY } else { outage.seconds.end + 3 * 3600 };
     while let Some(Reverse((when, index))) = queue.pop() {
         if when / 1000 >= end {
@@ -326,7 +327,7 @@ fn peak_to_mean(seconds: &[u32]) -> (f64, u32, f64) {
 
 #[test]
 #[allow(clippy::print_stdout)]
-fn a_fleet_that_starts_in_one_second_does_not_come_back_in_one() {
+fn a_fleet_that_starts_in_one_second_spreads_its_later_requests() {
     println!(
         "requests a second of {INSTANCES} instances that start in the same second, over a day:"
     );
@@ -359,7 +360,7 @@ fn busiest_minute(seconds: &[u32], mean: f64) -> f64 {
 
 #[test]
 #[allow(clippy::print_stdout)]
-fn a_fleet_does_not_storm_a_server_that_is_away_or_comes_back() {
+fn a_fleet_does_not_overload_a_server_during_or_after_an_outage() {
     let mean = peak_to_mean(&requests(Client::Ours, KV_PATHS, &NONE)[3600..]).0;
     for (minutes, answer) in [
         (1, ErrorKind::Sealed),
@@ -378,7 +379,7 @@ fn a_fleet_does_not_storm_a_server_that_is_away_or_comes_back() {
             "{minutes} min of {answer:?}: busiest minute {during:.1} times the mean, in the two minutes \
              after it {soon:.1}, in the hour {hour:.1}, in the two hours then {echo:.1}"
         );
-        // An uncertain error is retried by each path for itself, until a second path fails.
+        // An error that may concern one path only is retried by each path, until a second path fails too.
         let limit = match answer {
             ErrorKind::NotVault => 6.5,
             // After all leases have expired, each instance probes twice a minute.

@@ -19,7 +19,7 @@ pub struct Status {
     pub token: Option<TokenStatus>,
     /// Every secret and credential that is kept fresh.
     pub sources: Vec<SourceStatus>,
-    /// The number of actions since the start.
+    /// The actions since the start, by kind.
     pub counters: Counters,
 }
 
@@ -31,8 +31,8 @@ pub enum Health {
     Healthy,
     /// An action fails, and the last value is still valid.
     Degraded,
-    /// The last value has expired, or an action fails and less than a sixth of the value's life remains. The password
-    /// of a static role is valid until its next rotation.
+    /// The last value has expired, or an action fails and less than a sixth of the value's lifetime remains. The
+    /// password of a static role is valid until its next rotation.
     Failing,
     /// Nothing is refreshed any more: the configuration was [shut down](crate::Live::shutdown), which revokes its
     /// credentials, or its runtime has ended. A service in this state is not ready.
@@ -55,7 +55,7 @@ pub struct TokenStatus {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Login {
-    /// Nothing is known that prevents another login.
+    /// A new login is expected to work.
     Repeatable,
     /// The last login was refused: for example, the secret_id is used up or expired, or the role was deleted. The
     /// current token is the last one until that is corrected.
@@ -81,7 +81,7 @@ pub struct SourceStatus {
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct State {
-    /// How well it works.
+    /// The health.
     pub health: Health,
     /// When it was last read, found unchanged, renewed or issued.
     #[serde(serialize_with = "rfc3339_or_none")]
@@ -98,7 +98,7 @@ pub struct State {
     /// Since when it fails; `None` if it does not.
     #[serde(serialize_with = "rfc3339_or_none")]
     pub failing_since: Option<SystemTime>,
-    /// What is wrong, and what to do.
+    /// The problem, and what to do.
     pub error: Option<String>,
     /// From this time on a failure counts as `Failing` and not as `Degraded`.
     #[serde(skip)]
@@ -199,7 +199,7 @@ impl State {
     }
 
     /// `remaining` is the time until the expiry, and `None` if there is none. `overdue` is the time since an expiry
-    /// that has passed. `life` is the full time to live: a failure in its last sixth is serious.
+    /// that has passed. `life` is the whole lifetime: a failure in its last sixth is serious.
     pub(super) fn set_expiry(
         &mut self,
         now: SystemTime,

@@ -83,7 +83,7 @@ impl std::fmt::Debug for Environment {
     }
 }
 
-/// The official client's variables: `BAO_X` goes before `VAULT_X`, and an empty `BAO_X` hides `VAULT_X`.
+/// The official client's variables: `BAO_X` has priority over `VAULT_X`, and an empty `BAO_X` hides `VAULT_X`.
 pub(crate) struct OfficialEnv<'a>(pub(crate) &'a Environment);
 
 impl OfficialEnv<'_> {

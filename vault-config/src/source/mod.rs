@@ -37,7 +37,7 @@ pub(crate) trait Source: Send + Sync {
 /// What a source may serve besides plain fields. `load/filter.rs` decides by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SourceRole {
-    /// Set on purpose for this one process: it goes before Vault, unless the program forbids that.
+    /// Set on purpose for this one process: it has priority over Vault, unless the program forbids that.
     Override,
     /// Stands in for Vault in local mode. In Vault mode it never serves a field marked for Vault.
     Local,

@@ -1,5 +1,5 @@
-//! What an administrator does once, with the command line of Vault or with Terraform: here for the
-//! services whose database user is replaced every few seconds.
+//! The administrator's part, usually done once with Vault's command line or with Terraform. Here it prepares a database
+//! role whose users are replaced every few seconds.
 
 use std::error::Error;
 use std::process::ExitStatus;
@@ -16,8 +16,8 @@ pub struct Administrator {
     ids: AppRoleIds,
 }
 
-/// Makes a database role whose users live for 5 s and are renewed for up to 15 s, and an AppRole with
-/// this policy.
+/// Creates a database role whose users are valid for 5 s, and for at most 15 s with renewals; and an AppRole with this
+/// policy.
 pub async fn prepare(policy: &str) -> Administrator {
     let (bao, postgres) = tokio::join!(OpenBao::dev(), Postgres::start());
     bao.connect_database(&postgres).await;
@@ -28,7 +28,7 @@ pub async fn prepare(policy: &str) -> Administrator {
 }
 
 impl Administrator {
-    /// This program again, as the service, with the environment that it needs.
+    /// Returns the command that runs this program as the service, with the environment that it needs.
     pub fn service(&self) -> Result<Command, Box<dyn Error>> {
         let mut service = Command::new(std::env::current_exe()?);
         service.arg("service").env_clear().kill_on_drop(true);
@@ -40,8 +40,8 @@ impl Administrator {
         Ok(service)
     }
 
-    /// Waits for the users of a service that has ended to be gone: the server revokes what hangs on a
-    /// token just after the token.
+    /// Waits until the database users of an ended service are deleted: the server does that shortly after it has
+    /// revoked the token.
     pub async fn check(&self, ended: ExitStatus) -> Result<(), Box<dyn Error>> {
         println!("the service has ended: {ended}");
         let users = "select usename from pg_user where usename like 'v-%'";

@@ -63,7 +63,7 @@ impl Servers {
         Self::with(json!({}), "0.2").await
     }
 
-    /// The tokens of the AppRole have these settings, and a user of `slow` takes so many seconds.
+    /// Starts with these settings for the AppRole's tokens. Creating a user of `slow` takes `takes` seconds.
     async fn with(settings: Value, takes: &str) -> Self {
         let (bao, postgres) = tokio::join!(OpenBao::dev(), Postgres::start());
         bao.connect_database(&postgres).await;

@@ -49,7 +49,7 @@ fn ended(server: &ScriptedServer) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn what_was_issued_before_the_server_went_away_is_ended() {
+async fn credentials_issued_before_an_outage_are_shortened() {
     let sealed = scripted(json!({ "errors": ["Vault is sealed"] }), 503, true).await;
     let early = json!({ "lease_id": "early", "increment": 1 });
     let error =

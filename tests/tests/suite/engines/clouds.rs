@@ -243,7 +243,7 @@ async fn the_status_reports_leases_and_their_next_action() {
 }
 
 #[tokio::test]
-async fn leases_are_renewed_where_they_can_be_and_made_anew_before_their_end_where_not() {
+async fn leases_that_cannot_be_renewed_are_issued_again_before_they_expire() {
     let (server, books) = start(SHORT).await;
     let loader = token_loader::<Clouds>(&server.address(), "t");
     let live = loader.watch().await.unwrap();
@@ -252,7 +252,7 @@ async fn leases_are_renewed_where_they_can_be_and_made_anew_before_their_end_whe
         let books = books.lock().unwrap();
         books.renewed.get(&format!("{path}/0")).copied().unwrap_or_default()
     };
-    until("each is renewed and the others made anew", async || {
+    until("each lease is renewed or issued again", async || {
         let current = live.current();
         let number: usize = current.sts.access_key.strip_prefix("ASIA").unwrap().parse().unwrap();
         let age = books.lock().unwrap().made["aws/sts/deploy"][number].elapsed();

@@ -1,5 +1,4 @@
-//! A cluster whose nodes fail one after the other: `-- cluster --nocapture` prints how long each
-//! recovery took.
+//! A cluster whose nodes fail one after the other. `-- cluster --nocapture` prints the duration of each recovery.
 
 use vault_config_tests::RaftCluster;
 
@@ -19,7 +18,7 @@ async fn clustered(ttl: &str, settings: Value) -> Clustered {
     bao.connect_database(&postgres).await;
     bao.database_role("app", ttl, "1h").await;
     let ids = bao.approle("app", &["app"], settings).await;
-    // Standbys lag: one that does not know the secret_id yet refuses it.
+    // A standby is behind the leader for a moment, and refuses a secret_id that it does not know yet.
     tokio::time::sleep(seconds(2)).await;
     Clustered { cluster, postgres, ids }
 }
@@ -36,7 +35,7 @@ impl Clustered {
         self.postgres.connect(database.username(), password).await.is_ok()
     }
 
-    /// Until what is written to the new leader is seen; the credentials work all the while.
+    /// Waits until the client reads a value that was written to the new leader. The credentials must work all the time.
     async fn recovers(&self, live: &Live<Config>, value: &str, since: Instant) -> Duration {
         self.cluster.wait_for_leader().await;
         let elected = since.elapsed();
@@ -51,7 +50,7 @@ impl Clustered {
         until("renewed", async || live.refresh().await.is_ok()).await;
         let (status, recovered) = (live.status(), since.elapsed());
         eprintln!(
-            "{value}: a leader after {elapsed:?}, all well after {recovered:?}; {counters:?}",
+            "{value}: a leader after {elapsed:?}, healthy after {recovered:?}; {counters:?}",
             elapsed = elected,
             counters = status.counters
         );
@@ -60,8 +59,8 @@ impl Clustered {
 }
 
 #[tokio::test]
-async fn nothing_is_lost_when_the_leader_is_killed_and_every_node_started_again() {
-    // A third of it is left for an election.
+async fn a_killed_leader_and_restarted_nodes_cost_no_credential() {
+    // Long enough for an election: at least a third of the lifetime remains before each renewal.
     let settings = json!({ "token_ttl": "90s", "token_max_ttl": "1h" });
     let servers = clustered("90s", settings).await;
     let live = servers.loader::<Config>().watch().await.unwrap();
@@ -69,7 +68,7 @@ async fn nothing_is_lost_when_the_leader_is_killed_and_every_node_started_again(
 
     let leader = servers.cluster.wait_for_leader().await;
     let killed = Instant::now();
-    // In the middle of a refresh.
+    // The leader is killed in the middle of a refresh.
     let refreshing = tokio::spawn({
         let live = live.clone();
         async move { drop(live.refresh().await) }
@@ -85,13 +84,17 @@ async fn nothing_is_lost_when_the_leader_is_killed_and_every_node_started_again(
         servers.recovers(&live, &format!("node {node} stopped"), stopped).await;
         servers.cluster.start_again(node).await;
     }
-    assert_eq!(first.database.username(), live.current().database.username(), "nothing was lost");
+    assert_eq!(
+        first.database.username(),
+        live.current().database.username(),
+        "no new user was needed"
+    );
     let counters = live.status().counters;
     assert_eq!((counters.logins, counters.rotations), (0, 0), "{counters:?}");
     live.shutdown().await.unwrap();
 }
 
-/// A start while there is no leader, with every node's address and with one standby's alone.
+/// The service knows the addresses of all nodes, or of one standby only.
 #[tokio::test]
 async fn a_start_waits_for_a_leader() {
     let servers = clustered("1h", json!({})).await;
@@ -107,7 +110,7 @@ async fn a_start_waits_for_a_leader() {
     assert_eq!(all.unwrap().key.expose_secret(), "k1");
     assert_eq!(one.unwrap().key.expose_secret(), "k1");
 
-    // Two of three are gone: there will be no leader, and the error says so when the time is up.
+    // With two of three nodes gone, no leader can be elected: the load fails at its deadline.
     let leader = servers.cluster.wait_for_leader().await;
     servers.cluster.kill(leader);
     let last = (0..3).find(|node| servers.cluster.process_id(*node).is_some()).unwrap();

@@ -25,8 +25,8 @@ async fn the_fields_of_one_secret_change_together_and_unchanged_data_is_not_read
     let mut events = live.events();
     let mut subscription = live.subscribe();
     bao.clear_audit();
-    until("looked at", async || asked(&bao, "secret/metadata/app") >= 3).await;
-    assert_eq!(asked(&bao, "secret/data/app"), 0);
+    until("metadata is read", async || requests_for(&bao, "secret/metadata/app") >= 3).await;
+    assert_eq!(requests_for(&bao, "secret/data/app"), 0);
     bao.kv_put("secret", "app", json!({ "key": "k2", "other": "o2" })).await;
     let config = subscription.changed().await.unwrap();
     assert_eq!((config.key.expose_secret(), config.other.expose_secret()), ("k2", "o2"));
@@ -35,10 +35,10 @@ async fn the_fields_of_one_secret_change_together_and_unchanged_data_is_not_read
         _ => None,
     });
     assert_eq!(changed.await, ["key", "other"]);
-    assert_eq!(asked(&bao, "secret/data/app"), 1);
-    // The same values in a new version are no change.
+    assert_eq!(requests_for(&bao, "secret/data/app"), 1);
+    // A new version with the same values is no change.
     bao.kv_put("secret", "app", json!({ "key": "k2", "other": "o2" })).await;
-    until("it is read", async || asked(&bao, "secret/data/app") == 2).await;
+    until("it is read", async || requests_for(&bao, "secret/data/app") == 2).await;
     tokio::time::sleep(seconds(1)).await;
     assert_eq!(live.status().counters.published, 1);
     bao.kv_put("secret", "app", json!({ "key": "k2", "other": "o2", "later": "l" })).await;
@@ -66,12 +66,12 @@ async fn a_deleted_secret_keeps_its_last_value_and_is_reported_once() {
     bao.write("secret/undelete/app", json!({ "versions": [1] })).await;
     next(&mut events, |event| match event {
         Event::Recovered { .. } => Some(()),
-        Event::Failing { .. } => panic!("it was said already"),
+        Event::Failing { .. } => panic!("the failure was reported already"),
         _ => None,
     })
     .await;
     assert_eq!(live.status().health, Health::Healthy);
-    // A key alone that goes is kept too, and so is its neighbour as it was.
+    // If one key of the secret is missing, both fields keep their last values.
     bao.kv_put("secret", "app", json!({ "key": "k9" })).await;
     let kind = next(&mut events, |event| match event {
         Event::Failing { problem, .. } => Some(problem.kind()),
@@ -82,7 +82,7 @@ async fn a_deleted_secret_keeps_its_last_value_and_is_reported_once() {
 }
 
 #[tokio::test]
-async fn version_1_is_compared_by_content() {
+async fn secrets_of_kv_version_1_are_compared_by_content() {
     let bao = bao().await;
     bao.mount_kv_v1("old").await;
     bao.write("old/app", json!({ "key": "k1" })).await;
@@ -96,7 +96,7 @@ async fn version_1_is_compared_by_content() {
     assert_eq!(live.status().counters.published, 0);
     bao.write("old/app", json!({ "key": "k2" })).await;
     until("seen", async || live.current().key.expose_secret() == "k2").await;
-    assert_eq!(asked(&bao, "old/metadata"), 0);
+    assert_eq!(requests_for(&bao, "old/metadata"), 0);
 }
 
 #[tokio::test]
@@ -105,23 +105,24 @@ async fn without_permission_for_metadata_the_data_is_read() {
     bao.policy("app", r#"path "secret/data/app" { capabilities = ["read"] }"#).await;
     let live = loader::<Stored>(&bao, json!({})).await.watch().await.unwrap();
     bao.clear_audit();
-    until("read", async || asked(&bao, "secret/data/app") >= 3).await;
-    assert_eq!(asked(&bao, "secret/metadata/app"), 1, "asked once, and not again");
+    until("read", async || requests_for(&bao, "secret/data/app") >= 3).await;
+    assert_eq!(requests_for(&bao, "secret/metadata/app"), 1, "asked once, and not again");
     bao.kv_put("secret", "app", json!({ "key": "k2", "other": "o2" })).await;
     until("seen", async || pair(&live) == ("k2".into(), "o2".into())).await;
     assert_eq!(live.status().health, Health::Healthy);
-    // With a corrected policy the readings are saved.
+    // With the corrected policy, unchanged data is not read any more.
     bao.policy("app", POLICY).await;
-    until("looked at again", async || asked(&bao, "secret/metadata/app") >= 4).await;
-    let readings = asked(&bao, "secret/data/app");
-    assert!((12..20).contains(&readings), "{readings} readings");
-    let looks = asked(&bao, "secret/metadata/app");
-    until("looked at", async || asked(&bao, "secret/metadata/app") >= looks + 3).await;
-    assert_eq!(asked(&bao, "secret/data/app"), readings);
+    until("metadata is read again", async || requests_for(&bao, "secret/metadata/app") >= 4).await;
+    let reads = requests_for(&bao, "secret/data/app");
+    assert!((12..20).contains(&reads), "{reads} reads");
+    let probes = requests_for(&bao, "secret/metadata/app");
+    until("metadata is read", async || requests_for(&bao, "secret/metadata/app") >= probes + 3)
+        .await;
+    assert_eq!(requests_for(&bao, "secret/data/app"), reads);
 }
 
 #[tokio::test]
-async fn what_was_absent_may_come_and_what_is_never_refreshed_is_not_read() {
+async fn an_absent_secret_may_appear_and_a_secret_with_refresh_never_is_not_read() {
     let bao = bao().await;
     bao.kv_put("secret", "fixed", json!({ "fixed": "f1" })).await;
     #[derive(Debug, VaultConfig)]
@@ -140,13 +141,19 @@ async fn what_was_absent_may_come_and_what_is_never_refreshed_is_not_read() {
     assert_eq!(live.status().health, Health::Healthy);
     bao.kv_put("secret", "later", json!({ "later": "l" })).await;
     until("seen", async || live.current().later.is_some()).await;
-    assert_eq!(asked(&bao, "secret/data/fixed") + asked(&bao, "secret/metadata/fixed"), 0);
-    assert_eq!(asked(&bao, "secret/data/app") + asked(&bao, "secret/metadata/app"), 0);
+    assert_eq!(
+        requests_for(&bao, "secret/data/fixed") + requests_for(&bao, "secret/metadata/fixed"),
+        0
+    );
+    assert_eq!(
+        requests_for(&bao, "secret/data/app") + requests_for(&bao, "secret/metadata/app"),
+        0
+    );
 }
 
-/// Its versions begin at 1 again.
+/// The versions of such a secret begin at 1 again, so the version alone does not show the change.
 #[tokio::test]
-async fn a_secret_whose_metadata_was_deleted_and_that_was_written_anew_is_seen() {
+async fn a_secret_that_is_written_again_after_its_metadata_was_deleted_is_seen() {
     let bao = bao().await;
     #[derive(Debug, VaultConfig)]
     struct Config {
@@ -155,8 +162,8 @@ async fn a_secret_whose_metadata_was_deleted_and_that_was_written_anew_is_seen()
     }
     let live = loader::<Config>(&bao, json!({})).await.watch().await.unwrap();
     bao.delete("secret/metadata/app").await;
-    bao.kv_put("secret", "app", json!({ "key": "anew" })).await;
-    until("it is seen", async || live.current().key.expose_secret() == "anew").await;
+    bao.kv_put("secret", "app", json!({ "key": "k2" })).await;
+    until("it is seen", async || live.current().key.expose_secret() == "k2").await;
 }
 
 #[tokio::test]
@@ -170,13 +177,13 @@ async fn a_refresh_reads_the_secret_itself() {
     let live = loader::<Config>(&bao, json!({})).await.watch().await.unwrap();
     bao.clear_audit();
     live.refresh().await.unwrap();
-    assert_eq!(asked(&bao, "secret/data/app"), 1);
+    assert_eq!(requests_for(&bao, "secret/data/app"), 1);
     assert_eq!(live.current().key.expose_secret(), "k1");
 }
 
-/// After a restart they would be `None` and the default.
+/// A restart would read `None` and the default, and so does the running service.
 #[tokio::test]
-async fn keys_that_may_be_absent_are_taken_out_and_hold_up_no_neighbours() {
+async fn optional_keys_may_disappear_without_delaying_other_keys() {
     let bao = bao().await;
     #[derive(Debug, VaultConfig)]
     struct Config {
@@ -191,13 +198,13 @@ async fn keys_that_may_be_absent_are_taken_out_and_hold_up_no_neighbours() {
     let live = loader::<Config>(&bao, json!({})).await.watch().await.unwrap();
     assert!(live.current().other.is_some() && live.current().size == 9);
     bao.kv_put("secret", "app", json!({ "key": "k2" })).await;
-    until("the neighbour is seen", async || live.current().key.expose_secret() == "k2").await;
+    until("the other key is seen", async || live.current().key.expose_secret() == "k2").await;
     let config = live.current();
     assert!(config.other.is_none() && config.size == 7, "{config:?}");
     assert_eq!(live.status().health, Health::Healthy);
     bao.kv_put("secret", "app", json!({ "key": "k3", "other": "o3" })).await;
-    until("it is there again", async || live.current().other.is_some()).await;
-    // What cannot be absent keeps all of the secret as it was.
+    until("the optional key is back", async || live.current().other.is_some()).await;
+    // If a required key is missing, all fields of the secret keep their last values.
     bao.kv_put("secret", "app", json!({ "other": "o4" })).await;
     until("it fails", async || live.status().health == Health::Degraded).await;
     let config = live.current();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_new_pair_is_there_before_the_old_one_ends() {
+async fn a_new_user_is_published_before_the_old_one_expires() {
     let servers = Servers::start("5s", "10s").await;
     let live = loader::<Config>(&servers.bao, json!({})).await.watch().await.unwrap();
     let failures = failures(&live);
@@ -12,8 +12,8 @@ async fn a_new_pair_is_there_before_the_old_one_ends() {
     for _ in 0..2 {
         let new = database.changed().await.unwrap();
         assert_ne!(old.username(), new.username());
-        assert!(servers.accepts(&new).await, "the new pair works when it is published");
-        assert!(servers.accepts(&old).await, "the old one still does");
+        assert!(servers.accepts(&new).await, "the new user works when it is published");
+        assert!(servers.accepts(&old).await, "the old user still works");
         old = new;
     }
     servers.always_accepts(&live, seconds(8)).await;
@@ -23,7 +23,7 @@ async fn a_new_pair_is_there_before_the_old_one_ends() {
 }
 
 #[tokio::test]
-async fn a_replaced_pair_is_revoked_when_every_reader_has_the_new_one_and_the_overlap_has_passed() {
+async fn a_replaced_user_is_revoked_after_the_overlap_when_every_reader_has_the_new_one() {
     let servers = Servers::start("12s", "13s").await;
     let loader = loader::<Config>(&servers.bao, json!({})).await;
     let began = Instant::now();
@@ -31,14 +31,14 @@ async fn a_replaced_pair_is_revoked_when_every_reader_has_the_new_one_and_the_ov
     let mut slow = live.subscribe();
     let old = live.current();
     slow.changed().await.unwrap();
-    // The reader has the new pair, and may still be connecting with the one before.
+    // The reader has the new user, and may still be connecting as the old one.
     tokio::time::sleep(seconds(2)).await;
     assert!(servers.accepts(&old.database).await);
     let asking = tokio::spawn(async move { slow.changed().await.is_some() });
     until("it is revoked", async || !servers.accepts(&old.database).await).await;
     assert!(
         began.elapsed() < seconds(12),
-        "by itself it lives for thirteen: {:?}",
+        "it expired after 13 s, and was not revoked: {:?}",
         began.elapsed()
     );
     servers.always_accepts(&live, seconds(1)).await;
@@ -51,37 +51,41 @@ async fn a_lease_that_is_revoked_by_an_operator_is_replaced_at_its_next_renewal(
     let live = loader::<Config>(&servers.bao, json!({})).await.watch().await.unwrap();
     let before = live.current();
     servers.bao.write("sys/leases/revoke-prefix/database/creds/app", json!({})).await;
-    until("healed", async || servers.accepts(&live.current().database).await).await;
+    until("a new user is published", async || servers.accepts(&live.current().database).await)
+        .await;
     assert_ne!(before.database.username(), live.current().database.username());
     assert_eq!(live.status().health, Health::Healthy);
 }
 
-/// Consul Template made 600 users a minute in this situation.
+/// Consul Template created 600 users a minute in this situation.
 #[tokio::test]
-async fn credentials_that_never_last_are_made_a_few_times_and_no_more() {
+async fn credentials_that_are_revoked_again_and_again_are_issued_a_few_times_only() {
     let servers = Servers::start("1h", "24h").await;
     let live = loader::<Config>(&servers.bao, json!({})).await.watch().await.unwrap();
     for _ in 0..30 {
         servers.bao.write("sys/leases/revoke-prefix/database/creds/app", json!({})).await;
         live.refresh().await.ok();
     }
-    let made = asked(&servers.bao, "database/creds/app");
-    assert!((3..=4).contains(&made), "{made} were made: the first, and three out of turn");
-    let renewals = asked(&servers.bao, "sys/leases/renew");
+    let issued = requests_for(&servers.bao, "database/creds/app");
+    assert!(
+        (3..=4).contains(&issued),
+        "{issued}, not the first and at most three ahead of schedule"
+    );
+    let renewals = requests_for(&servers.bao, "sys/leases/renew");
     assert!(renewals <= 32, "{renewals} renewals");
 }
 
 #[tokio::test]
-async fn without_permission_to_renew_leases_credentials_are_rotated_in_turn() {
+async fn without_permission_to_renew_leases_credentials_are_rotated_on_schedule() {
     let servers = Servers::start("3s", "1h").await;
     let settings = json!({ "token_no_default_policy": true, "token_ttl": "1h" });
     let live = loader::<Config>(&servers.bao, settings).await.watch().await.unwrap();
     servers.always_accepts(&live, seconds(9)).await;
-    let made = asked(&servers.bao, "database/creds/app");
-    assert!((3..=20).contains(&made), "{made} were made in 9 s");
+    let issued = requests_for(&servers.bao, "database/creds/app");
+    assert!((3..=20).contains(&issued), "{issued} were issued in 9 s");
 }
 
-/// The server answers 400 to a renewal while the database is away: that passes.
+/// While the database is away, the server answers a renewal with 400. That does not mean that the lease is lost.
 #[tokio::test]
 async fn an_outage_of_the_database_costs_no_lease() {
     let servers = Servers::start("1m", "1h").await;

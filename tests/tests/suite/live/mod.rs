@@ -1,4 +1,4 @@
-//! Configurations that stay fresh, through rotation and outages.
+//! Watched configurations that stay fresh, through rotation and outages.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,18 +11,18 @@ use vault_config_tests::{AppRoleIds, OpenBao, Postgres};
 
 use crate::support::{approle_loader, token_loader, until};
 
-mod adversary;
 mod cluster;
-mod given_tokens;
+mod endurance;
+mod guarantees;
 mod kv;
 mod leases;
 mod outages;
-mod promises;
 mod reading;
 mod shared;
 mod shutdown;
 mod soak;
 mod static_roles;
+mod supplied_tokens;
 mod token;
 mod virtual_time;
 mod world;
@@ -43,18 +43,19 @@ path "database/creds/app" { capabilities = ["read"] }
 path "database/static-creds/legacy" { capabilities = ["read"] }
 "#;
 
-/// An OpenBao whose database role `app` has these times, with its PostgreSQL.
+/// An OpenBao with a PostgreSQL, for which its role `app` issues users.
 struct Servers {
     bao: OpenBao,
     postgres: Postgres,
 }
 
 impl Servers {
+    /// The users of `app` have these lifetimes.
     async fn start(ttl: &str, max_ttl: &str) -> Self {
         Self::with(OpenBao::dev(), ttl, max_ttl).await
     }
 
-    /// The OpenBao can be started again.
+    /// As `start`, and the OpenBao keeps its data when it is restarted.
     async fn durable(ttl: &str, max_ttl: &str) -> Self {
         Self::with(OpenBao::durable(), ttl, max_ttl).await
     }
@@ -67,13 +68,13 @@ impl Servers {
         Self { bao, postgres }
     }
 
-    /// Whether the credentials open a session now.
+    /// Whether PostgreSQL accepts the credentials now.
     async fn accepts(&self, database: &DatabaseCredentials) -> bool {
         let password = database.password().expose_secret();
         self.postgres.connect(database.username(), password).await.is_ok()
     }
 
-    /// The current credentials open a session at every moment.
+    /// Asserts that PostgreSQL accepts the current credentials during all of this time.
     async fn always_accepts(&self, live: &Live<Config>, how_long: Duration) {
         let began = Instant::now();
         while began.elapsed() < how_long {
@@ -84,13 +85,13 @@ impl Servers {
         }
     }
 
-    /// The database users that were made and are still there.
+    /// The number of users that OpenBao created and that still exist.
     async fn users(&self) -> usize {
         self.postgres.psql("select usename from pg_user where usename like 'v-%'").await.len()
     }
 
-    /// The server drops them a moment after it has answered; by themselves they would live on for
-    /// longer than is waited for here.
+    /// Waits until every user is deleted: the server deletes them shortly after it has answered. Without a revocation
+    /// they would exist for longer than this waits.
     async fn no_user_is_left(&self) {
         let began = Instant::now();
         while self.users().await > 0 {
@@ -112,13 +113,13 @@ async fn prepare(bao: &OpenBao) {
     bao.policy("app", POLICY).await;
 }
 
-/// Logs in as an AppRole whose tokens have these settings, as `token_ttl`.
+/// Logs in as an AppRole with these settings for its tokens, such as `token_ttl`.
 async fn loader<T: VaultConfig>(bao: &OpenBao, settings: Value) -> Loader<T> {
     let ids = bao.approle("app", &["app"], settings).await;
     approle_loader(bao.address(), &ids)
 }
 
-/// The next event that this takes something from.
+/// Waits for an event from which `take` returns a value, and returns that value.
 async fn next<R>(events: &mut Events, mut take: impl FnMut(&Event) -> Option<R>) -> R {
     let found = async {
         loop {
@@ -131,7 +132,7 @@ async fn next<R>(events: &mut Events, mut take: impl FnMut(&Event) -> Option<R>)
     tokio::time::timeout(seconds(60), found).await.expect("the event comes")
 }
 
-/// What fails from now on, but for answers that a slow machine lets come too late.
+/// Collects the failures from now on, without timeouts: they also happen on a slow machine.
 fn failures<T>(live: &Live<T>) -> Arc<Mutex<Vec<String>>> {
     let (failures, mut events) = (Arc::new(Mutex::new(Vec::new())), live.events());
     let kept = Arc::clone(&failures);
@@ -147,7 +148,7 @@ fn failures<T>(live: &Live<T>) -> Arc<Mutex<Vec<String>>> {
     failures
 }
 
-async fn is_rotated(events: &mut Events) {
+async fn wait_for_rotation(events: &mut Events) {
     next(events, |event| matches!(event, Event::Rotated { .. }).then_some(())).await;
 }
 
@@ -155,7 +156,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// How many requests there were for paths that begin so.
-fn asked(bao: &OpenBao, path: &str) -> usize {
+/// The number of requests for paths that begin with `path`.
+fn requests_for(bao: &OpenBao, path: &str) -> usize {
     bao.audit_requests().iter().filter(|request| request.path.starts_with(path)).count()
 }

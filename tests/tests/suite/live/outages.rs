@@ -8,7 +8,7 @@ use super::*;
 
 const MINUTE: u64 = 60;
 
-/// What stands in front of a server, or a server without its storage, answers to everything.
+/// The answers of a gateway, or of a server without its storage, to every request.
 fn answers() -> Vec<(&'static str, ScriptedAnswer)> {
     let html = |status| {
         ScriptedAnswer::status(status).header("Content-Type", "text/html").body("<html>away</html>")
@@ -30,63 +30,63 @@ async fn a_lost_lease_is_replaced_soon_after_an_outage() {
         for minutes in [1, 3, 5] {
             let world = World::start().await;
             world.pass(seconds(10 * MINUTE), |_| {}).await;
-            world.books().revoke_leases(world.clock.real());
+            world.server().revoke_leases(world.clock.real());
             let answer = answer.clone();
-            world.answer_instead(move |_, _| Some(answer.clone()));
+            world.override_answers(move |_, _| Some(answer.clone()));
             let (refreshed, ()) =
                 tokio::join!(world.live.refresh(), world.pass(seconds(90), |_| {}));
             assert!(refreshed.is_err(), "{what}");
             world.pass(seconds(minutes * MINUTE), |_| {}).await;
-            assert!(!world.is_well(), "or it shows nothing");
-            world.answer_again();
+            assert!(!world.has_valid_credentials(), "otherwise this tests nothing");
+            world.restore_answers();
             let (back, mut well) = (world.clock.real(), None);
             world
                 .pass(seconds(75), |now| {
-                    if world.is_well() {
+                    if world.has_valid_credentials() {
                         well.get_or_insert(now - back);
                     }
                 })
                 .await;
             assert!(well.is_some(), "{what} for {minutes} min: {:#?}", world.live.status());
-            // No more were issued than one for the loss: what was refused left nothing behind.
-            assert!(world.books().leases.len() <= 3, "{what}: {}", world.books().leases.len());
-            world.pass(seconds(6 * MINUTE), |_| assert!(world.is_well())).await;
+            // The requests that were refused issued no credential.
+            assert!(world.server().leases.len() <= 3, "{what}: {}", world.server().leases.len());
+            world.pass(seconds(6 * MINUTE), |_| assert!(world.has_valid_credentials())).await;
             assert!(world.is_healthy(), "{what}: {:#?}", world.live.status());
         }
     }
 }
 
 #[tokio::test]
-async fn retry_after_binds_everything_that_is_watched() {
+async fn retry_after_applies_to_the_token_and_every_source() {
     let world = World::start().await;
     world.pass(seconds(10 * MINUTE), |_| {}).await;
     let began = world.clock.real();
     let limited = ScriptedAnswer::json(429, &json!({ "errors": ["slow down"] }));
-    world.answer_instead(move |_, _| Some(limited.clone().header("Retry-After", "600")));
+    world.override_answers(move |_, _| Some(limited.clone().header("Retry-After", "600")));
     world.pass(seconds(599), |_| {}).await;
-    let asked = world.asked_since(began, "/v1/");
-    assert!(asked <= 2, "{asked} requests: {:?}", world.books().log);
-    world.answer_again();
+    let asked = world.requests_since(began, "/v1/");
+    assert!(asked <= 2, "{asked} requests: {:?}", world.server().log);
+    world.restore_answers();
     world.pass(seconds(20 * MINUTE), |_| {}).await;
     assert!(world.is_healthy(), "{:#?}", world.live.status());
 }
 
-/// However many paths there are.
+/// The limit does not depend on the number of paths.
 #[tokio::test]
 async fn an_outage_costs_at_most_a_request_a_second() {
     for (what, answer) in answers() {
         let world = World::start().await;
         world.pass(seconds(10 * MINUTE), |_| {}).await;
         let began = world.clock.real();
-        world.answer_instead(move |_, _| Some(answer.clone()));
+        world.override_answers(move |_, _| Some(answer.clone()));
         for _ in 0..4 {
             drop(tokio::join!(world.live.refresh(), world.pass(seconds(MINUTE), |_| {})));
         }
         world.pass(seconds(56 * MINUTE), |_| {}).await;
-        let books = world.books();
+        let server = world.server();
         let times: Vec<Duration> =
-            books.log.iter().map(|(at, _)| *at).filter(|at| *at >= began).collect();
-        // The first requests go out together; each probe after that by itself.
+            server.log.iter().map(|(at, _)| *at).filter(|at| *at >= began).collect();
+        // The first requests are sent together, and each probe after that alone.
         for (index, at) in times.iter().enumerate() {
             let minute =
                 times[index..].iter().take_while(|other| **other - *at < seconds(60)).count();
@@ -97,12 +97,11 @@ async fn an_outage_costs_at_most_a_request_a_second() {
     }
 }
 
-/// What hangs holds up nothing: neither other paths nor the status.
 #[tokio::test]
-async fn a_path_that_fails_for_itself_holds_up_none_of_the_others() {
+async fn one_failing_path_delays_no_other() {
     let world = World::start().await;
-    world.books().failing = Some("/v1/database/static-creds/legacy");
-    world.pass(seconds(8 * HOUR), |now| assert!(world.is_well(), "{now:?}")).await;
+    world.server().failing = Some("/v1/database/static-creds/legacy");
+    world.pass(seconds(8 * HOUR), |now| assert!(world.has_valid_credentials(), "{now:?}")).await;
     let states = world.live.status().sources;
     let failing = states.iter().filter(|source| source.state.health != Health::Healthy);
     let failing: Vec<_> = failing.map(|source| source.source.as_str()).collect();
@@ -110,9 +109,9 @@ async fn a_path_that_fails_for_itself_holds_up_none_of_the_others() {
     assert!(world.live.current().key.expose_secret() != "k1", "changes are seen meanwhile");
 }
 
-/// Over HTTP/1.1 a request that is not answered keeps its connection.
+/// Over HTTP/1.1, a request without an answer occupies its TCP connection.
 #[tokio::test]
-async fn paths_that_hang_hold_up_no_lease() {
+async fn paths_that_hang_delay_no_renewal() {
     let is_hanging = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let (hangs, renewed) = (Arc::clone(&is_hanging), Arc::new(Mutex::new(0)));
     let renewals = Arc::clone(&renewed);
@@ -138,7 +137,7 @@ async fn paths_that_hang_hold_up_no_lease() {
     let vault = vault_config::Vault::builder()
         .address(server.address())
         .auth(AppRole::new("role", "secret"))
-        // Fewer than there are paths.
+        // Fewer than paths that hang.
         .max_connections(2)
         .build()
         .unwrap();

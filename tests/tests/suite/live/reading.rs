@@ -1,4 +1,4 @@
-//! What readers of a watched configuration see.
+//! The readers of a watched configuration: what they return, and when they wake.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
@@ -44,14 +44,14 @@ async fn a_view_changes_when_its_part_does() {
     bao.kv_put("secret", "app", json!({ "key": "k2", "other": "o1" })).await;
     assert_eq!(key.changed().await.unwrap().expose_secret(), "k2");
     let untouched = tokio::time::timeout(seconds(1), one.changed()).await;
-    assert!(untouched.is_err(), "what it shows did not change");
+    assert!(untouched.is_err(), "its part did not change");
     drop(live);
-    assert!(key.changed().await.is_none(), "it is not refreshed any more");
+    assert!(key.changed().await.is_none(), "the configuration is not watched any more");
 }
 
 fn short(key: &SecretString) -> Result<(), String> {
     match key.expose_secret() {
-        "kaboom" => panic!("a validator of the user's"),
+        "kaboom" => panic!("the validator panics"),
         text if text.len() > 3 => Err("is too long".to_owned()),
         _ => Ok(()),
     }
@@ -66,7 +66,7 @@ struct Checked {
 }
 
 #[tokio::test]
-async fn what_is_not_valid_is_not_published_and_holds_up_nothing_else() {
+async fn an_invalid_value_is_not_published_and_delays_no_other_secret() {
     let bao = bao().await;
     bao.kv_put("secret", "second", json!({ "second": "s1" })).await;
     let live = loader::<Checked>(&bao, json!({})).await.watch().await.unwrap();
@@ -98,7 +98,7 @@ struct CheckedOld {
     key: SecretString,
 }
 
-/// Of version 1 the content is read each time.
+/// A secret of KV version 1 is read as a whole each time, so the invalid value is seen again and again.
 #[tokio::test]
 async fn an_invalid_value_is_reported_once_until_it_changes() {
     let bao = bao().await;
@@ -129,7 +129,7 @@ async fn an_invalid_value_is_reported_once_until_it_changes() {
     assert_eq!(event_names, ["rejected", "rejected", "recovered"]);
 }
 
-/// The user that was accepted first.
+/// The user name of the first credential. The validator rejects every other.
 static ACCEPTED: OnceLock<String> = OnceLock::new();
 
 fn first(pair: &DatabaseCredentials) -> Result<(), String> {
@@ -138,22 +138,22 @@ fn first(pair: &DatabaseCredentials) -> Result<(), String> {
 }
 
 #[derive(Debug, VaultConfig)]
-struct CheckedPair {
+struct CheckedCredential {
     #[vault(database = "app", validate = first)]
     database: DatabaseCredentials,
 }
 
 #[tokio::test]
-async fn a_renewal_does_not_hide_that_the_new_pair_is_refused() {
+async fn a_renewal_does_not_hide_that_the_new_credential_is_rejected() {
     let servers = Servers::start("1h", "24h").await;
-    let live = loader::<CheckedPair>(&servers.bao, json!({})).await.watch().await.unwrap();
+    let live = loader::<CheckedCredential>(&servers.bao, json!({})).await.watch().await.unwrap();
     let mut events = live.events();
     let revoked = json!({ "sync": true });
     servers.bao.write("sys/leases/revoke-prefix/database/creds/app", revoked).await;
     for _ in 0..3 {
         assert_eq!(live.refresh().await.unwrap_err().kind(), ErrorKind::Invalid);
         let status = live.status();
-        // The published pair is the one that was revoked.
+        // The published credential is the revoked one.
         assert_eq!(status.health, Health::Failing, "{status:#?}");
         assert!(status.good_until.unwrap() <= std::time::SystemTime::now(), "{status:#?}");
     }
@@ -172,12 +172,12 @@ async fn a_state_is_logged_when_it_begins_and_when_it_ends() {
     let bao = bao().await;
     let log = LogLines::default();
     let _listening = listen(log.clone());
-    let live = loader::<Config2>(&bao, json!({})).await.watch().await.unwrap();
+    let live = loader::<KeyOnly>(&bao, json!({})).await.watch().await.unwrap();
     log.take();
     bao.seal().await;
     until("failing", async || live.status().counters.failures >= 3).await;
     bao.unseal().await;
-    until("well", async || live.status().health == Health::Healthy).await;
+    until("healthy", async || live.status().health == Health::Healthy).await;
     let lines = log.take();
     let of_secret: Vec<_> = lines.iter().filter(|line| line.contains("kv secret/app")).collect();
     assert_eq!(of_secret.len(), 2, "{lines:#?}");
@@ -186,7 +186,7 @@ async fn a_state_is_logged_when_it_begins_and_when_it_ends() {
 }
 
 #[derive(Debug, VaultConfig)]
-struct Config2 {
+struct KeyOnly {
     #[vault(kv = "app", refresh = "1s")]
     key: SecretString,
 }
@@ -194,7 +194,7 @@ struct Config2 {
 #[tokio::test]
 async fn the_status_is_a_document_for_a_health_endpoint() {
     let bao = bao().await;
-    let live = loader::<Config2>(&bao, json!({})).await.watch().await.unwrap();
+    let live = loader::<KeyOnly>(&bao, json!({})).await.watch().await.unwrap();
     until("read once", async || live.status().counters.reads > 0).await;
     let document = serde_json::to_value(live.status()).unwrap();
     assert_eq!(document["health"], "healthy");
@@ -208,9 +208,9 @@ async fn the_status_is_a_document_for_a_health_endpoint() {
 }
 
 #[tokio::test]
-async fn in_local_mode_nothing_is_refreshed_and_everything_works() {
+async fn in_local_mode_nothing_is_refreshed_and_every_method_works() {
     let variables = [("KEY", "k")];
-    let loader = Config2::loader().without_dotenv().env_source(variables);
+    let loader = KeyOnly::loader().without_dotenv().env_source(variables);
     let live = loader.watch().await.unwrap();
     assert_eq!(live.current().key.expose_secret(), "k");
     assert!(live.status().sources.is_empty());
@@ -222,8 +222,8 @@ async fn in_local_mode_nothing_is_refreshed_and_everything_works() {
 }
 
 #[tokio::test]
-async fn a_selection_that_panics_panics_where_it_is_made() {
-    let loader = Config2::loader().without_dotenv().env_source([("KEY", "k")]);
+async fn a_panic_in_a_selector_reaches_its_caller() {
+    let loader = KeyOnly::loader().without_dotenv().env_source([("KEY", "k")]);
     let live = loader.watch().await.unwrap();
     let selecting = AssertUnwindSafe(|| live.select(|_| -> &SecretString { panic!("mine") }));
     assert!(std::panic::catch_unwind(selecting).is_err());

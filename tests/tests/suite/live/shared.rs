@@ -24,40 +24,47 @@ async fn three() -> (World, [Live<Everything>; 2]) {
 }
 
 #[tokio::test]
-async fn a_dead_token_costs_all_of_them_one_login_and_each_one_credential() {
+async fn a_revoked_token_costs_one_login_in_total_and_one_credential_each() {
     let (world, others) = three().await;
-    assert_eq!((world.asked("/v1/auth/approle/login"), world.books().leases.len()), (1, 3));
+    assert_eq!((world.requests_for("/v1/auth/approle/login"), world.server().leases.len()), (1, 3));
     let first = Arc::new(AtomicBool::new(true));
-    world.answer_instead(move |request, _| {
+    world.override_answers(move |request, _| {
         let fails =
             request.path() == "/v1/auth/approle/login" && first.swap(false, Ordering::SeqCst);
         fails.then(|| errors(500, "internal error"))
     });
-    world.books().revoke_tokens(world.clock.real());
+    world.server().revoke_tokens(world.clock.real());
     drop(world.live.refresh().await);
     world.pass(seconds(2 * MINUTE), |_| {}).await;
-    assert_eq!(world.asked("/v1/auth/approle/login"), 3, "the first, one that failed, and one");
-    assert_eq!(world.books().leases.len(), 6, "one each");
+    assert_eq!(
+        world.requests_for("/v1/auth/approle/login"),
+        3,
+        "the first, a failed one, and its retry"
+    );
+    assert_eq!(world.server().leases.len(), 6, "one each");
     for live in others.iter().chain([&world.live]) {
         let status = live.status();
         assert_eq!(status.health, Health::Healthy, "{status:#?}");
-        assert!(world.books().is_alive(live.current().database.username(), world.clock.real()));
+        assert!(world.server().is_valid(live.current().database.username(), world.clock.real()));
     }
 }
 
-/// What one of them has repaired, the others do not report as failing.
+/// One configuration renews the token for all. The others must not keep reporting a failure that has ended.
 #[tokio::test]
-async fn what_works_again_works_again_for_all_of_them() {
+async fn a_recovery_is_reported_to_every_configuration() {
     let (world, others) = three().await;
     let mut events: Vec<_> = others.iter().map(Live::events).collect();
-    world.answer_instead(|request, _| {
+    world.override_answers(|request, _| {
         let is_renewal = request.path() == "/v1/auth/token/renew-self";
         is_renewal.then(|| errors(500, "internal error"))
     });
     world.pass(seconds(45 * MINUTE), |_| {}).await;
     let health = |live: &Live<Everything>| live.status().token.unwrap().state.health;
-    assert!(others.iter().all(|live| health(live) == Health::Degraded), "it fails for all");
-    world.answer_again();
+    assert!(
+        others.iter().all(|live| health(live) == Health::Degraded),
+        "all of them report the failure"
+    );
+    world.restore_answers();
     world.pass(seconds(2 * MINUTE), |_| {}).await;
     assert!(others.iter().all(|live| health(live) == Health::Healthy));
     for events in &mut events {
@@ -69,19 +76,19 @@ async fn what_works_again_works_again_for_all_of_them() {
         assert_eq!(next(events, is_of_token).await, "failing");
         assert_eq!(next(events, is_of_token).await, "recovered");
     }
-    let renewals = world.asked("/v1/auth/token/renew-self");
+    let renewals = world.requests_for("/v1/auth/token/renew-self");
     assert!(renewals < 40, "{renewals}: one of them renews for all");
 }
 
-/// Five wrong tries within a quarter of an hour lock the account, for all instances.
+/// Five wrong attempts within a quarter of an hour lock the account for all instances.
 #[tokio::test]
-async fn a_secret_that_is_refused_is_hardly_sent_again() {
+async fn a_refused_secret_id_is_sent_at_most_twice_in_a_quarter_of_an_hour() {
     let (world, others) = three().await;
-    world.answer_instead(|request, _| {
+    world.override_answers(|request, _| {
         let is_login = request.path() == "/v1/auth/approle/login";
         is_login.then(|| errors(400, "invalid role or secret ID"))
     });
-    world.books().revoke_tokens(world.clock.real());
+    world.server().revoke_tokens(world.clock.real());
     let began = world.clock.real();
     for _ in 0..60 {
         for live in others.iter().chain([&world.live]) {
@@ -89,8 +96,8 @@ async fn a_secret_that_is_refused_is_hardly_sent_again() {
         }
         world.pass(seconds(MINUTE), |_| {}).await;
     }
-    let books = world.books();
-    let logins: Vec<Duration> = books
+    let server = world.server();
+    let logins: Vec<Duration> = server
         .log
         .iter()
         .filter(|(at, path)| *at >= began && path == "/v1/auth/approle/login")
@@ -99,57 +106,57 @@ async fn a_secret_that_is_refused_is_hardly_sent_again() {
     for at in &logins {
         let soon =
             logins.iter().filter(|other| **other >= *at && **other < *at + seconds(15 * MINUTE));
-        // Another instance, and a load by hand, have to fit in beside it.
+        // This leaves attempts for another instance and for a load by hand.
         assert!(soon.count() <= 2, "{logins:?}");
     }
 }
 
-/// Kubernetes' API is away for ten minutes: 403 for the right token. Nothing is locked by that.
+/// While the API of Kubernetes is away, the server refuses a correct token with 403. Attempts lock no account there.
 #[tokio::test]
-async fn a_login_that_depends_on_what_is_away_is_tried_each_minute() {
+async fn a_login_that_kubernetes_cannot_confirm_is_retried_each_minute() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("jwt");
     std::fs::write(&file, "a.b.c").unwrap();
     let world = World::with(Kubernetes::new("app").token_file(&file), |_| {}).await;
-    world.answer_instead(|request, _| {
+    world.override_answers(|request, _| {
         let is_login = request.path() == "/v1/auth/kubernetes/login";
         is_login.then(|| errors(403, "permission denied"))
     });
-    world.books().revoke_tokens(world.clock.real());
+    world.server().revoke_tokens(world.clock.real());
     drop(world.live.refresh().await);
     world.pass(seconds(10 * MINUTE), |_| {}).await;
-    assert!(!world.is_well(), "or it shows nothing");
-    world.answer_again();
+    assert!(!world.has_valid_credentials(), "otherwise this tests nothing");
+    world.restore_answers();
     world.pass(seconds(75), |_| {}).await;
     assert!(world.is_healthy(), "{:#?}", world.live.status());
 }
 
-/// A policy without `default`: repeating for each token what was refused does not help.
+/// Without the `default` policy the server refuses each renewal. The refusal is remembered for later tokens too.
 #[tokio::test]
-async fn tokens_that_may_not_renew_themselves_are_replaced_in_their_time() {
-    let world = World::with(AppRole::new("role", "secret"), |books| {
-        books.token_ttl = Some(6);
+async fn tokens_that_may_not_renew_themselves_are_replaced_on_schedule() {
+    let world = World::with(AppRole::new("role", "secret"), |server| {
+        server.token_ttl = Some(6);
     })
     .await;
     let denied = "1 error occurred:\n\t* permission denied\n\n";
-    world.answer_instead(move |request, _| {
+    world.override_answers(move |request, _| {
         let is_renewal = request.path() == "/v1/auth/token/renew-self";
         is_renewal.then(|| errors(403, denied))
     });
     world.pass(seconds(20), |_| {}).await;
     let began = world.clock.real();
-    world.pass(seconds(MINUTE), |now| assert!(world.is_well(), "{now:?}")).await;
+    world.pass(seconds(MINUTE), |now| assert!(world.has_valid_credentials(), "{now:?}")).await;
     let (renewals, logins) = (
-        world.asked_since(began, "/v1/auth/token/renew-self"),
-        world.asked_since(began, "/v1/auth/approle/login"),
+        world.requests_since(began, "/v1/auth/token/renew-self"),
+        world.requests_since(began, "/v1/auth/approle/login"),
     );
-    assert_eq!(renewals, 0, "it is remembered");
+    assert_eq!(renewals, 0, "the refusal is remembered");
     assert!((10..=22).contains(&logins), "{logins} logins in a minute");
 }
 
-/// The runtime that a configuration was watched on has ended: its place is free, and nothing waits for it.
+/// The other configurations renew the token, and their shutdown does not wait for the one that has ended.
 #[test]
-fn a_runtime_that_ends_leaves_its_place_and_stops_its_configuration() {
+fn the_end_of_a_runtime_stops_its_configuration_and_no_other() {
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let outer = runtime();
     let revoked = Arc::new(AtomicUsize::new(0));
@@ -180,7 +187,7 @@ fn a_runtime_that_ends_leaves_its_place_and_stops_its_configuration() {
     }
     let watch = || Config::loader().without_dotenv().vault(vault.clone()).watch();
     let live = outer.block_on(watch()).unwrap();
-    // Not one turn of its task: it ends with the load.
+    // The runtime ends right after the load, before the task of the configuration has run once.
     let single = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let stopped = single.block_on(watch()).unwrap();
     drop(single);
@@ -192,7 +199,7 @@ fn a_runtime_that_ends_leaves_its_place_and_stops_its_configuration() {
         assert_eq!(stopped.refresh().await.unwrap_err().kind(), ErrorKind::Stopped);
         assert_eq!(revoked.load(Ordering::SeqCst), 0);
         live.shutdown().await.unwrap();
-        assert_eq!(revoked.load(Ordering::SeqCst), 1, "it was the last one");
+        assert_eq!(revoked.load(Ordering::SeqCst), 1, "the last configuration revokes the token");
     });
     assert_eq!(stopped.current().key.expose_secret(), "k");
 }

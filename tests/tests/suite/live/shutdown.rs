@@ -1,4 +1,4 @@
-//! Shutdown: what is revoked, what is waited for, and what is reported.
+//! Shutdown: which tokens and leases it ends, how long it waits, and what it reports.
 
 use vault_config_tests::{Fault, FaultProxy, ScriptedAnswer, ScriptedServer};
 
@@ -14,7 +14,7 @@ async fn dropping_the_last_handle_stops_every_request_and_revokes_nothing() {
     let mut subscription = another.subscribe();
     drop(another);
     assert!(subscription.changed().await.is_none());
-    // What was under way still arrives.
+    // Requests that were sent before may still arrive.
     tokio::time::sleep(seconds(1)).await;
     servers.bao.clear_audit();
     tokio::time::sleep(seconds(3)).await;
@@ -22,7 +22,7 @@ async fn dropping_the_last_handle_stops_every_request_and_revokes_nothing() {
 }
 
 #[tokio::test]
-async fn a_shutdown_takes_everything_along_and_the_last_value_stays() {
+async fn a_shutdown_revokes_every_credential_and_the_last_value_stays() {
     let servers = Servers::start("12s", "13s").await;
     let live = loader::<Config>(&servers.bao, json!({})).await.watch().await.unwrap();
     until("rotated twice", async || live.status().counters.rotations >= 2).await;
@@ -80,7 +80,7 @@ async fn a_shutdown_goes_on_when_its_future_is_dropped() {
     let another = live.clone();
     let mut subscription = another.subscribe();
     let half_way = tokio::time::timeout(Duration::ZERO, live.shutdown()).await;
-    assert!(half_way.is_err(), "it takes a moment");
+    assert!(half_way.is_err(), "the shutdown takes longer than that");
     let end = tokio::time::timeout(seconds(30), subscription.changed()).await;
     assert!(end.expect("the end is published").is_none());
     assert_eq!(another.status().health, Health::Stopped);
@@ -88,9 +88,9 @@ async fn a_shutdown_goes_on_when_its_future_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_lease_that_could_not_be_cut_short_is_reported() {
+async fn a_lease_that_could_not_be_shortened_is_reported() {
     let servers = Servers::start("1h", "24h").await;
-    // Without `default` it may renew no lease.
+    // Without the `default` policy, the token may not renew a lease.
     let token = servers.bao.token(&["app"], json!({ "no_default_policy": true })).await;
     let live = token_loader::<Config>(servers.bao.address(), &token).watch().await.unwrap();
     let error = live.shutdown().await.unwrap_err().to_string();
@@ -108,9 +108,9 @@ async fn a_lease_that_could_not_be_cut_short_is_reported() {
     assert!(error.to_string().contains("a lease of database/creds/app"), "{error}");
 }
 
-/// Neither a batch token nor one whose policies do not allow it can be revoked: its leases are cut short.
+/// A batch token cannot be revoked, and neither can a token whose policies do not allow it.
 #[tokio::test]
-async fn what_a_token_that_cannot_be_revoked_has_issued_is_ended_lease_by_lease() {
+async fn the_leases_of_a_token_that_cannot_be_revoked_are_shortened() {
     const NO_REVOCATION: &str = r#"
 path "sys/leases/renew" { capabilities = ["update"] }
 path "auth/token/lookup-self" { capabilities = ["read"] }
@@ -128,9 +128,9 @@ path "auth/token/lookup-self" { capabilities = ["read"] }
     }
 }
 
-/// A token that may neither revoke itself nor renew leases: what stays is reported.
+/// The token may neither revoke itself nor renew leases.
 #[tokio::test]
-async fn what_lives_on_after_a_shutdown_is_reported() {
+async fn a_lease_that_stays_valid_after_a_shutdown_is_reported() {
     let servers = Servers::start("1h", "24h").await;
     let settings = json!({ "token_no_default_policy": true });
     let live = loader::<Config>(&servers.bao, settings).await.watch().await.unwrap();
@@ -160,9 +160,9 @@ async fn a_refresh_after_a_shutdown_is_an_error() {
     assert_eq!(another.current().key.expose_secret(), "k1");
 }
 
-/// A login that hangs is not waited for.
+/// The shutdown does not wait for the login.
 #[tokio::test]
-async fn a_shutdown_while_a_login_hangs_revokes_what_there_is() {
+async fn a_shutdown_during_a_login_that_hangs_revokes_the_current_token() {
     let hangs = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let (is_hanging, revoked) = (Arc::clone(&hangs), Arc::new(Mutex::new(0)));
     let revocations = Arc::clone(&revoked);
@@ -203,9 +203,9 @@ async fn a_shutdown_while_a_login_hangs_revokes_what_there_is() {
     assert_eq!(*revoked.lock().unwrap(), 1);
 }
 
-/// The replacement was refused, so that the readers still use what was replaced.
+/// If the new credential is rejected, it is not published, and readers still use the old one.
 #[tokio::test]
-async fn with_overlap_a_pair_stays_whose_replacement_is_refused() {
+async fn with_an_overlap_a_credential_stays_valid_if_its_replacement_is_rejected() {
     static ACCEPTED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     fn first(pair: &DatabaseCredentials) -> Result<(), String> {
         let accepted = ACCEPTED.get_or_init(|| pair.username().to_owned());
@@ -222,8 +222,8 @@ async fn with_overlap_a_pair_stays_whose_replacement_is_refused() {
     let user = live.current().database.username().to_owned();
     let mut events = live.events();
     next(&mut events, |event| matches!(event, Event::Rejected { .. }).then_some(())).await;
-    let until_end = Instant::now();
-    while until_end.elapsed() < seconds(4) {
+    let began = Instant::now();
+    while began.elapsed() < seconds(4) {
         assert_eq!(live.current().database.username(), user);
         assert!(servers.accepts(&live.current().database).await, "{:#?}", live.status());
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -1,8 +1,7 @@
-//! Four workers that query PostgreSQL without pause, while everything behind them fails in turn.
+//! Four workers query PostgreSQL without a pause, while the server behind them fails in every way.
 //!
-//! `VAULT_CONFIG_SOAK_SECONDS` is how long (45 by default), `VAULT_CONFIG_SOAK_SEED` repeats the
-//! order of a run. The figures are printed: `cargo test -p vault-config-tests --test suite soak --
-//! --nocapture`.
+//! `VAULT_CONFIG_SOAK_SECONDS` sets the duration (default 45), `VAULT_CONFIG_SOAK_SEED` repeats the order of an earlier
+//! run. `cargo test -p vault-config-tests --test suite soak -- --nocapture` prints the figures.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -16,13 +15,13 @@ use vault_config_tests::{Fault, FaultProxy, postgres};
 
 use super::*;
 
-/// It names the role: a session whose user is gone cannot answer it.
+/// Returns the user: it fails in a session whose user was deleted.
 const QUERY: &str = "select current_user::text";
-/// Connections live shorter than what is left of a replaced pair.
+/// The age at which pools close a connection: shorter than a replaced user stays valid.
 const CONNECTION: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Trouble {
+enum Incident {
     Restart,
     Seal,
     Refuse,
@@ -33,28 +32,28 @@ enum Trouble {
     Revocation,
 }
 
-const TROUBLES: [Trouble; 8] = [
-    Trouble::Restart,
-    Trouble::Seal,
-    Trouble::Refuse,
-    Trouble::Cut,
-    Trouble::Errors500,
-    Trouble::RateLimit,
-    Trouble::Stall,
-    Trouble::Revocation,
+const INCIDENTS: [Incident; 8] = [
+    Incident::Restart,
+    Incident::Seal,
+    Incident::Refuse,
+    Incident::Cut,
+    Incident::Errors500,
+    Incident::RateLimit,
+    Incident::Stall,
+    Incident::Revocation,
 ];
 
-/// What the workers saw.
+/// The results of the workers' queries.
 #[derive(Default)]
 struct Seen {
     queries: AtomicU64,
     users: Mutex<BTreeMap<String, u64>>,
     failures: Mutex<Vec<(Instant, String)>>,
-    /// When nothing could have kept a lease of three seconds alive, from and until.
-    hopeless: Mutex<Vec<(Instant, Instant)>>,
-    excused: AtomicU64,
-    /// Failures are expected: the current credentials were revoked.
-    excuse: AtomicBool,
+    /// Periods, from and to, in which no client could have kept a lease of three seconds valid.
+    unavoidable: Mutex<Vec<(Instant, Instant)>>,
+    expected_failures: AtomicU64,
+    /// Queries may fail: the current credentials were revoked.
+    expects_failures: AtomicBool,
     stop: AtomicBool,
     longest: Mutex<Duration>,
 }
@@ -66,8 +65,8 @@ impl Seen {
         *longest = longest.max(began.elapsed());
         match answer {
             Ok(user) => *self.users.lock().unwrap().entry(user).or_default() += 1,
-            Err(_) if self.excuse.load(Ordering::SeqCst) => {
-                self.excused.fetch_add(1, Ordering::Relaxed);
+            Err(_) if self.expects_failures.load(Ordering::SeqCst) => {
+                self.expected_failures.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) => {
                 let failure = (Instant::now(), format!("{pool}: {error}"));
@@ -76,19 +75,20 @@ impl Seen {
         }
     }
 
-    /// An outage that outlasts the lease, or a machine that stood still, is no failure of the library.
+    /// The failures of the library: without those of an outage that outlasts the lease, or of a machine that stood
+    /// still.
     fn failed(&self) -> Vec<String> {
-        let hopeless = self.hopeless.lock().unwrap();
-        let is_excused = |at: &Instant| hopeless.iter().any(|(from, to)| from <= at && at <= to);
+        let unavoidable = self.unavoidable.lock().unwrap();
+        let is_excused = |at: &Instant| unavoidable.iter().any(|(from, to)| from <= at && at <= to);
         let failures = self.failures.lock().unwrap();
         failures.iter().filter(|(at, _)| !is_excused(at)).map(|(_, error)| error.clone()).collect()
     }
 
-    fn was_hopeless(&self, from: Instant) {
-        self.hopeless.lock().unwrap().push((from, Instant::now() + seconds(3)));
+    fn excuse_since(&self, from: Instant) {
+        self.unavoidable.lock().unwrap().push((from, Instant::now() + seconds(3)));
     }
 
-    /// Notices when the machine runs no task for a while.
+    /// Excuses the periods in which the machine runs no thread for a while.
     fn watch_for_pauses(seen: Arc<Self>) {
         const TICK: Duration = Duration::from_millis(20);
         std::thread::spawn(move || {
@@ -96,7 +96,7 @@ impl Seen {
                 let before = Instant::now();
                 std::thread::sleep(TICK);
                 if before.elapsed() > Duration::from_millis(300) {
-                    seen.was_hopeless(before);
+                    seen.excuse_since(before);
                 }
             }
         });
@@ -107,7 +107,7 @@ impl Seen {
     }
 }
 
-/// Takes the newest pair for each connection.
+/// Opens each connection with the newest credentials.
 struct Newest(Live<Config>);
 
 impl Connect for Newest {
@@ -193,10 +193,10 @@ fn answer(status: &str, header: &str) -> Fault {
     )
 }
 
-impl Trouble {
-    /// An outage is no longer than what a lease of three seconds can bear. It is renewed in the
-    /// first sixth of its life, so that two and a half are left at least; a new pair needs half of
-    /// one to reach every connection, and another half is for a slow machine.
+impl Incident {
+    /// An outage is short enough for a lease of three seconds. The lease is renewed in the first sixth of its lifetime,
+    /// so at least two and a half seconds remain. New credentials need half a second to reach every connection, and
+    /// another half is for a slow machine.
     async fn happens(self, servers: &Servers, proxy: &FaultProxy) {
         let fault = match self {
             Self::Restart => {
@@ -257,34 +257,35 @@ async fn no_query_fails_whatever_happens_to_the_server() {
     ];
 
     let began = Instant::now();
-    let mut happened: BTreeMap<Trouble, Vec<Duration>> = BTreeMap::new();
+    let mut happened: BTreeMap<Incident, Vec<Duration>> = BTreeMap::new();
     let mut order = Vec::new();
     while began.elapsed() < length {
         tokio::time::sleep(Duration::from_millis(random.u64(1500..2500))).await;
         if order.is_empty() {
-            order = TROUBLES.to_vec();
+            order = INCIDENTS.to_vec();
             random.shuffle(&mut order);
         }
-        let Some(trouble) = order.pop() else { continue };
-        log.lock().unwrap().push(format!("{:?} {trouble:?}", began.elapsed()));
+        let Some(incident) = order.pop() else { continue };
+        log.lock().unwrap().push(format!("{:?} {incident:?}", began.elapsed()));
         let start = Instant::now();
-        seen.excuse.store(trouble == Trouble::Revocation, Ordering::SeqCst);
-        trouble.happens(&servers, &proxy).await;
-        happened.entry(trouble).or_default().push(start.elapsed());
+        seen.expects_failures.store(incident == Incident::Revocation, Ordering::SeqCst);
+        incident.happens(&servers, &proxy).await;
+        happened.entry(incident).or_default().push(start.elapsed());
         if start.elapsed() > seconds(2) {
-            seen.was_hopeless(start);
+            seen.excuse_since(start);
         }
-        if trouble == Trouble::Revocation {
-            until("healed", async || servers.accepts(&live.current().database).await).await;
-            // Until the pools have no connection of the old user.
+        if incident == Incident::Revocation {
+            until("new credentials work", async || servers.accepts(&live.current().database).await)
+                .await;
+            // After this time, the pools have no connection of the old user.
             tokio::time::sleep(CONNECTION * 2).await;
-            seen.excuse.store(false, Ordering::SeqCst);
+            seen.expects_failures.store(false, Ordering::SeqCst);
         }
         let failures = seen.failed();
         let log = log.lock().unwrap();
         assert!(
             failures.is_empty(),
-            "{trouble:?} at {:?}, seed {seed}: {failures:#?}\n{:#?}\n{log:#?}",
+            "{incident:?} at {:?}, seed {seed}: {failures:#?}\n{:#?}\n{log:#?}",
             began.elapsed(),
             live.status()
         );
@@ -300,15 +301,15 @@ async fn no_query_fails_whatever_happens_to_the_server() {
     let users = seen.users.lock().unwrap().len();
     let failures = seen.failures.lock().unwrap().len();
     let failed = seen.failed();
-    eprintln!("{:?} of trouble: {happened:#?}", began.elapsed());
+    eprintln!("incidents in {:?}: {happened:#?}", began.elapsed());
     eprintln!(
-        "{} queries as {users} users, longest {:?}; {} failed, {} for the machine's sake, and {} \
-         while revoked",
+        "{} queries as {users} users, longest {:?}; {} failed, {} unavoidably, and {} after \
+         a revocation",
         seen.queries.load(Ordering::SeqCst),
         seen.longest.lock().unwrap(),
         failed.len(),
         failures - failed.len(),
-        seen.excused.load(Ordering::SeqCst),
+        seen.expected_failures.load(Ordering::SeqCst),
     );
     eprintln!("{counters:#?}");
     let mut paths: BTreeMap<String, usize> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! A user whose password the server changes.
+//! Static roles: the user stays, and the server rotates its password.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +31,7 @@ async fn rotated_every(period: &str) -> Servers {
 }
 
 #[tokio::test]
-async fn a_rotated_password_is_read_within_moments() {
+async fn a_rotated_password_is_read_within_seconds() {
     let servers = rotated_every("8s").await;
     let live = loader::<Static>(&servers.bao, json!({})).await.watch().await.unwrap();
     let mut refused_since: Option<Instant> = None;
@@ -51,10 +51,10 @@ async fn a_rotated_password_is_read_within_moments() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(passwords.len() >= 2, "it was rotated");
-    // The server itself gives no overlap, and its queue ticks every five seconds.
+    // The server has no overlap, and checks only every five seconds which rotations are due.
     assert!(longest < seconds(7), "refused for {longest:?}");
-    let reads = asked(&servers.bao, "database/static-creds/legacy");
-    assert!(reads < 60, "{reads} readings in 22 s");
+    let reads = requests_for(&servers.bao, "database/static-creds/legacy");
+    assert!(reads < 60, "{reads} reads in 22 s");
     until("healthy", async || live.status().health == Health::Healthy).await;
 }
 
@@ -67,15 +67,15 @@ async fn a_rotation_by_hand_is_seen_at_a_refresh() {
     assert!(!servers.accepts(&live.current().legacy).await);
     live.refresh().await.unwrap();
     assert!(servers.accepts(&live.current().legacy).await);
-    is_rotated(&mut events).await;
+    wait_for_rotation(&mut events).await;
 }
 
-/// The limit on a request is a minute; the current password is valid for seconds.
+/// A request may take a minute, but the current password is valid for seconds only.
 #[tokio::test]
-async fn a_reading_that_hangs_is_given_up_in_proportion_to_the_rotation() {
-    let readings = AtomicUsize::new(0);
+async fn a_read_that_hangs_is_abandoned_in_proportion_to_the_rotation_period() {
+    let reads = AtomicUsize::new(0);
     let server = ScriptedServer::start(move |request| match request.path() {
-        "/v1/database/static-creds/legacy" if readings.fetch_add(1, Ordering::SeqCst) == 1 => {
+        "/v1/database/static-creds/legacy" if reads.fetch_add(1, Ordering::SeqCst) == 1 => {
             ScriptedAnswer::never()
         }
         "/v1/database/static-creds/legacy" => {
@@ -101,7 +101,7 @@ async fn a_reading_that_hangs_is_given_up_in_proportion_to_the_rotation() {
     assert!(began.elapsed() < seconds(30), "{:?}", began.elapsed());
 }
 
-/// The password that was accepted first.
+/// The first password. The validator rejects every other.
 static ACCEPTED: OnceLock<String> = OnceLock::new();
 
 fn first(pair: &DatabaseCredentials) -> Result<(), String> {
@@ -117,7 +117,7 @@ struct Checked {
 }
 
 #[tokio::test]
-async fn while_the_new_password_is_refused_the_published_one_is_dead() {
+async fn the_published_password_has_expired_while_the_new_one_is_rejected() {
     let servers = rotated_every("1h").await;
     let live = loader::<Checked>(&servers.bao, json!({})).await.watch().await.unwrap();
     assert_eq!(live.status().health, Health::Healthy);
@@ -131,15 +131,15 @@ async fn while_the_new_password_is_refused_the_published_one_is_dead() {
     assert_eq!(live.status().counters.rejected, 1);
 }
 
-/// As with `rotation_schedule`: the time of the next rotation is reset before the password is
-/// (hashicorp/vault #31918). And a rotation that keeps failing.
+/// With a `rotation_schedule`, the server announces the next rotation before it has changed the password
+/// (hashicorp/vault #31918). In the second part, the rotation fails each time.
 #[tokio::test]
-async fn a_late_rotation_is_found_soon_and_a_failing_one_costs_little() {
+async fn a_late_rotation_is_noticed_soon_and_a_failing_one_costs_few_reads() {
     use super::world::{HOUR, ROTATION, World};
     const LATE: u64 = 120;
     let world = World::start().await;
     let number = |now: u64| now.saturating_sub(LATE) / ROTATION;
-    world.answer_instead(move |request, now| {
+    world.override_answers(move |request, now| {
         let now = now.as_secs();
         let data = json!({
             "username": "legacy", "password": format!("p{}", number(now)),
@@ -168,10 +168,10 @@ async fn a_late_rotation_is_found_soon_and_a_failing_one_costs_little() {
         })
         .await;
     assert!(late < seconds(60), "two rotations, each late by two minutes: {late:?}");
-    assert!(unsaid < seconds(30), "called healthy for {unsaid:?} while a rotation was waited for");
+    assert!(unsaid < seconds(30), "healthy for {unsaid:?} although a rotation was overdue");
 
     let world = World::start().await;
-    world.answer_instead(move |request, _| {
+    world.override_answers(move |request, _| {
         let data = json!({
             "username": "legacy", "password": "p0", "ttl": 0, "rotation_period": ROTATION,
             "last_vault_rotation": "t0",
@@ -182,8 +182,8 @@ async fn a_late_rotation_is_found_soon_and_a_failing_one_costs_little() {
     world.live.refresh().await.unwrap_or_default();
     let began = world.clock.real();
     world.pass(seconds(HOUR), |_| {}).await;
-    let readings = world.asked_since(began, "/v1/database/static-creds/legacy");
-    assert!((30..160).contains(&readings), "{readings} readings in an hour");
+    let reads = world.requests_since(began, "/v1/database/static-creds/legacy");
+    assert!((30..160).contains(&reads), "{reads} reads in an hour");
     let state = world.state("database/static-creds/legacy");
     assert_eq!(state.health, Health::Degraded, "{state:#?}");
     assert!(state.error.unwrap().contains("the rotation of the password is overdue by"));

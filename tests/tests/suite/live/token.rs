@@ -1,4 +1,4 @@
-//! A token's life, and what depends on it.
+//! Renewal and replacement of the token, and the credentials that depend on it.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn token_health(status: &Status) -> Health {
 }
 
 #[tokio::test]
-async fn credentials_outlive_every_token_that_they_were_made_under() {
+async fn valid_credentials_are_published_when_tokens_expire() {
     let servers = Servers::start("1h", "24h").await;
     let settings = json!({ "token_ttl": "5s", "token_max_ttl": "10s" });
     let live = loader(&servers.bao, settings).await.watch().await.unwrap();
@@ -17,24 +17,25 @@ async fn credentials_outlive_every_token_that_they_were_made_under() {
     assert!((5..=15).contains(&counters.logins), "{counters:?}");
     assert!((5..=15).contains(&counters.rotations), "{counters:?}");
     assert_eq!(*failures.lock().unwrap(), Vec::<String>::new(), "{counters:?}");
-    // The current token expires soon anyway.
+    // The shutdown revokes the current token, although it would expire soon.
     servers.bao.clear_audit();
     live.shutdown().await.unwrap();
-    assert!(asked(&servers.bao, "auth/token/revoke-self") > 0);
+    assert!(requests_for(&servers.bao, "auth/token/revoke-self") > 0);
     servers.no_user_is_left().await;
 }
 
-/// Without `default` a token may not renew itself: that is a reason to log in, and none to ask
-/// again and again.
+/// Without the `default` policy a token may not renew itself. The client must log in, and not repeat the renewal.
 #[tokio::test]
-async fn a_refused_renewal_is_a_login_and_not_a_loop() {
+async fn a_refused_renewal_leads_to_a_login_and_not_to_a_loop() {
     let servers = Servers::start("1h", "24h").await;
     let settings = json!({ "token_ttl": "3s", "token_no_default_policy": true });
     let live = loader(&servers.bao, settings).await.watch().await.unwrap();
     servers.bao.clear_audit();
     servers.always_accepts(&live, seconds(8)).await;
-    let (renewals, logins) =
-        (asked(&servers.bao, "auth/token/renew-self"), asked(&servers.bao, "auth/approle/login"));
+    let (renewals, logins) = (
+        requests_for(&servers.bao, "auth/token/renew-self"),
+        requests_for(&servers.bao, "auth/approle/login"),
+    );
     assert!(logins >= 3, "{logins} logins");
     assert!(renewals <= logins + 1 && logins < 60, "{renewals} renewals, {logins} logins");
     until("healthy", async || live.status().health == Health::Healthy).await;
@@ -59,7 +60,7 @@ async fn batch_periodic_and_explicitly_limited_tokens() {
 }
 
 #[tokio::test]
-async fn a_token_that_may_be_used_so_often_is_replaced_before_that() {
+async fn a_token_with_limited_uses_is_replaced_before_it_is_used_up() {
     let bao = bao().await;
     #[derive(Debug, VaultConfig)]
     struct Config {
@@ -81,20 +82,20 @@ async fn a_root_token_is_neither_renewed_nor_revoked() {
     let servers = Servers::start("1h", "24h").await;
     let live = token_loader::<Config>(servers.bao.address(), "root").watch().await.unwrap();
     tokio::time::sleep(seconds(2)).await;
-    assert_eq!(asked(&servers.bao, "auth/token/renew-self"), 0);
+    assert_eq!(requests_for(&servers.bao, "auth/token/renew-self"), 0);
     let status = live.status();
     let token = status.token.as_ref().unwrap();
     assert_eq!((token.login, token.state.expires_at), (Login::Impossible, None));
     assert_eq!(servers.users().await, 1);
     live.shutdown().await.unwrap();
-    assert_eq!(asked(&servers.bao, "auth/token/revoke-self"), 0);
-    // What was made under it is cut short all the same.
+    assert_eq!(requests_for(&servers.bao, "auth/token/revoke-self"), 0);
+    // The token stays, so the shutdown shortens the lease of the user.
     until("the database user is gone", async || servers.users().await == 0).await;
     servers.bao.read("auth/token/lookup-self").await;
 }
 
 #[tokio::test]
-async fn a_fixed_token_is_renewed_as_long_as_possible_and_its_end_is_reported_in_advance() {
+async fn a_supplied_token_is_renewed_as_long_as_possible_and_its_expiry_is_reported_in_advance() {
     let bao = bao().await;
     #[derive(Debug, VaultConfig)]
     struct Config {
@@ -113,20 +114,20 @@ async fn a_fixed_token_is_renewed_as_long_as_possible_and_its_end_is_reported_in
         _ => None,
     });
     let (problem, good_until) = failing.await;
-    assert!(began.elapsed() > seconds(4), "it was renewed first");
+    assert!(began.elapsed() > seconds(4), "the token was renewed first");
     assert!(problem.contains("can be neither renewed any further nor replaced"), "{problem}");
-    assert!(good_until.unwrap() > std::time::SystemTime::now(), "it is said before the end");
+    assert!(good_until.unwrap() > std::time::SystemTime::now(), "it is reported before the expiry");
     let status = live.status();
     assert_ne!(token_health(&status), Health::Healthy);
     assert_eq!(status.token.unwrap().login, Login::Impossible);
     until("failing", async || live.status().health == Health::Failing).await;
-    until("dead", async || live.refresh().await.is_err()).await;
+    until("expired", async || live.refresh().await.is_err()).await;
     assert_eq!(live.refresh().await.unwrap_err().kind(), ErrorKind::TokenInvalid);
     live.shutdown().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_spent_secret_id_is_reported_early_and_not_tried_again_and_again() {
+async fn a_used_up_secret_id_is_reported_early_and_sent_once() {
     let bao = bao().await;
     #[derive(Debug, VaultConfig)]
     struct Config {
@@ -146,13 +147,13 @@ async fn a_spent_secret_id_is_reported_early_and_not_tried_again_and_again() {
     let live = Config::loader().without_dotenv().env_source(variables).watch().await.unwrap();
     until("refused", async || live.status().token.unwrap().login == Login::Refused).await;
     let status = live.status();
-    assert_eq!(token_health(&status), Health::Degraded, "while the token lives: {status:#?}");
+    assert_eq!(token_health(&status), Health::Degraded, "while the token is valid: {status:#?}");
     assert!(status.good_until.is_some());
     until("failing", async || live.status().health == Health::Failing).await;
     tokio::time::sleep(seconds(3)).await;
-    assert_eq!(asked(&bao, "auth/approle/login"), 2, "the first and the refused one");
+    assert_eq!(requests_for(&bao, "auth/approle/login"), 2, "the first and the refused one");
     assert_eq!(live.refresh().await.unwrap_err().kind(), ErrorKind::LoginRefused);
-    // A new one in the file is taken at once.
+    // A new secret_id in the file leads to a login at once.
     std::fs::write(&file, format!("{}\n", bao.new_secret_id("app", json!({})).await)).unwrap();
     until("healthy again", async || live.status().health == Health::Healthy).await;
     bao.kv_put("secret", "app", json!({ "key": "k2" })).await;
@@ -175,12 +176,12 @@ async fn a_token_file_is_read_again_when_it_changes() {
     let before = live.current();
     let mut events = live.events();
     std::fs::write(&file, format!("{second}\n\n")).unwrap();
-    is_rotated(&mut events).await;
+    wait_for_rotation(&mut events).await;
     assert_ne!(before.database.username(), live.current().database.username());
     servers.bao.write("auth/token/revoke", json!({ "token": first })).await;
     servers.always_accepts(&live, seconds(1)).await;
     live.shutdown().await.unwrap();
-    assert_eq!(asked(&servers.bao, "auth/token/revoke-self"), 0);
+    assert_eq!(requests_for(&servers.bao, "auth/token/revoke-self"), 0);
 }
 
 #[tokio::test]
@@ -196,7 +197,7 @@ async fn a_revoked_token_costs_one_login() {
     })
     .await;
     servers.always_accepts(&live, seconds(3)).await;
-    assert_eq!(asked(&servers.bao, "auth/approle/login"), 1);
+    assert_eq!(requests_for(&servers.bao, "auth/approle/login"), 1);
     let status = live.status();
     assert_eq!((status.health, status.counters.logins), (Health::Healthy, 1), "{status:#?}");
 }
@@ -215,22 +216,22 @@ async fn configurations_that_share_a_connection_share_its_token_and_the_last_rev
     servers.bao.clear_audit();
     let began = Instant::now();
     servers.always_accepts(&two, seconds(4)).await;
-    let renewals = asked(&servers.bao, "auth/token/renew-self");
-    // Each by itself would renew it once or twice a second.
+    let renewals = requests_for(&servers.bao, "auth/token/renew-self");
+    // If each configuration renewed the token, there would be twice as many renewals.
     let most = 2 * began.elapsed().as_secs() as usize + 1;
     assert!((2..=most).contains(&renewals), "{renewals} renewals for both together");
     one.shutdown().await.unwrap();
     until("the first one's user is gone", async || servers.users().await == 1).await;
     servers.always_accepts(&two, seconds(3)).await;
-    assert_eq!(asked(&servers.bao, "auth/approle/login"), 0);
+    assert_eq!(requests_for(&servers.bao, "auth/approle/login"), 0);
     two.shutdown().await.unwrap();
-    assert_eq!(asked(&servers.bao, "auth/token/revoke-self"), 1);
+    assert_eq!(requests_for(&servers.bao, "auth/token/revoke-self"), 1);
     servers.no_user_is_left().await;
 }
 
-/// Its uses are planned before they are spent, and what was issued under a used-up token lives on.
+/// The client counts the uses, and logs in before they are used up. The credentials of a used-up token stay valid.
 #[tokio::test]
-async fn a_token_of_few_uses_costs_no_credential() {
+async fn a_token_with_few_uses_costs_no_credential() {
     let servers = Servers::start("1h", "24h").await;
     let settings = json!({ "token_num_uses": 6, "token_ttl": "1h" });
     let live = loader::<Config>(&servers.bao, settings).await.watch().await.unwrap();
@@ -243,8 +244,8 @@ async fn a_token_of_few_uses_costs_no_credential() {
     let refused: Vec<_> = requests.iter().filter(|request| request.error.is_some()).collect();
     assert!(refused.is_empty(), "{refused:#?}");
     let (reads, logins) =
-        (asked(&servers.bao, "secret/"), asked(&servers.bao, "auth/approle/login"));
-    assert!(logins <= reads / 4 + 1, "{logins} logins for {reads} readings");
+        (requests_for(&servers.bao, "secret/"), requests_for(&servers.bao, "auth/approle/login"));
+    assert!(logins <= reads / 4 + 1, "{logins} logins for {reads} reads");
     live.shutdown().await.unwrap();
     servers.no_user_is_left().await;
 }

@@ -1,4 +1,4 @@
-//! A day, a suspended machine, clocks that are set, and outages: in virtual time.
+//! A whole day, a suspended machine, clocks that are set back, and outages, all in virtual time.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -9,7 +9,7 @@ use super::world::{HOUR, ROTATION, TTL, World, version};
 use super::*;
 
 #[tokio::test]
-async fn a_day_in_the_life() {
+async fn a_day_without_failures() {
     let world = World::start().await;
     let began = Instant::now();
     let mut late = Vec::new();
@@ -17,7 +17,7 @@ async fn a_day_in_the_life() {
         .pass(seconds(24 * HOUR), |now| {
             assert!(world.is_healthy(), "{now:?}: {:#?}", world.live.status());
             let config = world.live.current();
-            // What was true five and a half minutes ago, or half a minute for what is rotated.
+            // A secret may be five and a half minutes old, and the password of a static role 40 s.
             let earlier = now.saturating_sub(seconds(330));
             let keys = [version(earlier), version(now)].map(|version| format!("k{version}"));
             if !keys.iter().any(|key| key == config.key.expose_secret()) {
@@ -31,49 +31,49 @@ async fn a_day_in_the_life() {
         })
         .await;
     assert_eq!(late, Vec::<String>::new());
-    assert_eq!(world.books().refused, Vec::<String>::new());
+    assert_eq!(world.server().refused, Vec::<String>::new());
     let status = world.live.status();
     assert_eq!((status.health, status.counters.failures), (Health::Healthy, 0), "{status:#?}");
     assert!((3..=5).contains(&status.counters.logins), "{:?}", status.counters);
-    let requests: usize = world.books().asked.values().sum();
-    eprintln!("a day in {:?}: {requests} requests, {:#?}", began.elapsed(), world.books().asked);
+    let requests: usize = world.server().asked.values().sum();
+    eprintln!("a day in {:?}: {requests} requests, {:#?}", began.elapsed(), world.server().asked);
     assert!(requests < 900, "{requests} requests");
 }
 
 #[tokio::test]
-async fn after_a_suspend_all_is_renewed_or_replaced_within_half_a_minute() {
+async fn after_a_suspend_everything_is_renewed_or_replaced_within_half_a_minute() {
     let world = World::start().await;
-    world.pass(seconds(HOUR / 2), |_| assert!(world.is_well())).await;
+    world.pass(seconds(HOUR / 2), |_| assert!(world.has_valid_credentials())).await;
     world.clock.change(|now| {
         now.real += seconds(5 * HOUR);
         now.suspended += seconds(5 * HOUR);
     });
-    assert!(!world.is_well(), "everything ended meanwhile");
-    // It wakes within thirty seconds, and what it does then takes no time.
+    assert!(!world.has_valid_credentials(), "the lease expired during the suspend");
+    // The client wakes at least every 30 s, and its requests take no virtual time.
     world.pass(seconds(30), |_| {}).await;
     assert!(world.is_healthy(), "{:#?}", world.live.status());
-    world.pass(seconds(3 * HOUR), |now| assert!(world.is_well(), "{now:?}")).await;
+    world.pass(seconds(3 * HOUR), |now| assert!(world.has_valid_credentials(), "{now:?}")).await;
 }
 
 #[tokio::test]
-async fn a_wall_clock_that_is_set_back_stalls_nothing() {
+async fn a_wall_clock_that_is_set_back_delays_no_action() {
     let world = World::start().await;
-    world.pass(seconds(HOUR / 2), |_| assert!(world.is_well())).await;
+    world.pass(seconds(HOUR / 2), |_| assert!(world.has_valid_credentials())).await;
     world.clock.change(|now| now.behind = seconds(24 * HOUR));
-    world.pass(seconds(5 * HOUR), |now| assert!(world.is_well(), "{now:?}")).await;
-    // Forward again: everything looks overdue, is renewed early, and no harm is done.
+    world.pass(seconds(5 * HOUR), |now| assert!(world.has_valid_credentials(), "{now:?}")).await;
+    // When the clock is set forward again, everything seems overdue. Early renewals do no harm.
     world.clock.change(|now| now.behind = Duration::ZERO);
-    world.pass(seconds(3 * HOUR), |now| assert!(world.is_well(), "{now:?}")).await;
-    assert_eq!(world.books().refused, Vec::<String>::new());
-    assert!(world.asked("/v1/database/creds/app") <= 3);
+    world.pass(seconds(3 * HOUR), |now| assert!(world.has_valid_credentials(), "{now:?}")).await;
+    assert_eq!(world.server().refused, Vec::<String>::new());
+    assert!(world.requests_for("/v1/database/creds/app") <= 3);
 }
 
 #[tokio::test]
-async fn an_outage_of_two_hours_is_degraded_then_failing_then_over() {
+async fn an_outage_of_two_hours_is_degraded_then_failing_then_healthy() {
     let world = World::start().await;
-    world.pass(seconds(HOUR / 2), |_| assert!(world.is_well())).await;
-    world.books().is_down = true;
-    let before: usize = world.books().asked.values().sum();
+    world.pass(seconds(HOUR / 2), |_| assert!(world.has_valid_credentials())).await;
+    world.server().is_down = true;
+    let before: usize = world.server().asked.values().sum();
     let (mut seen, mut ends) = (Vec::new(), BTreeSet::new());
     world
         .pass(seconds(2 * HOUR), |_| {
@@ -85,13 +85,13 @@ async fn an_outage_of_two_hours_is_degraded_then_failing_then_over() {
             assert!(world.live.current().key.expose_secret().starts_with('k'));
         })
         .await;
-    let during = world.books().asked.values().sum::<usize>() - before;
+    let during = world.server().asked.values().sum::<usize>() - before;
     eprintln!("{during} requests in an outage of two hours");
     assert_eq!(seen, [Health::Healthy, Health::Degraded, Health::Failing]);
-    assert_eq!(ends.len(), 1, "what has ended has ended then: {ends:?}");
-    // Four things, each about once a minute, and each time the question whether it is sealed.
+    assert_eq!(ends.len(), 1, "the time of expiry must not move: {ends:?}");
+    // At most four sources, each about once a minute, each with a request for the health of the server.
     assert!((200..1600).contains(&during), "{during}");
-    world.books().is_down = false;
+    world.server().is_down = false;
     let (up, mut healthy) = (world.clock.real(), None);
     world
         .pass(seconds(300), |now| match world.is_healthy() {
@@ -99,29 +99,29 @@ async fn an_outage_of_two_hours_is_degraded_then_failing_then_over() {
             false => healthy = None,
         })
         .await;
-    // The token, which ended meanwhile, is tried for once a minute; all the others follow it.
-    eprintln!("all well {healthy:?} after it");
+    // The token expired during the outage. A login is tried once a minute, and the sources follow it.
+    eprintln!("healthy {healthy:?} after it");
     assert!(healthy.is_some_and(|after| after <= seconds(61)), "{healthy:?}");
 }
 
 #[tokio::test]
-async fn a_role_whose_renewal_always_fails_is_minted_in_turn_and_no_more() {
+async fn a_role_whose_renewals_always_fail_is_issued_on_schedule_only() {
     let world = World::start().await;
-    // As with a broken statement of the role.
+    // The answer if the role's renewal statement has a syntax error.
     let why = "failed to renew entry: resp: (*logical.Response)(nil) err: syntax error";
-    world.books().renews_nothing = Some(why);
+    world.server().renews_nothing = Some(why);
     for _ in 0..20 {
-        world.pass(seconds(30), |_| assert!(world.is_well())).await;
+        world.pass(seconds(30), |_| assert!(world.has_valid_credentials())).await;
         drop(world.live.refresh().await);
     }
-    let made = world.asked("/v1/database/creds/app");
-    assert!(made <= 2, "{made} in ten minutes");
-    world.pass(seconds(6 * HOUR), |now| assert!(world.is_well(), "{now:?}")).await;
-    let made = world.asked("/v1/database/creds/app");
-    assert!((6..=10).contains(&made), "{made} in six hours, of an hour each");
+    let issued = world.requests_for("/v1/database/creds/app");
+    assert!(issued <= 2, "{issued} in ten minutes");
+    world.pass(seconds(6 * HOUR), |now| assert!(world.has_valid_credentials(), "{now:?}")).await;
+    let issued = world.requests_for("/v1/database/creds/app");
+    assert!((6..=10).contains(&issued), "{issued} in six hours, of an hour each");
 }
 
-/// When the database's credential fails, what is said of it.
+/// Waits until the database credential fails; returns the kind, the message and the time of expiry.
 async fn failing(events: &mut Events) -> (ErrorKind, String, Option<SystemTime>) {
     next(events, |event| match event {
         Event::Failing { source, problem, good_until } if source == "database/creds/app" => {
@@ -141,15 +141,15 @@ async fn recovered(events: &mut Events) {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_gone_is_failing_until_another_may_be_made() {
+async fn a_lost_lease_is_failing_until_another_credential_may_be_issued() {
     let world = World::start().await;
     let mut events = world.live.events();
     for _ in 0..3 {
-        world.books().revoke_leases(world.clock.real());
+        world.server().revoke_leases(world.clock.real());
         world.live.refresh().await.unwrap();
         assert!(world.is_healthy(), "{:#?}", world.live.status());
     }
-    world.books().revoke_leases(world.clock.real());
+    world.server().revoke_leases(world.clock.real());
     let error = world.live.refresh().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}");
     let text = error.to_string();
@@ -158,7 +158,7 @@ async fn a_lease_that_is_gone_is_failing_until_another_may_be_made() {
     let ended = Some(world.clock.now().wall);
     let (kind, message, good_until) = failing(&mut events).await;
     assert_eq!((kind, good_until), (ErrorKind::LeaseLost, ended), "{message}");
-    // It expired when that was noticed, and not when the status is read.
+    // The reported expiry is the time when the loss was noticed, not the time when the status is read.
     world.pass(seconds(60), |_| {}).await;
     let state = world.state("database/creds/app");
     assert_eq!((state.health, state.expires_at), (Health::Failing, ended), "{state:#?}");
@@ -170,10 +170,10 @@ async fn a_lease_that_is_gone_is_failing_until_another_may_be_made() {
 }
 
 #[tokio::test]
-async fn a_lease_that_may_not_be_renewed_is_degraded_until_another_may_be_made() {
+async fn a_lease_that_may_not_be_renewed_is_degraded_until_another_credential_may_be_issued() {
     let world = World::start().await;
     let mut events = world.live.events();
-    world.books().renews_nothing = Some("lease is not renewable");
+    world.server().renews_nothing = Some("lease is not renewable");
     for _ in 0..3 {
         world.live.refresh().await.unwrap();
         assert!(world.is_healthy(), "{:#?}", world.live.status());
@@ -182,18 +182,18 @@ async fn a_lease_that_may_not_be_renewed_is_degraded_until_another_may_be_made()
     assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}");
     let (_, message, good_until) = failing(&mut events).await;
     assert!(message.contains("lease is not renewable"), "{message}");
-    assert_eq!(good_until, Some(world.clock.now().wall + TTL), "it lives on");
-    world.pass(seconds(600), |now| assert!(world.is_well(), "{now:?}")).await;
+    assert_eq!(good_until, Some(world.clock.now().wall + TTL), "the credential stays valid");
+    world.pass(seconds(600), |now| assert!(world.has_valid_credentials(), "{now:?}")).await;
     recovered(&mut events).await;
     assert!(world.is_healthy(), "{:#?}", world.live.status());
 }
 
 #[tokio::test]
-async fn a_lease_whose_token_was_revoked_is_failing_until_another_may_be_made() {
+async fn a_lease_whose_token_was_revoked_is_failing_until_another_credential_may_be_issued() {
     let world = World::start().await;
     for _ in 0..4 {
-        world.books().revoke_tokens(world.clock.real());
-        // Tokens that die young are not replaced at once.
+        world.server().revoke_tokens(world.clock.real());
+        // A token that was revoked soon after its login is not replaced at once.
         drop(tokio::join!(world.live.refresh(), world.pass(seconds(90), |_| {})));
     }
     let state = world.state("database/creds/app");
@@ -216,7 +216,7 @@ async fn a_static_role_that_is_not_read_is_failing_from_its_rotation_on() {
             assert_eq!(state().expires_at, Some(rotation + seconds(10)), "{now:?}");
         })
         .await;
-    world.books().failing = Some("/v1/database/static-creds/legacy");
+    world.server().failing = Some("/v1/database/static-creds/legacy");
     world.pass(seconds(HOUR), |now| assert!(state().health < Health::Failing, "{now:?}")).await;
     assert_eq!(state().health, Health::Degraded);
     world.pass(seconds(10), |_| {}).await;
@@ -224,7 +224,7 @@ async fn a_static_role_that_is_not_read_is_failing_from_its_rotation_on() {
         (state().health, state().expires_at),
         (Health::Failing, Some(rotation + seconds(10)))
     );
-    world.books().failing = None;
+    world.server().failing = None;
     world.pass(seconds(60), |_| {}).await;
     assert_eq!(state().health, Health::Healthy, "{:#?}", state());
     assert_eq!(world.live.current().legacy.password().expose_secret(), "p1");

@@ -1,4 +1,4 @@
-//! Days that pass in seconds, against a server that keeps its books by the same clock.
+//! A virtual clock and a scripted server that follows it, so that a day passes in seconds.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -29,24 +29,27 @@ pub(super) struct Everything {
     pub(super) legacy: DatabaseCredentials,
 }
 
-/// It stands still until a test lets it pass, and passes from one moment at which the client wakes
-/// to the next: how fast the machine is makes no difference.
+/// A clock that stands still until a test moves it. `World::pass` moves it from one wake-up of the client to the
+/// next, so that the speed of the machine makes no difference.
 #[derive(Debug, Clone)]
-pub(super) struct Virtual(Arc<Times>);
+pub(super) struct VirtualClock(Arc<ClockState>);
 
 #[derive(Debug)]
-struct Times {
+struct ClockState {
     now: watch::Sender<Now>,
-    /// When the client wants to be woken, by its monotonic clock.
+    /// The client's next wake-up, by its monotonic clock.
     wakes: Mutex<Duration>,
+    /// The number of sleeps that the client has begun.
     slept: AtomicUsize,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Now {
+    /// Since the start, and the server's time.
     pub(super) real: Duration,
+    /// How long the machine was suspended. The monotonic clock stands still meanwhile.
     pub(super) suspended: Duration,
-    /// How far the wall clock is behind.
+    /// How far the client's wall clock is behind.
     pub(super) behind: Duration,
 }
 
@@ -56,14 +59,14 @@ impl Now {
     }
 }
 
-impl Default for Virtual {
+impl Default for VirtualClock {
     fn default() -> Self {
         let (now, wakes) = (watch::Sender::new(Now::default()), Mutex::default());
-        Self(Arc::new(Times { now, wakes, slept: AtomicUsize::new(0) }))
+        Self(Arc::new(ClockState { now, wakes, slept: AtomicUsize::new(0) }))
     }
 }
 
-impl Virtual {
+impl VirtualClock {
     pub(super) fn change(&self, change: impl FnOnce(&mut Now)) {
         self.0.now.send_modify(change);
     }
@@ -72,16 +75,16 @@ impl Virtual {
         self.0.now.borrow().real
     }
 
-    /// How long the client sleeps from now on.
+    /// The time until the client's next wake-up.
     fn sleeps(&self) -> Duration {
         self.0.wakes.lock().unwrap().saturating_sub(self.0.now.borrow().monotonic())
     }
 }
 
-impl Clock for Virtual {
+impl Clock for VirtualClock {
     fn now(&self) -> Reading {
         let now = *self.0.now.borrow();
-        // Far enough from the epoch to be set back.
+        // Far enough from the epoch that a test can set the clock back.
         let wall = SystemTime::UNIX_EPOCH + seconds(1_000_000_000) + now.real - now.behind;
         Reading { monotonic: now.monotonic(), wall }
     }
@@ -97,9 +100,9 @@ impl Clock for Virtual {
     }
 }
 
-/// What the client is doing, by the spans it opens for each thing it does.
+/// Counts the spans that the client opens and closes. It is busy while one is open, since each request has one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Doing(Arc<Spans>);
+pub(super) struct SpanCounter(Arc<Spans>);
 
 #[derive(Debug, Default)]
 struct Spans {
@@ -107,7 +110,7 @@ struct Spans {
     closed: AtomicUsize,
 }
 
-impl<S: tracing::Subscriber> Layer<S> for Doing {
+impl<S: tracing::Subscriber> Layer<S> for SpanCounter {
     fn on_new_span(&self, _: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
         self.0.opened.fetch_add(1, Ordering::SeqCst);
     }
@@ -117,27 +120,30 @@ impl<S: tracing::Subscriber> Layer<S> for Doing {
     }
 }
 
-/// The server's books. Every time is since the start.
+/// The state of the scripted server. All times are since the start.
 #[derive(Debug, Default)]
-pub(super) struct Books {
-    pub(super) tokens: BTreeMap<String, Life>,
-    pub(super) leases: BTreeMap<String, (Life, String)>,
+pub(super) struct ServerState {
+    pub(super) tokens: BTreeMap<String, Validity>,
+    pub(super) leases: BTreeMap<String, (Validity, String)>,
+    /// Requests with an invalid token.
     pub(super) refused: Vec<String>,
+    /// The number of requests for each path.
     pub(super) asked: BTreeMap<String, usize>,
-    /// Every request, and when.
+    /// The time and the path of every request.
     pub(super) log: Vec<(Duration, String)>,
+    /// The server is sealed.
     pub(super) is_down: bool,
-    /// It is answered with a failure.
+    /// Requests for this path fail.
     pub(super) failing: Option<&'static str>,
-    /// Of tokens, in seconds; else an hour.
+    /// The lifetime of tokens in seconds; `None` for an hour.
     pub(super) token_ttl: Option<u64>,
-    /// Of tokens; else they have no limit.
+    /// How often a token may be used; `None` for no limit.
     pub(super) uses: Option<u64>,
-    /// What is said of a token that was given.
+    /// A lookup returns that the token is not renewable.
     pub(super) lookup_not_renewable: bool,
-    /// Why renewals of leases are refused.
+    /// The error with which renewals of leases are refused.
     pub(super) renews_nothing: Option<&'static str>,
-    /// What is answered instead, whatever the books say.
+    /// Answers that have priority over this state.
     pub(super) instead: Instead,
 }
 
@@ -153,20 +159,21 @@ impl std::fmt::Debug for Instead {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Life {
+pub(super) struct Validity {
     pub(super) end: Duration,
-    pub(super) last: Duration,
+    /// No renewal moves `end` beyond this time.
+    pub(super) max_end: Duration,
 }
 
 pub(super) const TTL: Duration = Duration::from_secs(HOUR);
 
-impl Life {
+impl Validity {
     pub(super) fn new(now: Duration, max: u64) -> Self {
-        Self { end: now + TTL, last: now + seconds(max) }
+        Self { end: now + TTL, max_end: now + seconds(max) }
     }
 
     fn renew(&mut self, now: Duration) -> u64 {
-        self.end = (now + TTL).min(self.last);
+        self.end = (now + TTL).min(self.max_end);
         (self.end - now).as_secs()
     }
 }
@@ -177,21 +184,21 @@ pub(super) fn version(now: Duration) -> u64 {
     1 + now.as_secs() / (7 * HOUR)
 }
 
-impl Books {
-    pub(super) fn is_alive(&self, lease: &str, now: Duration) -> bool {
-        let alive = |life: &Life| now < life.end;
-        self.leases
-            .get(lease)
-            .is_some_and(|(life, token)| alive(life) && self.tokens.get(token).is_some_and(alive))
+impl ServerState {
+    pub(super) fn is_valid(&self, lease: &str, now: Duration) -> bool {
+        let alive = |validity: &Validity| now < validity.end;
+        self.leases.get(lease).is_some_and(|(validity, token)| {
+            alive(validity) && self.tokens.get(token).is_some_and(alive)
+        })
     }
 
-    /// An operator revokes every lease.
+    /// As an administrator does it.
     pub(super) fn revoke_leases(&mut self, now: Duration) {
-        self.leases.values_mut().for_each(|(life, _)| life.end = now);
+        self.leases.values_mut().for_each(|(validity, _)| validity.end = now);
     }
 
     pub(super) fn revoke_tokens(&mut self, now: Duration) {
-        self.tokens.values_mut().for_each(|life| life.end = now);
+        self.tokens.values_mut().for_each(|validity| validity.end = now);
     }
 
     fn answer(&mut self, request: &ScriptedRequest, now: Duration) -> ScriptedAnswer {
@@ -211,34 +218,35 @@ impl Books {
         if request.path().starts_with("/v1/auth/") && request.path().ends_with("/login") {
             let token = format!("s.{}", self.tokens.len());
             let ttl = self.token_ttl.unwrap_or(HOUR);
-            let life = Life { end: now + seconds(ttl), ..Life::new(now, 8 * HOUR) };
-            self.tokens.insert(token.clone(), life);
+            let validity = Validity { end: now + seconds(ttl), ..Validity::new(now, 8 * HOUR) };
+            self.tokens.insert(token.clone(), validity);
             let auth = json!({ "client_token": token, "lease_duration": ttl, "renewable": true, "num_uses": self.uses.unwrap_or(0) });
             return ok(json!({ "auth": auth }));
         }
         let token = request.header("x-vault-token").unwrap_or_default().to_owned();
-        let Some(life) = self.tokens.get_mut(&token).filter(|life| now < life.end) else {
+        let Some(validity) = self.tokens.get_mut(&token).filter(|validity| now < validity.end)
+        else {
             self.refused.push(format!("{now:?} {}", request.path()));
             return refused(403, "permission denied");
         };
         match request.path() {
             "/v1/auth/token/lookup-self" => {
-                let ttl = (life.end - now).as_secs();
+                let ttl = (validity.end - now).as_secs();
                 ok(
                     json!({ "data": { "id": token, "ttl": ttl, "creation_ttl": HOUR, "renewable": !self.lookup_not_renewable } }),
                 )
             }
             "/v1/auth/token/renew-self" => {
-                let granted = life.renew(now);
+                let granted = validity.renew(now);
                 ok(json!({ "auth": { "client_token": token, "lease_duration": granted } }))
             }
             "/v1/auth/token/revoke-self" => {
-                life.end = now;
+                validity.end = now;
                 ScriptedAnswer::status(204)
             }
             "/v1/database/creds/app" => {
                 let id = format!("user-{}", self.leases.len());
-                self.leases.insert(id.clone(), (Life::new(now, 24 * HOUR), token));
+                self.leases.insert(id.clone(), (Validity::new(now, 24 * HOUR), token));
                 let data = json!({ "username": id, "password": "p" });
                 ok(
                     json!({ "lease_id": id, "lease_duration": HOUR, "renewable": true, "data": data }),
@@ -249,7 +257,7 @@ impl Books {
                 if let Some(why) = self.renews_nothing {
                     return refused(400, why);
                 }
-                if !self.is_alive(&id, now) {
+                if !self.is_valid(&id, now) {
                     return refused(400, "lease not found");
                 }
                 let granted = self.leases.get_mut(&id).unwrap().0.renew(now);
@@ -279,12 +287,12 @@ impl Books {
 }
 
 pub(super) struct World {
-    pub(super) clock: Virtual,
-    doing: Doing,
-    books: Arc<Mutex<Books>>,
+    pub(super) clock: VirtualClock,
+    spans: SpanCounter,
+    server: Arc<Mutex<ServerState>>,
     pub(super) vault: Vault,
     pub(super) live: Live<Everything>,
-    _server: ScriptedServer,
+    _scripted: ScriptedServer,
     _listening: DefaultGuard,
 }
 
@@ -293,49 +301,54 @@ impl World {
         Self::with(AppRole::new("role", "secret"), |_| {}).await
     }
 
-    /// With another login, and books that `prepare` has changed before the first request.
-    pub(super) async fn with(auth: impl AuthMethod, prepare: impl FnOnce(&mut Books)) -> Self {
-        let (clock, books) = (Virtual::default(), Arc::new(Mutex::new(Books::default())));
-        prepare(&mut books.lock().unwrap());
-        let doing = Doing::default();
-        let listening = listen(doing.clone());
-        let (of_server, kept) = (clock.clone(), Arc::clone(&books));
-        let server = ScriptedServer::start(move |request| {
+    /// Starts with another login, and a server that `prepare` changes before the first request.
+    pub(super) async fn with(
+        auth: impl AuthMethod,
+        prepare: impl FnOnce(&mut ServerState),
+    ) -> Self {
+        let (clock, server) =
+            (VirtualClock::default(), Arc::new(Mutex::new(ServerState::default())));
+        prepare(&mut server.lock().unwrap());
+        let spans = SpanCounter::default();
+        let listening = listen(spans.clone());
+        let (of_server, kept) = (clock.clone(), Arc::clone(&server));
+        let scripted = ScriptedServer::start(move |request| {
             kept.lock().unwrap().answer(&request, of_server.real())
         })
         .await;
-        let vault = Vault::builder().address(server.address()).auth(auth).max_retries(0);
+        let vault = Vault::builder().address(scripted.address()).auth(auth).max_retries(0);
         let vault = vault.clock(clock.clone()).build().unwrap();
         let loader = Everything::loader().without_dotenv().vault(vault.clone());
         let live = loader.watch().await.unwrap();
-        Self { clock, doing, books, vault, live, _server: server, _listening: listening }
+        Self { clock, spans, server, vault, live, _scripted: scripted, _listening: listening }
     }
 
-    /// From now on this is answered where it is something.
-    pub(super) fn answer_instead(
+    /// From now on the server sends this answer where it is `Some`.
+    pub(super) fn override_answers(
         &self,
         answer: impl Fn(&ScriptedRequest, Duration) -> Option<ScriptedAnswer> + Send + 'static,
     ) {
-        self.books().instead = Instead(Some(Box::new(answer)));
+        self.server().instead = Instead(Some(Box::new(answer)));
     }
 
-    pub(super) fn answer_again(&self) {
-        self.books().instead = Instead(None);
+    pub(super) fn restore_answers(&self) {
+        self.server().instead = Instead(None);
     }
 
-    /// How many requests there were from `since` on for paths that begin so.
-    pub(super) fn asked_since(&self, since: Duration, path: &str) -> usize {
-        let books = self.books();
-        books.log.iter().filter(|(at, asked)| *at >= since && asked.starts_with(path)).count()
+    /// The number of requests since `since` for paths that begin with `path`.
+    pub(super) fn requests_since(&self, since: Duration, path: &str) -> usize {
+        let server = self.server();
+        server.log.iter().filter(|(at, asked)| *at >= since && asked.starts_with(path)).count()
     }
 
-    pub(super) fn books(&self) -> std::sync::MutexGuard<'_, Books> {
-        self.books.lock().unwrap()
+    pub(super) fn server(&self) -> std::sync::MutexGuard<'_, ServerState> {
+        self.server.lock().unwrap()
     }
 
-    pub(super) fn is_well(&self) -> bool {
+    /// Whether the server accepts the published database user.
+    pub(super) fn has_valid_credentials(&self) -> bool {
         let now = self.clock.real();
-        self.books().is_alive(self.live.current().database.username(), now)
+        self.server().is_valid(self.live.current().database.username(), now)
     }
 
     pub(super) fn state(&self, source: &str) -> State {
@@ -343,15 +356,16 @@ impl World {
         sources.into_iter().find(|status| status.source == source).unwrap().state
     }
 
+    /// Whether the client reports health, and rightly so.
     pub(super) fn is_healthy(&self) -> bool {
-        self.live.status().health == Health::Healthy && self.is_well()
+        self.live.status().health == Health::Healthy && self.has_valid_credentials()
     }
 
-    /// Lets this much time pass, and looks at every moment of it.
+    /// Moves the clock by `time`, and calls `look` with the time of every wake-up in between.
     pub(super) async fn pass(&self, time: Duration, mut look: impl FnMut(Duration)) {
         let end = self.clock.real() + time;
         loop {
-            self.settles().await;
+            self.settle().await;
             let now = self.clock.real();
             look(now);
             if now >= end {
@@ -362,12 +376,12 @@ impl World {
         }
     }
 
-    /// Until the client has done all there is to do at this moment. All of it runs on this thread:
-    /// every task that can go on has done so after a few turns.
-    pub(super) async fn settles(&self) {
+    /// Waits until the client has finished all work of this moment. Its tasks run on this thread, so each task that is
+    /// ready has run after a few yields.
+    pub(super) async fn settle(&self) {
         let began = Instant::now();
         let counts = || {
-            let Spans { opened, closed } = &*self.doing.0;
+            let Spans { opened, closed } = &*self.spans.0;
             let [opened, closed, slept] =
                 [opened, closed, &self.clock.0.slept].map(|count| count.load(Ordering::SeqCst));
             (opened, closed, slept)
@@ -381,11 +395,16 @@ impl World {
             }
             turns = if opened > closed || counts() != before { 0 } else { turns + 1 };
             before = counts();
-            assert!(began.elapsed() < seconds(100), "it never rests: {:#?}", self.live.status());
+            assert!(
+                began.elapsed() < seconds(100),
+                "it never stops working: {:#?}",
+                self.live.status()
+            );
         }
     }
 
-    pub(super) fn asked(&self, path: &str) -> usize {
-        self.books().asked.get(path).copied().unwrap_or_default()
+    /// The number of requests for exactly this path.
+    pub(super) fn requests_for(&self, path: &str) -> usize {
+        self.server().asked.get(path).copied().unwrap_or_default()
     }
 }

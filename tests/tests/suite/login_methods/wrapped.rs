@@ -45,17 +45,17 @@ async fn what_was_wrapped_serves_later_logins_until_the_file_has_another() {
     let path = wrap().await;
     let method = AppRole::with_wrapped_secret_id_file(role_id.as_str(), &path);
     let vault = connected(bao.address(), method);
-    let log_in_anew = async || {
+    let log_in_again = async || {
         bao.write("sys/leases/revoke-prefix/auth/approle/login", json!({})).await;
         load_from(&vault).await
     };
-    log_in_anew().await.unwrap();
-    log_in_anew().await.unwrap();
+    log_in_again().await.unwrap();
+    log_in_again().await.unwrap();
     assert_eq!(request_count(&bao, "sys/wrapping/unwrap"), 1);
     // Used up.
-    assert_eq!(failed(log_in_anew().await).kind(), ErrorKind::LoginRefused);
+    assert_eq!(failed(log_in_again().await).kind(), ErrorKind::LoginRefused);
     wrap().await;
-    log_in_anew().await.unwrap();
+    log_in_again().await.unwrap();
     assert_eq!(request_count(&bao, "sys/wrapping/unwrap"), 2);
 }
 

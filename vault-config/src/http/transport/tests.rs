@@ -421,7 +421,7 @@ async fn a_single_attempt_that_failed_goes_on_at_the_node_that_is_good() {
     assert_eq!(bad.asked(), ["/v1/app"]);
 }
 
-/// With the question about the health that goes before it.
+/// The login and the health check before it both have priority over reads.
 #[tokio::test]
 async fn a_login_at_a_cluster_does_not_wait_behind_reads() {
     let nodes = [Server::answering(good()), Server::answering(good())];

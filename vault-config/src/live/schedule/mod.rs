@@ -1,5 +1,5 @@
-//! When stored secrets are read again, and how many credentials may be issued out of turn. Pure: no clock, no I/O,
-//! and all randomness is passed in.
+//! When stored secrets are read again, and how many credentials may be issued ahead of schedule. Pure: no clock, no
+//! I/O, and all randomness is passed in.
 //!
 //! When a lease is renewed or replaced is decided by [`Lifetime`](crate::time::Lifetime).
 
@@ -25,7 +25,7 @@ pub(crate) fn regular_read(interval: Duration, random: f64) -> Duration {
 /// The wait before the next read after one that succeeded just now, if the next regular read was `planned` in this
 /// time.
 ///
-/// A read out of turn, as at the end of an outage, does not move the next regular read: otherwise instances that
+/// A read ahead of schedule, as at the end of an outage, does not move the next regular read: otherwise instances that
 /// read at the same moment once would do so from then on. If the regular read is so near that it would be
 /// superfluous, it is moved to a random moment in the last third of the interval.
 pub(crate) fn next_read(interval: Duration, planned: Duration, random: f64) -> Duration {
@@ -68,11 +68,11 @@ impl MetadataProbe {
     }
 }
 
-/// Limits how many credentials of one role are issued out of turn. A role whose credentials are revoked as soon as
-/// they are issued must not fill the server and the database with them.
+/// Limits how many credentials of one role are issued ahead of schedule. A role whose credentials are revoked as soon
+/// as they are issued must not fill the server and the database with them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct IssueBudget {
-    /// When credentials were issued out of turn.
+    /// When credentials were issued ahead of schedule.
     early_issues: VecDeque<Reading>,
     /// The request under way is counted as the last one of `early_issues`.
     last_is_early: bool,
@@ -80,8 +80,8 @@ pub(crate) struct IssueBudget {
     lost_responses: VecDeque<Reading>,
 }
 
-/// A replacement before a third of the life has passed is out of turn. This many are allowed within the window, so
-/// that one revocation by an administrator is repaired at once.
+/// A replacement before a third of the lifetime has passed is ahead of schedule. This many are allowed within the
+/// window, so that one revocation by an administrator is repaired at once.
 const MAX_EARLY_ISSUES: usize = 3;
 /// Each lost response may have left a credential at the server that nothing can revoke. More of them are allowed,
 /// because they are mostly harmless and a flaky network must not exhaust the budget.

@@ -80,7 +80,7 @@ fn what_was_refused_is_not_counted() {
 }
 
 #[test]
-fn metadata_that_was_refused_is_looked_at_again_at_every_twelfth_reading() {
+fn refused_metadata_is_probed_again_at_every_twelfth_read() {
     let mut probe = MetadataProbe::default();
     let mut tried = Vec::new();
     for reading in 0..40 {

@@ -1,4 +1,5 @@
-//! Applies what was read or issued: it is held from now on, and published if it makes a valid configuration.
+//! Applies a read value or an issued credential: it is held from now on, and published if it makes a valid
+//! configuration.
 
 use std::time::Duration;
 

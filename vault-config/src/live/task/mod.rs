@@ -230,8 +230,8 @@ impl<T: VaultConfig + Send + Sync + 'static> RefreshTask<T> {
             return;
         }
         let token_is_being_replaced = self.vault.token_is_being_replaced();
-        // Retries of all sources share one pace. The source that waited longest goes first, so that none of them
-        // is passed over again and again.
+        // Retries of all sources share one pace. The source that waited longest is tried first, so that none of
+        // them is passed over again and again.
         let mut order: Vec<usize> = (0..self.sources.len()).collect();
         order.sort_by_key(|index| {
             let started = self.sources.get(*index).map(WatchedSecret::last_started);

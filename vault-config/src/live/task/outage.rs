@@ -13,7 +13,7 @@ use crate::time::clock::Reading;
 use crate::vault::{PlannedRequest, Recovery, token_urgency};
 
 impl<T: VaultConfig + Send + Sync + 'static> RefreshTask<T> {
-    /// Sends a probe if one is due, and reports what is held back.
+    /// Sends a probe if one is due, and reports the sources that wait for the server.
     pub(super) fn probe_server(&mut self, now: Reading) {
         if self.is_affected_by_outage(now) {
             self.start_probe(now);

@@ -1,4 +1,4 @@
-//! What is held of a secret, by the way in which it changes.
+//! The held value of a secret, by the way in which it changes.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ impl Holding {
 }
 
 impl WatchedSecret {
-    /// Replaces what is held by what was read or issued. Returns the lease that was held before.
+    /// Holds a read value or an issued credential in place of the one before. Returns the lease that was held before.
     pub(in crate::live) fn hold_response(
         &mut self,
         facts: ResponseMeta,

@@ -1,6 +1,6 @@
-//! One secret or credential that is kept fresh: what is held, and what has to be done for it.
+//! One secret or credential that is kept fresh: its current value, and the next action for it.
 //!
-//! `lease` and `holding` are what is held, `due` decides the next action, `results` records how an action ended.
+//! `lease` and `holding` hold the current value, `due` decides the next action, `results` records how an action ended.
 //! Nothing here does I/O.
 
 use std::time::{Duration, SystemTime};

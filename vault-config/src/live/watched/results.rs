@@ -30,7 +30,7 @@ impl WatchedSecret {
         self.last_success = now.wall;
     }
 
-    /// A read found what is held already.
+    /// A read found the current value unchanged.
     pub(in crate::live) fn record_unchanged(&mut self, now: Reading) {
         self.record_success(now);
         let next_turn = self.next_turn(now, false);

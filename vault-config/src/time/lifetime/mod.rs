@@ -183,7 +183,7 @@ impl Lifetime {
     }
 
     /// The step that is due at `now`, if any: this is where the renewal of a lease is decided. If both steps
-    /// are due, the renewal goes first, since its success makes the replacement unnecessary. After the expiry
+    /// are due, the renewal is tried first, since its success makes the replacement unnecessary. After the expiry
     /// there is nothing to renew any more.
     pub(crate) fn due_step(&self, now: Reading) -> Option<LifetimeStep> {
         let replace = self.replacement_in(now).is_some_and(|wait| wait.is_zero());

@@ -118,9 +118,9 @@ fn instances_that_start_together_part() {
     }
 }
 
-/// Whatever the length of the life, the replacement is near two thirds of it and never later.
+/// For every lifetime, the replacement is near two thirds of it and never later.
 #[test]
-fn what_lives_for_a_fixed_time_is_made_anew_at_two_thirds() {
+fn a_credential_with_a_fixed_lifetime_is_issued_again_at_two_thirds() {
     for seed in 0..200 {
         let random = &mut fastrand::Rng::with_seed(seed);
         let life = any_ttl(random);

@@ -35,7 +35,7 @@ fn a_server_that_says_that_it_is_away_is_believed_at_once() {
 }
 
 #[test]
-fn one_path_that_hangs_holds_up_none_of_the_others() {
+fn one_path_that_hangs_delays_no_other() {
     let mut reachability = Reachability::default();
     for now in 0..10 {
         fail(&mut reachability, "database/creds/app", ErrorKind::Timeout, now * 60_000);

@@ -41,7 +41,7 @@ struct UpkeepState {
     reachability: Reachability,
     /// A task is renewing, replacing or looking up the token.
     action_is_running: bool,
-    /// The running action is a login: what is issued under the current token would soon die with it.
+    /// The running action is a login: a credential issued under the current token would soon expire with it.
     token_is_being_replaced: bool,
     login_budget: LoginBudget,
     /// When a token that was refused, or that could not be looked up, is looked up again.
@@ -128,8 +128,8 @@ impl Vault {
         self.active_token().is_some_and(|token| !token.is_dead() && !token.is_used_up())
     }
 
-    /// Whether a login for another token is under way. What is issued under the active token meanwhile would
-    /// soon die with it.
+    /// Whether a login for another token is under way. A credential issued under the active token meanwhile would
+    /// soon expire with it.
     pub(crate) fn token_is_being_replaced(&self) -> bool {
         self.upkeep().state().token_is_being_replaced
     }

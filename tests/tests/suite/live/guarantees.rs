@@ -1,11 +1,11 @@
-//! Promises that hold whether or not a query fails: nothing is published that was refused, nothing is left behind,
-//! and nothing is issued again and again.
+//! Guarantees that hold during failures too: a rejected configuration is not published, no credential is left behind,
+//! and none is issued again and again.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use vault_config_tests::{Fault, FaultProxy, ScriptedAnswer};
 
-use super::world::{Life, World};
+use super::world::{Validity, World};
 use super::*;
 
 const MINUTE: u64 = 60;
@@ -13,7 +13,7 @@ const CREDS: &str = "/v1/database/creds/app";
 const LOGIN: &str = "/v1/auth/approle/login";
 
 #[tokio::test]
-async fn what_a_validator_refuses_is_never_published() {
+async fn a_configuration_that_a_validator_rejects_is_never_published() {
     fn short(key: &SecretString) -> Result<(), String> {
         (key.expose_secret().len() < 5).then_some(()).ok_or_else(|| "is too long".to_owned())
     }
@@ -39,14 +39,14 @@ async fn what_a_validator_refuses_is_never_published() {
 }
 
 #[tokio::test]
-async fn tokens_that_nothing_depends_on_any_more_are_revoked() {
+async fn a_replaced_token_is_revoked_when_no_credential_depends_on_it() {
     let servers = Servers::start("1h", "24h").await;
     let settings = json!({ "token_ttl": "4s", "token_max_ttl": "8s" });
     let loader = loader::<Config>(&servers.bao, settings).await.overlap(Duration::ZERO);
     let live = loader.watch().await.unwrap();
     until("two logins", async || live.status().counters.logins >= 2).await;
     until("the token before is revoked", async || {
-        asked(&servers.bao, "auth/token/revoke-self") > 0
+        requests_for(&servers.bao, "auth/token/revoke-self") > 0
     })
     .await;
     // Without an overlap, credentials may be replaced and revoked while a session is opened with them.
@@ -60,56 +60,56 @@ async fn tokens_that_nothing_depends_on_any_more_are_revoked() {
     }
 }
 
-/// Each request whose answer was lost may have issued one.
+/// Each request whose answer was lost may have issued a credential that nothing can revoke.
 #[tokio::test]
-async fn answers_that_were_lost_are_counted() {
+async fn lost_answers_count_against_the_issue_budget() {
     let world = World::start().await;
-    world.books().renews_nothing = Some("lease is not renewable");
-    world.answer_instead(|request, _| (request.path() == CREDS).then(ScriptedAnswer::close));
+    world.server().renews_nothing = Some("lease is not renewable");
+    world.override_answers(|request, _| (request.path() == CREDS).then(ScriptedAnswer::close));
     let began = world.clock.real();
     for _ in 0..40 {
         drop(tokio::join!(world.live.refresh(), world.pass(seconds(2), |_| {})));
     }
-    let asked = world.asked_since(began, CREDS);
+    let asked = world.requests_since(began, CREDS);
     assert!((10..=21).contains(&asked), "{asked} within 80 s");
-    world.answer_again();
+    world.restore_answers();
     world.pass(seconds(11 * MINUTE), |_| {}).await;
     assert!(world.is_healthy(), "{:#?}", world.live.status());
 }
 
 #[tokio::test]
-async fn tokens_that_die_young_are_not_replaced_at_once_for_ever() {
+async fn tokens_that_are_revoked_again_and_again_cost_few_logins() {
     let world = World::start().await;
     let began = world.clock.real();
     for _ in 0..600 {
-        world.books().revoke_tokens(world.clock.real());
+        world.server().revoke_tokens(world.clock.real());
         drop(tokio::join!(world.live.refresh(), world.pass(seconds(1), |_| {})));
     }
-    let logins = world.asked_since(began, LOGIN);
+    let logins = world.requests_since(began, LOGIN);
     assert!(logins < 60, "{logins} logins in ten minutes");
     world.pass(seconds(11 * MINUTE), |_| {}).await;
     assert!(world.is_healthy(), "{:#?}", world.live.status());
 }
 
-/// Readers have the time of a renewal to change over.
+/// The renewal gives readers time to change to the new credential.
 #[tokio::test]
-async fn what_was_replaced_late_is_renewed_once_more() {
+async fn a_lease_that_was_replaced_late_is_renewed_once_more() {
     let world = World::start().await;
-    world.books().failing = Some("/v1/sys/leases/renew");
-    let issued = || world.asked(CREDS);
+    world.server().failing = Some("/v1/sys/leases/renew");
+    let issued = || world.requests_for(CREDS);
     while issued() == 1 {
         world.pass(seconds(10), |now| assert!(now < seconds(2 * 3600))).await;
     }
-    let books = world.books();
-    let (at, _) = books.log.iter().rfind(|(_, path)| path == CREDS).unwrap();
+    let server = world.server();
+    let (at, _) = server.log.iter().rfind(|(_, path)| path == CREDS).unwrap();
     let renewals =
-        books.log.iter().filter(|(when, path)| when >= at && path.contains("leases/renew"));
-    assert!(renewals.count() >= 1, "{:?}", books.log);
+        server.log.iter().filter(|(when, path)| when >= at && path.contains("leases/renew"));
+    assert!(renewals.count() >= 1, "{:?}", server.log);
 }
 
-/// The token is not ours to revoke: what is issued while it is shut down is ended by itself.
+/// A supplied token is not revoked, so the lease that arrives during the shutdown must be shortened by itself.
 #[tokio::test]
-async fn what_is_being_issued_at_a_shutdown_is_not_left_behind() {
+async fn a_credential_that_is_issued_during_a_shutdown_is_not_left_behind() {
     let servers = Servers::start("1h", "24h").await;
     let proxy = FaultProxy::in_front_of(servers.bao.address()).await;
     let variables = [("VAULT_ADDR", proxy.address()), ("VAULT_TOKEN", "root".to_owned())];
@@ -120,20 +120,21 @@ async fn what_is_being_issued_at_a_shutdown_is_not_left_behind() {
     proxy.set(Fault::Delay(Duration::from_millis(300))).await;
     let asker = live.clone();
     let refresh = tokio::spawn(async move { asker.refresh().await });
-    // The audit log has it when the server begins; its answer is on the way for a while.
-    until("another is asked for", async || asked(&servers.bao, "database/creds/app") > 0).await;
+    // The audit log contains the request before its answer has arrived.
+    until("another is asked for", async || requests_for(&servers.bao, "database/creds/app") > 0)
+        .await;
     live.shutdown().await.unwrap();
     drop(refresh.await);
     servers.no_user_is_left().await;
 }
 
-/// An answer without a password has a lease all the same.
+/// An answer without a password still has a lease.
 #[tokio::test]
-async fn what_was_issued_and_cannot_be_used_is_ended() {
+async fn the_lease_of_an_unusable_answer_is_shortened() {
     let world = World::start().await;
     let (ended, counted) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (of_world, of_test) = (Arc::clone(&ended), Arc::clone(&counted));
-    world.answer_instead(move |request, _| match request.path() {
+    world.override_answers(move |request, _| match request.path() {
         CREDS => {
             of_test.fetch_add(1, Ordering::SeqCst);
             let data = json!({ "username": "half" });
@@ -146,14 +147,14 @@ async fn what_was_issued_and_cannot_be_used_is_ended() {
         }
         _ => None,
     });
-    world.books().revoke_leases(world.clock.real());
+    world.server().revoke_leases(world.clock.real());
     assert!(world.live.refresh().await.is_err());
     world.pass(seconds(MINUTE), |_| {}).await;
     let (ended, issued) = (ended.load(Ordering::SeqCst), counted.load(Ordering::SeqCst));
     assert!(issued > 0 && ended == issued, "{ended} of {issued}");
 }
 
-/// A resolver of the user's, for one.
+/// Code of the user runs inside of requests, such as a DNS resolver.
 #[tokio::test]
 async fn a_panic_in_a_request_is_a_failure_of_that_request() {
     use std::sync::atomic::AtomicBool;
@@ -162,7 +163,7 @@ async fn a_panic_in_a_request_is_a_failure_of_that_request() {
     struct Resolver(Arc<AtomicBool>, std::net::SocketAddr);
     impl reqwest::dns::Resolve for Resolver {
         fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
-            assert!(!self.0.load(Ordering::SeqCst), "a defect of the user's");
+            assert!(!self.0.load(Ordering::SeqCst), "a defect of the user's resolver");
             let address = self.1;
             Box::pin(async move {
                 let addresses: reqwest::dns::Addrs = Box::new(std::iter::once(address));
@@ -200,16 +201,16 @@ async fn a_panic_in_a_request_is_a_failure_of_that_request() {
     until("it is read again", async || live.current().key.expose_secret() == "k2").await;
 }
 
-/// What is issued under a token that is being replaced dies with it.
+/// A credential that is issued under a token that is being replaced would expire with it.
 #[tokio::test]
-async fn nothing_is_issued_under_a_token_that_is_retiring() {
+async fn no_credential_is_issued_under_a_retiring_token() {
     use std::sync::atomic::AtomicBool;
     let world = World::start().await;
     let now = world.clock.real();
-    world.books().tokens.insert("s.next".to_owned(), Life::new(now, 9 * 3600));
+    world.server().tokens.insert("s.next".to_owned(), Validity::new(now, 9 * 3600));
     let (is_leaving, under_old) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let (leaving, counted) = (Arc::clone(&is_leaving), Arc::clone(&under_old));
-    world.answer_instead(move |request, _| match request.path() {
+    world.override_answers(move |request, _| match request.path() {
         "/v1/auth/token/renew-self" => {
             let auth = json!({ "client_token": "s.0", "lease_duration": 1800 });
             Some(ScriptedAnswer::json(200, &json!({ "auth": auth })))
@@ -242,5 +243,5 @@ async fn nothing_is_issued_under_a_token_that_is_retiring() {
     let (refreshed, ()) = tokio::join!(refreshed, world.pass(seconds(41 * MINUTE), |_| {}));
     refreshed.unwrap();
     assert_eq!(under_old.load(Ordering::SeqCst), 0);
-    assert!(world.is_well(), "{:#?}", world.live.status());
+    assert!(world.has_valid_credentials(), "{:#?}", world.live.status());
 }

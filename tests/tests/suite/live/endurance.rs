@@ -1,4 +1,4 @@
-//! Failures that a hostile review of the code found: each of them lasted.
+//! Short failures, after which the client must recover by itself.
 
 use super::world::*;
 use super::*;
@@ -12,44 +12,46 @@ const ROLE: fn() -> AppRole = || AppRole::new("role", "secret");
 
 #[tokio::test]
 async fn a_use_limited_token_survives_an_outage() {
-    let world = World::with(ROLE(), |books| books.uses = Some(12)).await;
+    let world = World::with(ROLE(), |server| server.uses = Some(12)).await;
     world.pass(seconds(10 * 60), |_| {}).await;
-    world.books().is_down = true;
+    world.server().is_down = true;
     world.pass(seconds(20 * 60), |_| {}).await;
-    world.books().is_down = false;
+    world.server().is_down = false;
     world.pass(seconds(2 * HOUR), |_| {}).await;
     assert!(world.is_healthy());
 }
 
 #[tokio::test]
 async fn a_used_up_token_whose_login_fails_neither_spins_nor_hangs_a_refresh() {
-    let world = World::with(ROLE(), |books| books.uses = Some(8)).await;
-    world.answer_instead(|request, _| request.path().ends_with("/login").then(|| err(403, "away")));
+    let world = World::with(ROLE(), |server| server.uses = Some(8)).await;
+    world.override_answers(|request, _| {
+        request.path().ends_with("/login").then(|| err(403, "away"))
+    });
     let done =
         tokio::time::timeout(Duration::from_secs(15), world.pass(seconds(2 * HOUR), |_| {})).await;
     let live = world.live.clone();
     let refreshed = tokio::time::timeout(Duration::from_secs(2), live.refresh()).await;
-    done.expect("it spins");
-    assert!(refreshed.is_ok(), "it is answered");
+    done.expect("the task repeats the login without a pause");
+    assert!(refreshed.is_ok(), "the refresh does not return");
 }
 
 #[tokio::test]
-async fn what_a_revived_token_has_issued_lives_on() {
-    let world = World::with(Token::new("given"), |books| {
-        books.tokens.insert("given".into(), Life::new(Duration::ZERO, 1000 * HOUR));
+async fn a_token_that_was_refused_once_recovers_within_two_minutes() {
+    let world = World::with(Token::new("supplied"), |server| {
+        server.tokens.insert("supplied".into(), Validity::new(Duration::ZERO, 1000 * HOUR));
     })
     .await;
     world.pass(seconds(60), |_| {}).await;
-    world.answer_instead(|_, _| Some(err(403, "permission denied")));
-    // Until one reading was refused.
-    let refused = world.books().log.len();
+    world.override_answers(|_, _| Some(err(403, "permission denied")));
+    // Until the server has refused one request.
+    let refused = world.server().log.len();
     loop {
         world.pass(seconds(1), |_| {}).await;
-        if world.books().log.len() > refused {
+        if world.server().log.len() > refused {
             break;
         }
     }
-    world.answer_again();
+    world.restore_answers();
     let began = world.clock.real();
     let mut dead_for = Duration::ZERO;
     let live = world.live.clone();
@@ -64,22 +66,22 @@ async fn what_a_revived_token_has_issued_lives_on() {
 }
 
 #[tokio::test]
-async fn a_sink_that_is_missing_for_a_moment_is_well_again() {
+async fn a_token_file_that_was_missing_for_a_minute_is_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let sink = folder.path().join("token");
-    std::fs::write(&sink, "given").unwrap();
-    let world = World::with(TokenFile::new(&sink), |books| {
-        books.tokens.insert(
-            "given".into(),
-            Life { end: seconds(1000 * HOUR), ..Life::new(Duration::ZERO, 1000 * HOUR) },
+    std::fs::write(&sink, "supplied").unwrap();
+    let world = World::with(TokenFile::new(&sink), |server| {
+        server.tokens.insert(
+            "supplied".into(),
+            Validity { end: seconds(1000 * HOUR), ..Validity::new(Duration::ZERO, 1000 * HOUR) },
         );
-        books.lookup_not_renewable = true;
+        server.lookup_not_renewable = true;
     })
     .await;
     world.pass(seconds(60), |_| {}).await;
     std::fs::remove_file(&sink).unwrap();
     world.pass(seconds(60), |_| {}).await;
-    std::fs::write(&sink, "given").unwrap();
+    std::fs::write(&sink, "supplied").unwrap();
     world.pass(seconds(24 * HOUR), |_| {}).await;
     assert!(world.is_healthy());
 }
@@ -91,7 +93,7 @@ macro_rules! many {
         struct Many {
             $(#[vault(kv = $path, key = "key")]
             $field: SecretString,)*
-            /// After all the others.
+            /// Last, so that it waits behind all the others.
             #[vault(database = "app")]
             database: DatabaseCredentials,
         }
@@ -100,7 +102,7 @@ macro_rules! many {
 many! { p0 "p0" p1 "p1" p2 "p2" p3 "p3" p4 "p4" p5 "p5" p6 "p6" p7 "p7" p8 "p8" p9 "p9" p10 "p10" p11 "p11" p12 "p12" p13 "p13" p14 "p14" p15 "p15" p16 "p16" p17 "p17" p18 "p18" p19 "p19" p20 "p20" p21 "p21" p22 "p22" p23 "p23" p24 "p24" p25 "p25" p26 "p26" p27 "p27" p28 "p28" p29 "p29" p30 "p30" p31 "p31" p32 "p32" p33 "p33" p34 "p34" p35 "p35" p36 "p36" p37 "p37" p38 "p38" p39 "p39" p40 "p40" p41 "p41" p42 "p42" p43 "p43" p44 "p44" p45 "p45" p46 "p46" p47 "p47" p48 "p48" p49 "p49" p50 "p50" p51 "p51" p52 "p52" p53 "p53" p54 "p54" p55 "p55" p56 "p56" p57 "p57" p58 "p58" p59 "p59" }
 
 #[tokio::test]
-async fn many_denied_paths_starve_no_lease() {
+async fn many_denied_paths_delay_no_renewal() {
     let world = World::start().await;
     let secret = |request: &vault_config_tests::ScriptedRequest| {
         let path = request.path();
@@ -121,13 +123,13 @@ async fn many_denied_paths_starve_no_lease() {
         }
         path.starts_with("/v1/secret/metadata/p").then(|| ScriptedAnswer::json(200, &json!({ "data": { "current_version": 1, "versions": { "1": { "deletion_time": "", "destroyed": false } } } })))
     };
-    world.answer_instead(move |request, _| secret(request));
+    world.override_answers(move |request, _| secret(request));
     let many: Live<Many> =
         Many::loader().without_dotenv().vault(world.vault.clone()).watch().await.unwrap();
     world.pass(seconds(60), |_| {}).await;
-    // The policy forgets the paths.
+    // A change of the policy takes the paths away.
     let denied = || err(403, "1 error occurred:\n\t* permission denied\n\n");
-    world.answer_instead(move |request, now| {
+    world.override_answers(move |request, now| {
         let path = request.path();
         if path.starts_with("/v1/secret/data/p")
             || path.starts_with("/v1/secret/metadata/p")
@@ -138,7 +140,7 @@ async fn many_denied_paths_starve_no_lease() {
         if path.starts_with("/v1/sys/internal") {
             return Some(denied());
         }
-        // Half a minute in which renewals of leases fail.
+        // Renewals of leases fail until minute 41, so that the lease needs its retries.
         (path == "/v1/sys/leases/renew" && now < seconds(41 * 60))
             .then(|| err(500, "internal error"))
     });
@@ -147,7 +149,7 @@ async fn many_denied_paths_starve_no_lease() {
     world
         .pass(seconds(65 * 60), |now| {
             let user = live.current().database.username().to_owned();
-            if !world.books().is_alive(&user, now) {
+            if !world.server().is_valid(&user, now) {
                 dead.get_or_insert(now);
             }
         })
@@ -161,25 +163,25 @@ async fn paths_that_stay_broken_do_not_prolong_an_outage() {
     world.pass(seconds(10 * 60), |_| {}).await;
     let broken =
         |path: &str| path.starts_with("/v1/secret/") || path.starts_with("/v1/database/static");
-    world.answer_instead(move |request, _| {
+    world.override_answers(move |request, _| {
         broken(request.path()).then(|| err(500, "1 error occurred:\n\t* plugin exited\n\n"))
     });
     world.pass(seconds(10 * 60), |_| {}).await;
-    world.books().is_down = true;
-    world.answer_instead(move |_, _| Some(err(503, "Vault is sealed")));
+    world.server().is_down = true;
+    world.override_answers(move |_, _| Some(err(503, "Vault is sealed")));
     world.pass(seconds(30 * 60), |_| {}).await;
-    world.books().is_down = false;
-    world.answer_instead(move |request, _| {
+    world.server().is_down = false;
+    world.override_answers(move |request, _| {
         broken(request.path()).then(|| err(500, "1 error occurred:\n\t* plugin exited\n\n"))
     });
     let since = world.clock.real();
     let mut dead = None;
     world
         .pass(seconds(2 * HOUR), |now| {
-            if !world.is_well() {
+            if !world.has_valid_credentials() {
                 dead.get_or_insert(now - since);
             }
         })
         .await;
-    assert!(world.is_well());
+    assert!(world.has_valid_credentials());
 }
