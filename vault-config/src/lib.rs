@@ -1,7 +1,8 @@
 //! Typed configuration for services whose secrets live in HashiCorp Vault or OpenBao.
 //!
-//! One struct declares the whole configuration. Its derive macro knows where every field comes
-//! from; one call loads it and tells everything that is wrong at once.
+//! One struct declares the whole configuration. Its derive macro knows where every field comes from; one call loads
+//! it and reports every problem at once. [`docs::tutorial`] goes from an empty struct to a rotating connection pool, and
+//! [`docs`] lists the other pages of the manual.
 //!
 //! ```no_run
 //! use vault_config::{DatabaseCredentials, VaultConfig, secrecy::SecretString};
@@ -40,45 +41,46 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`AppConfig::load()`](VaultConfig::load) gives the bare struct, once. It is for a program that
-//! ends before its credentials do, or that has none: nothing renews what it gave.
-//! [`Loader::watch`] keeps the configuration fresh: see [`docs::rotation`].
+//! [`AppConfig::load()`](VaultConfig::load) returns the bare struct, once, and nothing renews its credentials. It is for
+//! a program that ends before they expire, or that has none. [`Loader::watch`] keeps the configuration fresh: see
+//! [`docs::rotation`].
 //!
 //! # In production
 //!
-//! The official client's variables say where the server is and how to log in. The mode is fixed, here or by
-//! [`Loader::mode`], so that a deployment which forgets them all does not start on local sources:
+//! The official client's variables say where the server is and how to log in. Set the mode too, here or by
+//! [`Loader::mode`]: otherwise a deployment without any of these variables starts on local sources.
 //!
 //! ```sh
-//! VAULT_CONFIG_MODE=vault VAULT_ADDR=https://vault.example.com:8200 VAULT_ROLE_ID=.. VAULT_SECRET_ID=.. ./billing
+//! VAULT_CONFIG_MODE=vault VAULT_ADDR=https://vault.example.com:8200 \
+//!     VAULT_ROLE_ID=.. VAULT_SECRET_ID=.. ./billing
 //! ```
 //!
-//! A server that is sealed, a standby or not up yet is waited for, 30 s by default: see
-//! [`Loader::startup_deadline`]. [`auth`] lists the ways to log in, and [`docs::connecting`] what
-//! each needs and trusts; [`Vault::builder`] describes a connection in code.
+//! A load waits for a server that is sealed, a standby or not up yet, 30 s by default: see
+//! [`Loader::startup_deadline`]. [`auth`] lists the ways to log in, and [`docs::connecting`] what each needs and trusts.
+//! [`Vault::builder`] describes a connection in code. Warnings, renewals and failures are events of the crate
+//! [`tracing`](https://docs.rs/tracing): a program without a subscriber does not show them.
 //!
-//! | variable (each also as `BAO_..`, which goes first) | what it says |
+//! | variable (each also as `BAO_..`, which has priority) | meaning |
 //! |---|---|
 //! | `VAULT_ADDR` | `https://host:8200`, `http://..` or `unix:///path`; several nodes of one cluster are joined by commas |
-//! | `VAULT_AGENT_ADDR` | a local agent's address; goes before `VAULT_ADDR` |
+//! | `VAULT_AGENT_ADDR` | the address of a local agent; has priority over `VAULT_ADDR` |
 //! | `VAULT_NAMESPACE` | the namespace of every request; a field's own `namespace` takes its place |
-//! | `VAULT_AUTH_NAMESPACE` | the namespace to log in to, when it is another one; `root` for the topmost |
+//! | `VAULT_AUTH_NAMESPACE` | the namespace to log in to, if it is another one; `root` for the topmost |
 //! | `VAULT_CACERT`, `VAULT_CACERT_BYTES`, `VAULT_CAPATH` | trust these authorities and no others: a PEM file of at most 16 MiB, PEM text, a folder |
 //! | `VAULT_CLIENT_CERT`, `VAULT_CLIENT_KEY` (each also `_BYTES`) | the client's certificate and key |
 //! | `VAULT_TLS_SERVER_NAME` | the name that the server's certificate has to be for |
-//! | `VAULT_SKIP_VERIFY` | `true` turns verification off; empty or `false` keeps it on; anything else is an error |
+//! | `VAULT_SKIP_VERIFY` | `true` turns verification off; empty or `false` keeps it on; any other value is an error |
 //! | `VAULT_CLIENT_TIMEOUT` | limit for one request with all its retries, such as `30` or `500ms`; default 60 s |
-//! | `VAULT_MAX_RETRIES` | how often a request is tried again; default 2 |
-//! | `VAULT_RATE_LIMIT` | at most so many requests a second, and so many at once: `10` or `10:20` |
+//! | `VAULT_MAX_RETRIES` | how often a request is retried; default 2 |
+//! | `VAULT_RATE_LIMIT` | the most requests a second, and after a colon the most at once: `10` or `10:20` |
 //! | `VAULT_PROXY_ADDR`, `VAULT_HTTP_PROXY` | a proxy for all requests |
 //! | `VAULT_HEADERS` | headers of your own, as a JSON object; none that starts with `X-Vault-` |
 //! | `VAULT_DISABLE_REDIRECTS` | `true` refuses a standby's redirect, which is otherwise followed once |
 //!
 //! # In development
 //!
-//! Without `VAULT_ADDR` the same struct is filled from the environment, `.env` and files: see
-//! [`docs::provenance`]. An empty `.env` to fill in, a table of all fields and the policy the
-//! service needs come from [`VaultConfig::schema`].
+//! Without `VAULT_ADDR` the same struct is read from the environment, `.env` and files: see [`docs::provenance`].
+//! [`VaultConfig::schema`] writes an empty `.env` to fill in, a table of all fields, and the policy that the service needs.
 //!
 //! # In tests
 //!
@@ -89,14 +91,18 @@
 //! struct AppConfig { port: u16 }
 //!
 //! # fn main() -> Result<(), vault_config::Error> {
-//! let loader = AppConfig::loader().mode(Mode::Local).without_dotenv().env_source([("PORT", "80")]);
-//! assert_eq!(loader.load_blocking()?.port, 80);
+//! let config = AppConfig::loader()
+//!     .mode(Mode::Local)
+//!     .without_dotenv()
+//!     .env_source([("PORT", "80")])
+//!     .load_blocking()?;
+//! assert_eq!(config.port, 80);
 //! # Ok(()) }
 //! ```
 //!
 //! # With a figment of your own
 //!
-//! [`Vault::resolve`] gives the fetched values as a [`figment::Provider`]: see [`Resolved`].
+//! [`Vault::resolve`] returns the values from Vault as a [`figment::Provider`]: see [`Resolved`].
 //!
 //! # Features
 //!
@@ -114,8 +120,8 @@
 //!
 //! # What is wiped
 //!
-//! Values that were read are wiped when they are dropped, and so are your `SecretString` fields.
-//! Not wiped are the buffers of the HTTP and TLS libraries, and whatever you expose yourself.
+//! The values of a load are wiped when they are dropped, and so are your `SecretString` fields. The buffers of the HTTP
+//! and TLS libraries are not wiped, and neither is a value that you expose.
 
 // docs.rs sets `docsrs`, and shows beside each item the feature that it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -175,7 +181,7 @@ pub trait VaultConfig: Sized {
     /// The compile-time plan: every field and where it comes from. Nothing is read.
     fn schema() -> Schema;
 
-    /// Says where to read from, then reads.
+    /// Starts a [`Loader`]: set its sources and options, then load or watch.
     fn loader() -> Loader<Self> {
         Loader::new()
     }
@@ -183,8 +189,8 @@ pub trait VaultConfig: Sized {
     /// Loads once from the process environment, `.env` in the working directory, and the Vault that
     /// the environment describes.
     ///
-    /// Nothing renews what it gives: a database user works until its lease ends, and that lease ends
-    /// with the token. [`Loader::watch`] keeps a configuration fresh; see [`Loader::load`].
+    /// Nothing renews its credentials: a database user works until its lease ends, and the lease ends with the token.
+    /// [`Loader::watch`] keeps a configuration fresh; see [`Loader::load`].
     ///
     /// # Errors
     /// Every problem at once; see [`Error`].

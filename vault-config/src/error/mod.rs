@@ -15,10 +15,9 @@ pub(crate) use kind::Evidence;
 /// Everything that kept a configuration from loading.
 ///
 /// `Display` prints a report of several lines: every failing field with its type, the sources that
-/// were looked at, what happened in the server's own words, and what to do. `Debug` prints the
-/// same, so that `fn main() -> Result<(), vault_config::Error>` is legible. Neither ever holds a
-/// value of a field marked for Vault, a token or a secret_id, and there is no `source()` that
-/// could.
+/// were checked, what happened in the server's own words, and what to do. `Debug` prints the same,
+/// so that `fn main() -> Result<(), vault_config::Error>` is legible. Neither ever contains a value of
+/// a field marked for Vault, a token or a secret_id, and there is no `source()` that could.
 pub struct Error(Box<ErrorInner>);
 
 struct ErrorInner {
@@ -196,7 +195,7 @@ impl Problem {
         self.cause.kind
     }
 
-    /// The sources that were looked at before the one that failed, each with what was seen there.
+    /// The sources that were checked before the one that failed, each with the result.
     #[must_use]
     pub fn sources(&self) -> &[String] {
         &self.sources
