@@ -21,7 +21,7 @@
 //!     #[vault(kv = "my-app/api-keys", key = "internal")]
 //!     internal_api_key: Option<SecretString>,      // absent in Vault is None
 //!
-//!     #[vault(database = "readonly")]              // dynamic role: user name, password, lease
+//!     #[vault(database = "readonly")]              // dynamic role: name, password, lease
 //!     database: DatabaseCredentials,
 //!
 //!     #[vault(nested)]
@@ -102,7 +102,7 @@
 //!
 //! # With a figment of your own
 //!
-//! [`Vault::resolve`] returns the values from Vault as a [`figment::Provider`]: see [`Resolved`].
+//! [`Vault::resolve`] returns the values from Vault as a `figment::Provider`: see [`Resolved`].
 //!
 //! # Features
 //!
