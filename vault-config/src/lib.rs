@@ -1,8 +1,7 @@
 //! Typed configuration for services whose secrets live in HashiCorp Vault or OpenBao.
 //!
-//! One struct declares the whole configuration. Its derive macro knows where every field comes from; one call loads
-//! it and reports every problem at once. [`docs::tutorial`] goes from an empty struct to a rotating connection pool, and
-//! [`docs`] lists the other pages of the manual.
+//! One struct declares the whole configuration. Its derive macro knows where every field comes
+//! from; one call loads it and reports every problem at once.
 //!
 //! ```no_run
 //! use vault_config::{DatabaseCredentials, VaultConfig, secrecy::SecretString};
@@ -41,14 +40,14 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`AppConfig::load()`](VaultConfig::load) returns the bare struct, once, and nothing renews its credentials. It is for
-//! a program that ends before they expire, or that has none. [`Loader::watch`] keeps the configuration fresh: see
-//! [`docs::rotation`].
+//! [`AppConfig::load()`](VaultConfig::load) returns the bare struct, once. It is for a program that ends before its
+//! credentials expire, or that has none: nothing renews them. [`Loader::watch`] keeps the configuration fresh: see
+//! [`docs::rotation`]. The [`tutorial`](docs::tutorial) builds a service in steps.
 //!
 //! # In production
 //!
-//! The official client's variables say where the server is and how to log in. Set the mode too, here or by
-//! [`Loader::mode`]: otherwise a deployment without any of these variables starts on local sources.
+//! The official client's variables set the server's address and the login. Fix the mode as well, here or by
+//! [`Loader::mode`]: without it, a deployment that has none of these variables would start from local sources.
 //!
 //! ```sh
 //! VAULT_CONFIG_MODE=vault VAULT_ADDR=https://vault.example.com:8200 \
@@ -56,31 +55,31 @@
 //! ```
 //!
 //! A load waits for a server that is sealed, a standby or not up yet, 30 s by default: see
-//! [`Loader::startup_deadline`]. [`auth`] lists the ways to log in, and [`docs::connecting`] what each needs and trusts.
-//! [`Vault::builder`] describes a connection in code. Warnings, renewals and failures are events of the crate
-//! [`tracing`](https://docs.rs/tracing): a program without a subscriber does not show them.
+//! [`Loader::startup_deadline`]. [`auth`] lists the ways to log in, and [`docs::connecting`] what
+//! each needs and trusts; [`Vault::builder`] describes a connection in code.
 //!
 //! | variable (each also as `BAO_..`, which has priority) | meaning |
 //! |---|---|
 //! | `VAULT_ADDR` | `https://host:8200`, `http://..` or `unix:///path`; several nodes of one cluster are joined by commas |
-//! | `VAULT_AGENT_ADDR` | the address of a local agent; has priority over `VAULT_ADDR` |
-//! | `VAULT_NAMESPACE` | the namespace of every request; a field's own `namespace` takes its place |
-//! | `VAULT_AUTH_NAMESPACE` | the namespace to log in to, if it is another one; `root` for the topmost |
+//! | `VAULT_AGENT_ADDR` | a local agent's address; has priority over `VAULT_ADDR` |
+//! | `VAULT_NAMESPACE` | the namespace of every request; a field's own `namespace` has priority |
+//! | `VAULT_AUTH_NAMESPACE` | the namespace to log in to, if it is another one; `root` for the root namespace |
 //! | `VAULT_CACERT`, `VAULT_CACERT_BYTES`, `VAULT_CAPATH` | trust these authorities and no others: a PEM file of at most 16 MiB, PEM text, a folder |
 //! | `VAULT_CLIENT_CERT`, `VAULT_CLIENT_KEY` (each also `_BYTES`) | the client's certificate and key |
-//! | `VAULT_TLS_SERVER_NAME` | the name that the server's certificate has to be for |
-//! | `VAULT_SKIP_VERIFY` | `true` turns verification off; empty or `false` keeps it on; any other value is an error |
+//! | `VAULT_TLS_SERVER_NAME` | the name that the server's certificate must have |
+//! | `VAULT_SKIP_VERIFY` | `true` turns verification off; empty or `false` keeps it on; anything else is an error |
 //! | `VAULT_CLIENT_TIMEOUT` | limit for one request with all its retries, such as `30` or `500ms`; default 60 s |
-//! | `VAULT_MAX_RETRIES` | how often a request is retried; default 2 |
-//! | `VAULT_RATE_LIMIT` | the most requests a second, and after a colon the most at once: `10` or `10:20` |
+//! | `VAULT_MAX_RETRIES` | how often a failed request is retried; default 2 |
+//! | `VAULT_RATE_LIMIT` | the most requests a second, and how many of them may be sent at once: `10` or `10:20` |
 //! | `VAULT_PROXY_ADDR`, `VAULT_HTTP_PROXY` | a proxy for all requests |
 //! | `VAULT_HEADERS` | headers of your own, as a JSON object; none that starts with `X-Vault-` |
-//! | `VAULT_DISABLE_REDIRECTS` | `true` refuses a standby's redirect, which is otherwise followed once |
+//! | `VAULT_DISABLE_REDIRECTS` | `true` refuses a standby's redirect; by default it is followed once |
 //!
 //! # In development
 //!
-//! Without `VAULT_ADDR` the same struct is read from the environment, `.env` and files: see [`docs::provenance`].
-//! [`VaultConfig::schema`] writes an empty `.env` to fill in, a table of all fields, and the policy that the service needs.
+//! Without `VAULT_ADDR` the same struct is filled from the environment, `.env` and files: see
+//! [`docs::provenance`]. [`VaultConfig::schema`] prints an empty `.env` to fill in, a table of all fields, and the
+//! policy that the service needs.
 //!
 //! # In tests
 //!
@@ -91,24 +90,21 @@
 //! struct AppConfig { port: u16 }
 //!
 //! # fn main() -> Result<(), vault_config::Error> {
-//! let config = AppConfig::loader()
-//!     .mode(Mode::Local)
-//!     .without_dotenv()
-//!     .env_source([("PORT", "80")])
-//!     .load_blocking()?;
+//! let loader = AppConfig::loader().mode(Mode::Local).without_dotenv();
+//! let config = loader.env_source([("PORT", "80")]).load_blocking()?;
 //! assert_eq!(config.port, 80);
 //! # Ok(()) }
 //! ```
 //!
 //! # With a figment of your own
 //!
-//! [`Vault::resolve`] returns the values from Vault as a `figment::Provider`: see [`Resolved`].
+//! [`Vault::resolve`] returns the fetched values as a [`figment::Provider`]: see [`Resolved`].
 //!
 //! # Features
 //!
 //! * `rustls` (default): TLS by rustls with ring, or with the crypto provider that the process has
-//!   installed. reqwest itself is built without a provider, so where your program builds a
-//!   `reqwest::Client` of its own and turns on none of reqwest's TLS features, install one first:
+//!   installed. reqwest itself is built without a provider. If your program builds a `reqwest::Client` of its own and
+//!   enables none of reqwest's TLS features, install a provider first:
 //!   `rustls::crypto::ring::default_provider().install_default()`.
 //! * `aws-lc-rs`: rustls with aws-lc-rs instead. It starts more slowly: see [`docs::performance`].
 //! * `native-tls`: the system's TLS library; choose it with `default-features = false`.
@@ -118,10 +114,17 @@
 //! * no TLS feature: plain http and Unix sockets, or a [`reqwest::Client`](VaultBuilder::http_client)
 //!   of your own.
 //!
+//! # Logs
+//!
+//! Warnings, renewals and failures are events of the crate [`tracing`](https://docs.rs/tracing). A program without a
+//! subscriber, such as `tracing_subscriber::fmt::init()`, does not show them.
+//!
+//! [`figment::Provider`]: https://docs.rs/figment/0.10/figment/trait.Provider.html
+//!
 //! # What is wiped
 //!
-//! The values of a load are wiped when they are dropped, and so are your `SecretString` fields. The buffers of the HTTP
-//! and TLS libraries are not wiped, and neither is a value that you expose.
+//! This crate wipes the values that it reads when they are dropped, and so does every `SecretString`. The buffers of
+//! the HTTP and TLS libraries are not wiped, and neither is a copy that your code makes with `expose_secret`.
 
 // docs.rs sets `docsrs`, and shows beside each item the feature that it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -178,10 +181,10 @@ struct Readme;
     note = "add `#[derive(VaultConfig)]` to the struct"
 )]
 pub trait VaultConfig: Sized {
-    /// The compile-time plan: every field and where it comes from. Nothing is read.
+    /// Returns the compile-time plan: every field and its sources. Reads nothing.
     fn schema() -> Schema;
 
-    /// Starts a [`Loader`]: set its sources and options, then load or watch.
+    /// Returns a builder, to choose the sources before loading.
     fn loader() -> Loader<Self> {
         Loader::new()
     }
@@ -189,7 +192,7 @@ pub trait VaultConfig: Sized {
     /// Loads once from the process environment, `.env` in the working directory, and the Vault that
     /// the environment describes.
     ///
-    /// Nothing renews its credentials: a database user works until its lease ends, and the lease ends with the token.
+    /// Nothing renews the credentials: a database user works until its lease expires, at the latest with the token.
     /// [`Loader::watch`] keeps a configuration fresh; see [`Loader::load`].
     ///
     /// # Errors
@@ -206,7 +209,7 @@ pub trait VaultConfig: Sized {
     fn __read(reader: &mut __private::Reader<'_>) -> Option<Self>;
 }
 
-/// What generated code calls. Not part of the public interface.
+/// The items that generated code uses. Not part of the public interface.
 #[doc(hidden)]
 pub mod __private {
     pub use core;

@@ -73,11 +73,11 @@ impl<T: VaultConfig> Loader<T> {
     }
 
     /// Reads plain values from files: TOML, JSON or any other figment provider, with profiles. The
-    /// environment and `.env` have priority over them.
+    /// environment and `.env` go before them.
     ///
     /// With figment's feature `toml`, a file with a table for each profile is
-    /// `Figment::from(Toml::file("app.toml").nested()).select("production")`. To figment, a file that
-    /// does not exist is empty, and so is a profile without a table.
+    /// `Figment::from(Toml::file("app.toml").nested()).select("production")`. figment takes a file
+    /// that does not exist for an empty one, and so it does a profile without a table.
     pub fn figment(mut self, figment: Figment) -> Self {
         self.settings.figment = Some(figment);
         self
@@ -119,14 +119,13 @@ impl<T: VaultConfig> Loader<T> {
     }
 
     /// Chooses between Vault and local sources for the fields marked for Vault. Default:
-    /// [`Mode::Auto`], which `VAULT_CONFIG_MODE` (`auto`, `vault`, `local`) decides if it is set.
+    /// [`Mode::Auto`], for which `VAULT_CONFIG_MODE` (`auto`, `vault`, `local`) goes first.
     pub fn mode(mut self, mode: Mode) -> Self {
         self.settings.mode = mode;
         self
     }
 
-    /// Uses this connection instead of the one that the environment describes. Configurations that use
-    /// clones of it share one login and one token.
+    /// Uses this connection in place of the one that the environment describes.
     pub fn vault(mut self, vault: Vault) -> Self {
         self.settings.vault = Some(vault);
         self
@@ -148,7 +147,7 @@ impl<T: VaultConfig> Loader<T> {
     /// Sets how long a load waits for a server that is not up yet. Default: 30 s; at most 24 h.
     ///
     /// A server is not up yet if it refuses connections, is sealed, is a standby or has no leader. Any
-    /// other problem fails at once. With a deadline of zero, nothing is waited for.
+    /// other problem fails at once. With zero, these do too.
     pub fn startup_deadline(mut self, deadline: Duration) -> Self {
         self.settings.startup_deadline = deadline.min(settings::LONGEST_TIMEOUT);
         self
@@ -157,7 +156,7 @@ impl<T: VaultConfig> Loader<T> {
     /// Sets how often [`watch`](Self::watch) reads KV secrets again. Default: 5 min; at least 1 s, at
     /// most 24 h.
     ///
-    /// Each interval varies by up to a tenth, and a field's own `refresh = ".."` has priority.
+    /// Each interval varies by up to a tenth, and a field's own `refresh = ".."` goes before this.
     pub fn refresh_every(mut self, interval: Duration) -> Self {
         self.watch.every = interval.clamp(Duration::from_secs(1), settings::LONGEST_TIMEOUT);
         self

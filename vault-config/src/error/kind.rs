@@ -28,10 +28,10 @@ pub enum ErrorKind {
     LeaseLost,
     /// The server refused the login.
     LoginRefused,
-    /// A wrapping token was unwrapped before, or another path issued it: someone else may have read or
-    /// replaced its value.
+    /// A wrapping token was unwrapped before, or was created elsewhere: the secret in it may have been read or
+    /// replaced.
     Tampered,
-    /// No login is configured.
+    /// Nothing to log in with was found.
     NoLogin,
     /// The server is sealed.
     Sealed,

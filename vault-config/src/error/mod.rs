@@ -15,9 +15,10 @@ pub(crate) use kind::Evidence;
 /// Everything that kept a configuration from loading.
 ///
 /// `Display` prints a report of several lines: every failing field with its type, the sources that
-/// were checked, what happened in the server's own words, and what to do. `Debug` prints the same,
-/// so that `fn main() -> Result<(), vault_config::Error>` is legible. Neither ever contains a value of
-/// a field marked for Vault, a token or a secret_id, and there is no `source()` that could.
+/// were checked, what happened in the server's own words, and what to do. `Debug` prints the
+/// same, so that `fn main() -> Result<(), vault_config::Error>` is legible. Neither ever holds a
+/// value of a field marked for Vault, a token or a secret_id, and there is no `source()` that
+/// could.
 pub struct Error(Box<ErrorInner>);
 
 struct ErrorInner {
@@ -195,7 +196,7 @@ impl Problem {
         self.cause.kind
     }
 
-    /// The sources that were checked before the one that failed, each with the result.
+    /// The sources that were checked before the one that failed, each with what it had.
     #[must_use]
     pub fn sources(&self) -> &[String] {
         &self.sources

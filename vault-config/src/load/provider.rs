@@ -17,7 +17,7 @@ use crate::value::Value;
 /// [`Vault::resolve`](crate::Vault::resolve) fetches them once. Nothing renews a credential among
 /// them; [`Loader::watch`](crate::Loader::watch) does. The struct derives `Deserialize` as well.
 ///
-///  * **Profile**: none is selected. The values are in figment's global profile, which has priority over
+///  * **Profile**: none is selected. The values are in figment's global profile, which goes before
 ///    every other: a file's `[production]` table cannot replace a secret. The process environment
 ///    went first: a field whose variable is set was not fetched.
 ///  * **Metadata**: one record a field, so an error reads `… for key "default.port" in vault kv
