@@ -20,7 +20,7 @@
 //!     #[vault(kv = "my-app/api-keys", key = "internal")]
 //!     internal_api_key: Option<SecretString>,      // absent in Vault is None
 //!
-//!     #[vault(database = "readonly")]              // dynamic role: user name, password, lease
+//!     #[vault(database = "readonly")]              // dynamic role: name, password, lease
 //!     database: DatabaseCredentials,
 //!
 //!     #[vault(nested)]
@@ -113,6 +113,13 @@
 //! * `ssh`: signed SSH keys (`SignedSshKey`).
 //! * no TLS feature: plain http and Unix sockets, or a [`reqwest::Client`](VaultBuilder::http_client)
 //!   of your own.
+//!
+//! # Logs
+//!
+//! Warnings, renewals and failures are events of the crate [`tracing`](https://docs.rs/tracing). A program without a
+//! subscriber, such as `tracing_subscriber::fmt::init()`, does not show them.
+//!
+//! [`figment::Provider`]: https://docs.rs/figment/0.10/figment/trait.Provider.html
 //!
 //! # What is wiped
 //!

@@ -22,6 +22,9 @@ use secrecy::{SecretBox, SecretString, zeroize::Zeroize};
 ///
 /// impl Secret for ApiKeys {}
 /// ```
+///
+/// [`SecretString`]: https://docs.rs/secrecy/0.10/secrecy/type.SecretString.html
+/// [`SecretBox<T>`]: https://docs.rs/secrecy/0.10/secrecy/struct.SecretBox.html
 #[diagnostic::on_unimplemented(
     message = "a field that comes from Vault must hide its value, and `{Self}` does not",
     label = "this type would show the secret in logs and debug output",

@@ -122,5 +122,5 @@ async fn a_check_of_a_credential_waits_no_longer_than_until_the_server_is_up() {
     .await;
     let variables = [("VAULT_ADDR", &*server.address()), ("VAULT_TOKEN", "t")];
     let report = loader::<Issued>(&variables).check().await.unwrap();
-    assert!(report.to_string().contains("not made"), "{report}");
+    assert!(report.to_string().contains("not issued"), "{report}");
 }

@@ -22,7 +22,8 @@ use crate::vault::Grant;
 /// use vault_config::{DatabaseCredentials, secrecy::ExposeSecret};
 ///
 /// fn options(database: &DatabaseCredentials) -> String {
-///     format!("host=db user={} password={}", database.username(), database.password().expose_secret())
+///     let password = database.password().expose_secret();
+///     format!("host=db user={} password={password}", database.username())
 /// }
 /// # let _ = options(&DatabaseCredentials::new("u", "p"));
 /// ```
@@ -58,18 +59,21 @@ impl DatabaseCredentials {
     /// placeholder may occur any number of times, and at least one of them has to.
     ///
     /// ```
+    /// use std::error::Error;
     /// use vault_config::{DatabaseCredentials, secrecy::ExposeSecret};
     /// # struct PgPool;
     /// # impl PgPool {
     /// #     async fn connect(_: &str) -> Result<Self, std::fmt::Error> { Ok(Self) }
     /// # }
     ///
-    /// async fn pool(database: &DatabaseCredentials) -> Result<PgPool, Box<dyn std::error::Error>> {
-    ///     let url = database.connection_url("postgres://{{username}}:{{password}}@db:5432/app?sslmode=require")?;
+    /// async fn pool(database: &DatabaseCredentials) -> Result<PgPool, Box<dyn Error>> {
+    ///     let template = "postgres://{{username}}:{{password}}@db:5432/app?sslmode=require";
+    ///     let url = database.connection_url(template)?;
     ///     Ok(PgPool::connect(url.expose_secret()).await?)
     /// }
     ///
-    /// let url = DatabaseCredentials::new("v-app", "p@ss/1").connection_url("mysql://{{username}}:{{password}}@db/app")?;
+    /// let database = DatabaseCredentials::new("v-app", "p@ss/1");
+    /// let url = database.connection_url("mysql://{{username}}:{{password}}@db/app")?;
     /// assert_eq!(url.expose_secret(), "mysql://v-app:p%40ss%2F1@db/app");
     /// # let _ = pool;
     /// # Ok::<(), vault_config::ConnectionUrlError>(())

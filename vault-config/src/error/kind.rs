@@ -4,9 +4,9 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// No source has the field.
+    /// No source has a value for the field.
     Missing,
-    /// The secret's path holds nothing.
+    /// Nothing is stored at the secret's path.
     PathAbsent,
     /// The secret has no such key.
     KeyAbsent,
@@ -24,7 +24,7 @@ pub enum ErrorKind {
     Denied,
     /// The token is expired, revoked, used up or unknown.
     TokenInvalid,
-    /// The lease is gone or is not renewed any more, and another credential is not made yet.
+    /// The lease does not exist or is not renewed any more, and no other credential has been issued yet.
     LeaseLost,
     /// The server refused the login.
     LoginRefused,
@@ -61,9 +61,9 @@ pub enum ErrorKind {
     Protocol,
     /// The server's answer is too large.
     TooLarge,
-    /// A value does not read as the field's type.
+    /// A value cannot be read as the field's type.
     WrongType,
-    /// A validator refused the value.
+    /// A validator rejected the value.
     Invalid,
     /// A setting of the connection is malformed.
     Setting,
@@ -81,7 +81,7 @@ pub enum ErrorKind {
     Figment,
     /// A blocking call inside an async runtime, or an async one outside of tokio.
     Runtime,
-    /// The struct's attributes contradict each other in a way only a load can see.
+    /// The attributes of the structs contradict each other, which only a load can detect.
     Schema,
     /// The configuration is not watched any more: it was shut down, or its runtime ended.
     Stopped,

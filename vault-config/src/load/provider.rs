@@ -48,7 +48,8 @@ use crate::value::Value;
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let secrets = Vault::from_env()?.resolve::<AppConfig>().await?;
-/// let config: AppConfig = Figment::from(Serialized::default("port", 8080)).merge(secrets).extract()?;
+/// let plain = Figment::from(Serialized::default("port", 8080));
+/// let config: AppConfig = plain.merge(secrets).extract()?;
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]

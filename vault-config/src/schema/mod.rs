@@ -35,8 +35,10 @@ use crate::error::{Cause, ErrorKind};
 ///     schema.policy(),
 ///     "# api_key\npath \"secret/data/my-app/+\" {\n  capabilities = [\"read\"]\n}\n"
 /// );
-/// assert!(schema.env_template().contains("# Port to listen on.\n# u16, default 8080\n# APP_PORT=\n"));
-/// assert!(schema.to_markdown().contains("| `port` | `u16` | `APP_PORT` |  | `8080` | Port to listen on. |"));
+/// let template = schema.env_template();
+/// assert!(template.contains("# Port to listen on.\n# u16, default 8080\n# APP_PORT=\n"));
+/// let row = "| `port` | `u16` | `APP_PORT` |  | `8080` | Port to listen on. |";
+/// assert!(schema.to_markdown().contains(row));
 /// assert!(schema.json_schema().contains("\"type\": \"integer\""));
 /// ```
 pub struct Schema {

@@ -281,7 +281,7 @@ mod tests {
     use super::*;
     use crate::http::network::{Network, ReqwestNetwork, WireFuture, WireRequest};
     use crate::http::settings::Addresses;
-    use crate::http::{Call, Http};
+    use crate::http::{Call, Transport};
     use crate::time::Timing;
 
     fn clients() -> Clients {
@@ -395,7 +395,7 @@ mod tests {
         let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
         let (network, settings) = network_to(answer, Duration::from_secs(1));
         let shared = Arc::clone(&network.clients.0);
-        let http = Http::new(Box::new(Kept(network)), settings, Timing::default());
+        let http = Transport::new(Box::new(Kept(network)), settings, Timing::default());
         shared.current().must_replace = true;
         let turn = shared.replacing.lock().await;
         let other = async {
