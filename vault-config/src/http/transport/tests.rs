@@ -191,7 +191,7 @@ async fn hangs(http: &Transport) {
 
 async fn is_asked(server: &Server, times: usize) {
     while server.asked().len() < times {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        NetworkClock::default().sleep(Duration::from_millis(5)).await;
     }
 }
 
