@@ -172,8 +172,7 @@ impl VaultBuilder {
     }
 
     fn check_and_open(self) -> Result<Vault, Cause> {
-        let text =
-            self.address.ok_or_else(|| no_address().hint("or call .address(..) on the builder"))?;
+        let text = self.address.ok_or_else(|| no_address().with_help(NO_ADDRESS_HELP))?;
         let addresses = Addresses::parse(&text, "Vault::builder().address(..)")
             .map_err(|cause| cause.at("Vault::builder().address(..)"))?;
         let mut settings = Settings::new(addresses);
@@ -193,6 +192,10 @@ impl VaultBuilder {
         Vault::open(settings, auth, Environment::Process, self.client, timing)
     }
 }
+
+/// A builder reads no variable.
+const NO_ADDRESS_HELP: &str =
+    "call .address(..) on the builder, or use Vault::from_env(), which reads VAULT_ADDR";
 
 fn check_namespace(namespace: Option<String>, origin: &str) -> Result<Option<String>, Cause> {
     let checked = namespace.map(|namespace| settings::namespace(&namespace)).transpose();

@@ -77,6 +77,16 @@ fn a_malformed_namespace_of_the_builder_names_its_call() {
     ");
 }
 
+/// A builder reads no variable.
+#[test]
+fn a_builder_without_an_address_names_the_call_and_no_variable_to_set() {
+    let error = Vault::builder().auth(Token::new("t")).build().unwrap_err();
+    assert_snapshot!(problems(&error, ErrorKind::Setting), @"
+    no address of a Vault server is configured
+    help: call .address(..) on the builder, or use Vault::from_env(), which reads VAULT_ADDR
+    ");
+}
+
 #[tokio::test]
 async fn blocking_inside_a_runtime_is_refused() {
     let error = loader::<Config>(&[("APP_PASSWORD", "x")]).load_blocking().err().unwrap();
