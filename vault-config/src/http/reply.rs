@@ -211,6 +211,10 @@ impl Reply {
             }
             _ => {}
         }
+        self.explained_by_status()
+    }
+
+    fn explained_by_status(&self) -> Cause {
         let said = self.said();
         let here = |cause: Cause| cause.at(format!("vault {}", self.address));
         match self.status {
