@@ -392,4 +392,14 @@ mod tests {
         let own = json(r#"{"errors": ["internal error"]}"#);
         assert_eq!(help(502, own), "see the server's log");
     }
+
+    #[test]
+    fn only_vaults_own_words_are_a_refusal() {
+        let words = |status, body| reply(status, body).into_cause().refusal.map(|it| it.words);
+        let refused = || json(r#"{"errors": ["invalid role name"]}"#);
+        assert_eq!(words(400, refused()), Some("invalid role name".to_owned()));
+        assert_eq!(words(200, refused()), None);
+        assert_eq!(words(403, json(r#"{"message": "invalid role name"}"#)), None);
+        assert_eq!(words(403, Body::Other("text/html".to_owned())), None);
+    }
 }

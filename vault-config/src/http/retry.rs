@@ -228,4 +228,10 @@ mod tests {
             assert_eq!(wait(0, 10, 0.0), None);
         }
     }
+
+    #[test]
+    fn an_attempt_leaves_time_for_other_nodes_only_if_they_may_be_asked() {
+        assert_eq!(Idempotency::Safe.patience(), Duration::from_secs(5));
+        assert_eq!(Idempotency::AtMostOnce.patience(), Duration::MAX);
+    }
 }
