@@ -94,7 +94,7 @@ impl<T: VaultConfig> Loader<T> {
         mut self,
         variables: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        self.settings.environment = Environment::given(variables);
+        self.settings.environment = Environment::injected(variables);
         self
     }
 

@@ -15,7 +15,7 @@ use crate::text::printable;
 pub(super) type Detected = Result<Option<Arc<dyn AuthMethod>>, Cause>;
 
 /// One login that `VAULT_AUTH_METHOD` may name.
-struct Login {
+struct KnownLogin {
     name: &'static str,
     /// What has to be set at least, for a message.
     needs: &'static str,
@@ -24,92 +24,92 @@ struct Login {
     from_environment: fn(&OfficialEnv<'_>) -> Detected,
 }
 
-const LOGINS: &[Login] = &[
-    Login {
+const LOGINS: &[KnownLogin] = &[
+    KnownLogin {
         name: "token",
         needs: "VAULT_TOKEN",
         variables: &["TOKEN"],
         from_environment: token::from_environment,
     },
-    Login {
+    KnownLogin {
         name: "wrapped_token",
         needs: "VAULT_WRAPPED_TOKEN or VAULT_WRAPPED_TOKEN_FILE",
         variables: &["WRAPPED_TOKEN", "WRAPPED_TOKEN_MADE_BY"],
         from_environment: wrapped_token::from_environment,
     },
-    Login {
+    KnownLogin {
         name: "approle",
         needs: "VAULT_ROLE_ID",
         variables: &["ROLE_ID", "SECRET_ID", "WRAPPED_SECRET_ID"],
         from_environment: approle::from_environment,
     },
-    Login {
+    KnownLogin {
         name: "kubernetes",
         needs: "VAULT_AUTH_ROLE",
         variables: &[kubernetes::TOKEN_FILE],
         from_environment: kubernetes::from_environment,
     },
-    Login {
+    KnownLogin {
         name: "jwt",
         needs: "VAULT_JWT or VAULT_JWT_FILE",
         variables: &["JWT"],
         from_environment: jwt::from_environment,
     },
-    Login {
+    KnownLogin {
         name: "userpass",
         needs: password::NEEDS,
         variables: &["USERNAME", "PASSWORD"],
         from_environment: userpass::from_environment,
     },
-    Login {
+    KnownLogin {
         name: "ldap",
         needs: password::NEEDS,
         variables: &[],
         from_environment: ldap::from_environment,
     },
-    Login {
+    KnownLogin {
         name: "radius",
         needs: password::NEEDS,
         variables: &[],
         from_environment: radius::from_environment,
     },
-    Login {
+    KnownLogin {
         name: "cert",
         needs: "VAULT_CLIENT_CERT and VAULT_CLIENT_KEY",
         variables: &["CLIENT_CERT", "CLIENT_CERT_BYTES", "CLIENT_KEY", "CLIENT_KEY_BYTES"],
         from_environment: cert::from_environment,
     },
-    Login {
+    KnownLogin {
         name: "aws",
         needs: "",
         variables: &["AWS_REGION", "AWS_IAM_SERVER_ID"],
         from_environment: aws,
     },
-    Login {
+    KnownLogin {
         name: "gcp",
         needs: "VAULT_AUTH_ROLE",
         variables: &[],
         from_environment: gcp::from_environment,
     },
-    Login {
+    KnownLogin {
         name: "azure",
         needs: "VAULT_AUTH_ROLE",
         variables: &["AZURE_RESOURCE"],
         from_environment: azure::from_environment,
     },
-    Login {
+    KnownLogin {
         name: "github",
         needs: "VAULT_AUTH_GITHUB_TOKEN or VAULT_AUTH_GITHUB_TOKEN_FILE",
         variables: &["AUTH_GITHUB_TOKEN"],
         from_environment: github::from_environment,
     },
-    Login {
+    KnownLogin {
         name: "token_file",
         needs: "VAULT_TOKEN_FILE, or a token in ~/.vault-token",
         variables: &[],
         from_environment: token_file::from_environment,
     },
-    Login { name: "none", needs: "", variables: &[], from_environment: agent },
+    KnownLogin { name: "none", needs: "", variables: &[], from_environment: agent },
 ];
 
 /// The variables that every login reads.
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     fn present(variables: &[(&str, &str)], kubernetes_token: &str) -> Result<String, Cause> {
-        let environment = Environment::given(variables.iter().copied());
+        let environment = Environment::injected(variables.iter().copied());
         let token = Path::new(env!("CARGO_MANIFEST_DIR")).join(kubernetes_token);
         first_present(&OfficialEnv(&environment), &token).map(|method| method.describe())
     }
@@ -288,15 +288,15 @@ mod tests {
         assert!(names.len() > 20, "{names:?}");
         for name in names {
             for variable in [format!("VAULT_{name}"), format!("BAO_{name}")] {
-                let environment = Environment::given([(variable.as_str(), "x")]);
+                let environment = Environment::injected([(variable.as_str(), "x")]);
                 assert_eq!(configured(&environment), [variable.as_str()]);
-                let environment = Environment::given([(variable.as_str(), "")]);
+                let environment = Environment::injected([(variable.as_str(), "")]);
                 assert!(configured(&environment).is_empty(), "{variable}");
             }
         }
         for others in ["AZURE_CLIENT_ID", "AWS_ROLE_ARN", "HOME", "VAULT_NAMESPACE", "VAULT_CACERT"]
         {
-            assert!(configured(&Environment::given([(others, "x")])).is_empty(), "{others}");
+            assert!(configured(&Environment::injected([(others, "x")])).is_empty(), "{others}");
         }
     }
 

@@ -309,7 +309,7 @@ mod tests {
     use super::*;
 
     fn settings(variables: &[(&str, &str)]) -> Result<Option<Settings>, Vec<Cause>> {
-        Settings::from_environment(&Environment::given(variables.iter().copied()))
+        Settings::from_environment(&Environment::injected(variables.iter().copied()))
     }
 
     #[test]

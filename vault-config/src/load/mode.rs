@@ -94,11 +94,12 @@ impl ProvisionalMode {
     /// Refuses a configured login without an address; `login` are its variables. A login means that secrets come from
     /// Vault: in local mode, production would run on the secrets of development.
     pub(crate) fn settle(self, login: &[String], dotenv: &Dotenv) -> Result<ModeDecision, Cause> {
-        let stray = if self.is_without_address { stray(dotenv) } else { String::new() };
+        let misplaced =
+            if self.is_without_address { misplaced_login(dotenv) } else { String::new() };
         if let Some(first) = login.first().filter(|_| self.is_without_address) {
             let are = if login.len() == 1 { "is" } else { "are" };
             let what = format!(
-                "{} {are} set to log in to Vault, but no server address is configured{stray}",
+                "{} {are} set to log in to Vault, but no server address is configured{misplaced}",
                 text::listed(login.iter().cloned())
             );
             let help = format!("set VAULT_ADDR, or {VARIABLE}=local to use local sources");
@@ -106,7 +107,7 @@ impl ProvisionalMode {
         }
         let Self { is_vault, reason, alternative, .. } = self;
         let name = if is_vault { "Vault" } else { "Local" };
-        let explanation = format!("{name} mode, because {reason}{stray}; {alternative}.");
+        let explanation = format!("{name} mode, because {reason}{misplaced}; {alternative}.");
         Ok(ModeDecision { is_vault, explanation: Some(text::sentence(explanation)) })
     }
 }
@@ -119,7 +120,7 @@ fn with((reason, alternative): (String, String), reads: &str) -> (String, String
 }
 
 /// A hint, if the `.env` file names a server: a connection is configured by the process environment alone.
-fn stray(dotenv: &Dotenv) -> String {
+fn misplaced_login(dotenv: &Dotenv) -> String {
     let name = ["VAULT_ADDR", "BAO_ADDR"].into_iter().find(|name| dotenv.is_set(name));
     name.map_or_else(String::new, |name| {
         let file = dotenv.path().display();

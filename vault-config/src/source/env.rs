@@ -12,14 +12,14 @@ use crate::source::{FieldNames, Source, SourceRole, SourceValue};
 pub(crate) enum Environment {
     #[default]
     Process,
-    Given(BTreeMap<String, Zeroizing<String>>),
+    Injected(BTreeMap<String, Zeroizing<String>>),
 }
 
 impl Environment {
-    pub(crate) fn given<K: Into<String>, V: Into<String>>(
+    pub(crate) fn injected<K: Into<String>, V: Into<String>>(
         variables: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        Self::Given(
+        Self::Injected(
             variables.into_iter().map(|(k, v)| (k.into(), Zeroizing::new(v.into()))).collect(),
         )
     }
@@ -32,7 +32,7 @@ impl Environment {
     /// Whether the variable is set and not empty. Its value may be no text.
     pub(crate) fn is_set(&self, name: &str) -> bool {
         match self {
-            Self::Given(variables) => variables.get(name).is_some_and(|value| !value.is_empty()),
+            Self::Injected(variables) => variables.get(name).is_some_and(|value| !value.is_empty()),
             Self::Process => std::env::var_os(name).is_some_and(|value| !value.is_empty()),
         }
     }
@@ -40,7 +40,7 @@ impl Environment {
     /// The value even if it is empty: in the official client an empty `BAO_*` hides its `VAULT_*`.
     pub(crate) fn raw(&self, name: &str) -> Result<Option<Zeroizing<String>>, Cause> {
         match self {
-            Self::Given(variables) => Ok(variables.get(name).cloned()),
+            Self::Injected(variables) => Ok(variables.get(name).cloned()),
             Self::Process => match std::env::var_os(name) {
                 None => Ok(None),
                 Some(value) => match value.into_string() {
@@ -78,7 +78,7 @@ impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Process => f.write_str("Process"),
-            Self::Given(variables) => f.debug_set().entries(variables.keys()).finish(),
+            Self::Injected(variables) => f.debug_set().entries(variables.keys()).finish(),
         }
     }
 }

@@ -121,7 +121,7 @@ impl Vault {
     pub fn from_env_source<K: Into<String>, V: Into<String>>(
         variables: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, Error> {
-        Self::from_environment(&Environment::given(variables))
+        Self::from_environment(&Environment::injected(variables))
     }
 
     fn from_environment(environment: &Environment) -> Result<Self, Error> {

@@ -27,7 +27,7 @@ struct Config {
 
 fn leaf(path: &str) -> Leaf {
     let variables =
-        Variables { environment: Environment::Given(BTreeMap::new()), ..Variables::default() };
+        Variables { environment: Environment::Injected(BTreeMap::new()), ..Variables::default() };
     let leaves = plan::leaves(&Config::schema(), None, &variables);
     leaves.into_iter().find(|leaf| leaf.path == path).unwrap()
 }
