@@ -46,7 +46,7 @@ impl ReqwestNetwork {
 
     async fn send_one<'a>(
         &'a self,
-        request: WireRequest<'a>,
+        mut request: WireRequest<'a>,
     ) -> Result<WireResponse<'a>, WireError> {
         let limits = request.limits;
         let connection = self.clients.current(limits).await;
@@ -57,7 +57,8 @@ impl ReqwestNetwork {
         let mut builder = connection
             .client
             .request(request.method.clone(), request.url.clone())
-            .headers(request.headers.clone())
+            // Moved: they hold the token, of which no second copy is needed.
+            .headers(std::mem::take(&mut request.headers))
             .timeout(left);
         if let Some(body) = request.body {
             builder = builder.header(CONTENT_TYPE, "application/json").body(body.to_vec());
